@@ -1,0 +1,1 @@
+//! The heads log, its anchors, notices and the final head.

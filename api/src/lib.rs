@@ -1,0 +1,1 @@
+//! A cell's HTTP service: ballots in, receipts out.

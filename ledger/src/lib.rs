@@ -1,0 +1,1 @@
+//! The log: sequencing, stores and publishing.

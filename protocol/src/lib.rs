@@ -1,0 +1,1 @@
+//! Every format of Tallyroot and its verification: pure, no I/O, no async.

@@ -1,0 +1,1 @@
+//! The roll, sign-in, blind issuance and the issuance log.

@@ -1,0 +1,1 @@
+//! Live results: the sum of the cells' newest tally entries, with proofs, and the stream of their changes.

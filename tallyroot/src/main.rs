@@ -1,0 +1,2 @@
+//! tallyroot
+fn main() {}

@@ -1,0 +1,2 @@
+//! tallyroot-verify
+fn main() {}
