@@ -1,1 +1,8 @@
 //! Every format of Tallyroot and its verification: pure, no I/O, no async.
+
+pub mod canonical_json;
+pub mod credential;
+pub mod ed25519;
+pub mod ids;
+pub mod rsa;
+pub mod text;
