@@ -1,0 +1,34 @@
+# `make demo` and `make test` do all their own set-up. `make help` lists the rest.
+SHELL := bash
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test lint deny deny-advisories build
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+demo: ## build, and run a whole election on this machine; stays up until Ctrl-C
+	@scripts/setup.sh build
+	cargo build --release --locked -p tallyroot -p verifier-cli
+	./target/release/tallyroot demo
+
+build: ## both binaries, optimized, in target/release
+	@scripts/setup.sh build
+	cargo build --release --locked -p tallyroot -p verifier-cli
+
+test: ## everything that must pass; installs what it lacks
+	@scripts/test.sh
+
+lint: ## formatting, clippy, licences
+	@scripts/setup.sh test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(MAKE) deny
+
+deny: ## licences, bans and sources of all dependencies
+	@scripts/setup.sh test
+	PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check bans licenses sources
+
+deny-advisories: ## known vulnerabilities (needs a network that reaches the RustSec database)
+	@scripts/setup.sh test
+	PATH="$$PWD/.tools/bin:$$PATH" cargo deny check advisories

