@@ -6,3 +6,5 @@ pub mod ed25519;
 pub mod ids;
 pub mod rsa;
 pub mod text;
+
+pub mod merkle;
