@@ -97,13 +97,26 @@ impl AsRef<[u8]> for Hash {
 #[must_use]
 pub fn leaf_hash(entry: &[u8]) -> Hash {
     // The leading byte keeps leaves and interior nodes apart: an interior node can never pass for an entry.
-    Hash(Sha256::new().chain_update([0]).chain_update(entry).finalize().into())
+    Hash(
+        Sha256::new()
+            .chain_update([0])
+            .chain_update(entry)
+            .finalize()
+            .into(),
+    )
 }
 
 /// The hash of an interior node, `SHA-256(0x01 || left || right)` (RFC 6962, section 2.1).
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    Hash(Sha256::new().chain_update([1]).chain_update(left.0).chain_update(right.0).finalize().into())
+    Hash(
+        Sha256::new()
+            .chain_update([1])
+            .chain_update(left.0)
+            .chain_update(right.0)
+            .finalize()
+            .into(),
+    )
 }
 
 /// The root of the tree without leaves, `SHA-256()` (RFC 6962, section 2.1).

@@ -26,7 +26,11 @@ pub(crate) fn path(m: usize, d: &[Hash]) -> Vec<Hash> {
         return vec![];
     }
     let k = k(d.len());
-    if m < k { [path(m, &d[..k]), vec![mth(&d[k..])]].concat() } else { [path(m - k, &d[k..]), vec![mth(&d[..k])]].concat() }
+    if m < k {
+        [path(m, &d[..k]), vec![mth(&d[k..])]].concat()
+    } else {
+        [path(m - k, &d[k..]), vec![mth(&d[..k])]].concat()
+    }
 }
 
 /// PROOF(m, D[n]), and the empty proof for m = 0.
@@ -48,5 +52,7 @@ fn subproof(m: usize, d: &[Hash], b: bool) -> Vec<Hash> {
 
 /// Leaves 0, 1, …, n - 1: the hashes of their indices as text.
 pub(crate) fn leaves(n: usize) -> Vec<Hash> {
-    (0..n).map(|i| leaf_hash(format!("leaf {i}").as_bytes())).collect()
+    (0..n)
+        .map(|i| leaf_hash(format!("leaf {i}").as_bytes()))
+        .collect()
 }

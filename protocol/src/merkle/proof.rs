@@ -12,7 +12,13 @@ use super::{Hash, empty_root, node_hash};
 /// # Errors
 ///
 /// When there is no such leaf, the proof has another length than this index and size ask for, or it leads to another root.
-pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Hash) -> Result<(), ProofError> {
+pub fn verify_inclusion(
+    leaf: &Hash,
+    index: u64,
+    size: u64,
+    proof: &[Hash],
+    root: &Hash,
+) -> Result<(), ProofError> {
     if index >= size {
         return Err(ProofError::IndexBeyondSize { index, size });
     }
@@ -31,7 +37,13 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root
 /// # Errors
 ///
 /// When the size shrank, an empty tree has another root than the empty tree's, the proof has another length than these sizes ask for, or it leads to another root.
-pub fn verify_consistency(old_size: u64, old_root: &Hash, new_size: u64, new_root: &Hash, proof: &[Hash]) -> Result<(), ProofError> {
+pub fn verify_consistency(
+    old_size: u64,
+    old_root: &Hash,
+    new_size: u64,
+    new_root: &Hash,
+    proof: &[Hash],
+) -> Result<(), ProofError> {
     if old_size > new_size {
         return Err(ProofError::Shrunk { old_size, new_size });
     }
@@ -52,7 +64,12 @@ pub fn verify_consistency(old_size: u64, old_root: &Hash, new_size: u64, new_roo
     } else {
         match proof.split_first() {
             Some((first, rest)) => (*first, rest),
-            None => return Err(ProofError::Length { want: climb.len() + 1, got: 0 }),
+            None => {
+                return Err(ProofError::Length {
+                    want: climb.len() + 1,
+                    got: 0,
+                });
+            }
         }
     };
     check_length(rest, climb.len())?;
@@ -96,16 +113,30 @@ impl Climb {
 
     /// The root of the whole tree that `node` and all of its siblings in `proof` make.
     fn whole_tree(&self, node: Hash, proof: &[Hash]) -> Hash {
-        proof.iter().enumerate().fold(node, |node, (step, sibling)| {
-            if self.sibling_on_the_left(step) { node_hash(sibling, &node) } else { node_hash(&node, sibling) }
-        })
+        proof
+            .iter()
+            .enumerate()
+            .fold(node, |node, (step, sibling)| {
+                if self.sibling_on_the_left(step) {
+                    node_hash(sibling, &node)
+                } else {
+                    node_hash(&node, sibling)
+                }
+            })
     }
 
     /// The root of the tree that ends with `node`: only the siblings on its left belong to it.
     fn left_part(&self, node: Hash, proof: &[Hash]) -> Hash {
-        proof.iter().enumerate().fold(node, |node, (step, sibling)| {
-            if self.sibling_on_the_left(step) { node_hash(sibling, &node) } else { node }
-        })
+        proof
+            .iter()
+            .enumerate()
+            .fold(node, |node, (step, sibling)| {
+                if self.sibling_on_the_left(step) {
+                    node_hash(sibling, &node)
+                } else {
+                    node
+                }
+            })
     }
 
     const fn sibling_on_the_left(&self, step: usize) -> bool {
@@ -114,7 +145,14 @@ impl Climb {
 }
 
 const fn check_length(proof: &[Hash], want: usize) -> Result<(), ProofError> {
-    if proof.len() == want { Ok(()) } else { Err(ProofError::Length { want, got: proof.len() }) }
+    if proof.len() == want {
+        Ok(())
+    } else {
+        Err(ProofError::Length {
+            want,
+            got: proof.len(),
+        })
+    }
 }
 
 /// Why a proof does not hold.
@@ -129,7 +167,9 @@ pub enum ProofError {
         size: u64,
     },
     /// The newer tree is the smaller one.
-    #[error("the log shrank from {old_size} to {new_size} leaves: a log only grows, so these are two different logs, or the order is wrong")]
+    #[error(
+        "the log shrank from {old_size} to {new_size} leaves: a log only grows, so these are two different logs, or the order is wrong"
+    )]
     Shrunk {
         /// The older tree's size.
         old_size: u64,
@@ -137,7 +177,9 @@ pub enum ProofError {
         new_size: u64,
     },
     /// The proof is too short or too long.
-    #[error("the proof should hold {want} hashes and holds {got}: it is damaged or for another tree")]
+    #[error(
+        "the proof should hold {want} hashes and holds {got}: it is damaged or for another tree"
+    )]
     Length {
         /// The number of hashes that the sizes ask for.
         want: usize,
@@ -148,6 +190,8 @@ pub enum ProofError {
     #[error("the proof leads to another root: what it should prove is not in this tree")]
     Root,
     /// The proof leads to another old root.
-    #[error("the proof leads to another root of the older tree: the two trees do not belong to one log")]
+    #[error(
+        "the proof leads to another root of the older tree: the two trees do not belong to one log"
+    )]
     OldRoot,
 }

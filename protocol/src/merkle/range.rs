@@ -19,7 +19,10 @@ impl CompactRange {
     /// The range without leaves.
     #[must_use]
     pub const fn new() -> Self {
-        Self { size: 0, nodes: Vec::new() }
+        Self {
+            size: 0,
+            nodes: Vec::new(),
+        }
     }
 
     /// Restores a range of `size` leaves from what [`CompactRange::nodes`] returned.
@@ -35,7 +38,11 @@ impl CompactRange {
         }
         let want = size.count_ones();
         if nodes.len() != want as usize {
-            return Err(RangeError::NodeCount { size, want, got: nodes.len() });
+            return Err(RangeError::NodeCount {
+                size,
+                want,
+                got: nodes.len(),
+            });
         }
         Ok(Self { size, nodes })
     }
@@ -82,14 +89,20 @@ impl CompactRange {
 
 /// Joins subtrees, given from the largest to the smallest, into the root of the tree whose right edge they are. `None` for no subtrees.
 pub(super) fn fold_right(nodes: &[Hash]) -> Option<Hash> {
-    nodes.iter().rev().copied().reduce(|right, left| node_hash(&left, &right))
+    nodes
+        .iter()
+        .rev()
+        .copied()
+        .reduce(|right, left| node_hash(&left, &right))
 }
 
 /// Why a compact range cannot be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// The number of nodes does not fit the size.
-    #[error("a range of {size} leaves has {want} nodes, not {got}: the saved state is damaged or belongs to another size")]
+    #[error(
+        "a range of {size} leaves has {want} nodes, not {got}: the saved state is damaged or belongs to another size"
+    )]
     NodeCount {
         /// The size that was asked for.
         size: u64,
@@ -99,7 +112,9 @@ pub enum RangeError {
         got: usize,
     },
     /// The size is beyond any log.
-    #[error("a range of {size} leaves is beyond any log (sizes lie below 2^63): the saved state is damaged")]
+    #[error(
+        "a range of {size} leaves is beyond any log (sizes lie below 2^63): the saved state is damaged"
+    )]
     Size {
         /// The size that was asked for.
         size: u64,

@@ -20,13 +20,20 @@ pub fn encode_bundle<'a>(entries: impl Iterator<Item = &'a [u8]>) -> Result<Vec<
         if width == FULL_WIDTH {
             return Err(BundleError::TooManyEntries);
         }
-        let len = u16::try_from(entry.len()).map_err(|_| BundleError::EntryTooLong { position: width, len: entry.len() })?;
+        let len = u16::try_from(entry.len()).map_err(|_| BundleError::EntryTooLong {
+            position: width,
+            len: entry.len(),
+        })?;
         bytes.extend_from_slice(&len.to_be_bytes());
         bytes.extend_from_slice(entry);
         width += 1;
     }
     // "Empty tiles MUST NOT be served."
-    if width == 0 { Err(BundleError::Width { width }) } else { Ok(bytes) }
+    if width == 0 {
+        Err(BundleError::Width { width })
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// Splits a bundle into its entries: exactly `width` of them, with nothing behind the last.
@@ -43,12 +50,20 @@ pub fn decode_bundle(bytes: &[u8], width: u16) -> Result<Vec<&[u8]>, BundleError
     let mut entries = Vec::with_capacity(usize::from(width));
     let mut rest = bytes;
     for position in 0..width {
-        let (len, after) = rest.split_first_chunk().ok_or(BundleError::Short { position })?;
-        let (entry, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*len))).ok_or(BundleError::Short { position })?;
+        let (len, after) = rest
+            .split_first_chunk()
+            .ok_or(BundleError::Short { position })?;
+        let (entry, after) = after
+            .split_at_checked(usize::from(u16::from_be_bytes(*len)))
+            .ok_or(BundleError::Short { position })?;
         entries.push(entry);
         rest = after;
     }
-    if rest.is_empty() { Ok(entries) } else { Err(BundleError::TrailingBytes { count: rest.len() }) }
+    if rest.is_empty() {
+        Ok(entries)
+    } else {
+        Err(BundleError::TrailingBytes { count: rest.len() })
+    }
 }
 
 /// Why there is no such bundle.
@@ -72,13 +87,17 @@ pub enum BundleError {
         len: usize,
     },
     /// The bundle ends within an entry.
-    #[error("the bundle ends within entry {position}: it was cut off, or holds fewer entries than its name says")]
+    #[error(
+        "the bundle ends within entry {position}: it was cut off, or holds fewer entries than its name says"
+    )]
     Short {
         /// The entry's position in the bundle.
         position: u16,
     },
     /// Bytes follow the last entry.
-    #[error("{count} bytes follow the bundle's last entry: it holds more entries than its name says, or was tampered with")]
+    #[error(
+        "{count} bytes follow the bundle's last entry: it holds more entries than its name says, or was tampered with"
+    )]
     TrailingBytes {
         /// The number of bytes.
         count: usize,

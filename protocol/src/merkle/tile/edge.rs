@@ -34,7 +34,11 @@ impl Edge {
     /// # Errors
     ///
     /// When a tile is missing, superfluous, given twice or of the wrong length, or the tiles do not make this root.
-    pub fn from_tiles(size: u64, root: &Hash, tiles: impl IntoIterator<Item = (TileId, Vec<u8>)>) -> Result<Self, TileError> {
+    pub fn from_tiles(
+        size: u64,
+        root: &Hash,
+        tiles: impl IntoIterator<Item = (TileId, Vec<u8>)>,
+    ) -> Result<Self, TileError> {
         let mut filling: [Vec<Hash>; LEVELS as usize] = Default::default();
         for (id, bytes) in tiles {
             let slot = match filling.get_mut(usize::from(id.level())) {
@@ -46,15 +50,25 @@ impl Edge {
             }
             *slot = parse_tile(id, &bytes)?;
         }
-        if let Some(tile) = edge_tiles(size).into_iter().find(|id| filling.get(usize::from(id.level())).is_none_or(Vec::is_empty)) {
+        if let Some(tile) = edge_tiles(size).into_iter().find(|id| {
+            filling
+                .get(usize::from(id.level()))
+                .is_none_or(Vec::is_empty)
+        }) {
             return Err(TileError::Missing { tile });
         }
         // A log of 2^63 leaves or more is nobody's; see `CompactRange::from_nodes`.
-        let range = CompactRange::from_nodes(size, edge_nodes(&filling)).map_err(|_| TileError::Size { size })?;
+        let range = CompactRange::from_nodes(size, edge_nodes(&filling))
+            .map_err(|_| TileError::Size { size })?;
         if range.root() != *root {
             return Err(TileError::Root { size });
         }
-        Ok(Self { range, filling, completed: BTreeMap::new(), taken_at: size })
+        Ok(Self {
+            range,
+            filling,
+            completed: BTreeMap::new(),
+            taken_at: size,
+        })
     }
 
     /// Rebuilds the edge from the hashes of all leaves, in order. All tiles count as taken.
@@ -90,18 +104,30 @@ impl Edge {
     /// Appends the leaf with this hash.
     pub fn push(&mut self, leaf: Hash) {
         let index = self.range.size();
-        let Self { range, filling, completed, .. } = self;
+        let Self {
+            range,
+            filling,
+            completed,
+            ..
+        } = self;
         range.push_visiting(leaf, |height, node| {
             // The subtrees of 256^l leaves are the hashes of level l.
             if height % 8 != 0 {
                 return;
             }
             // Heights stay below 64, so there is such a level.
-            let Ok(level) = u8::try_from(height / 8) else { return };
-            let Some(hashes) = filling.get_mut(usize::from(level)) else { return };
+            let Ok(level) = u8::try_from(height / 8) else {
+                return;
+            };
+            let Some(hashes) = filling.get_mut(usize::from(level)) else {
+                return;
+            };
             hashes.push(node);
             if hashes.len() == usize::from(FULL_WIDTH) {
-                completed.insert((level, index >> (height + 8).min(63)), std::mem::take(hashes));
+                completed.insert(
+                    (level, index >> (height + 8).min(63)),
+                    std::mem::take(hashes),
+                );
             }
         });
     }
@@ -111,7 +137,9 @@ impl Edge {
     pub fn tile(&self, id: &TileId) -> Option<Vec<u8>> {
         let hashes = match self.completed.get(&(id.level(), id.index())) {
             Some(hashes) => hashes,
-            None if edge_tile(self.size(), id.level())?.index() == id.index() => self.filling.get(usize::from(id.level()))?,
+            None if edge_tile(self.size(), id.level())?.index() == id.index() => {
+                self.filling.get(usize::from(id.level()))?
+            }
             None => return None,
         };
         hashes.get(..usize::from(id.width())).map(to_bytes)
@@ -121,13 +149,21 @@ impl Edge {
     pub fn take_completed(&mut self) -> Vec<(TileId, Vec<u8>)> {
         self.taken_at = self.size();
         let completed = std::mem::take(&mut self.completed);
-        completed.into_iter().map(|((level, index), hashes)| (TileId::derived(level, index, FULL_WIDTH), to_bytes(&hashes))).collect()
+        completed
+            .into_iter()
+            .map(|((level, index), hashes)| {
+                (TileId::derived(level, index, FULL_WIDTH), to_bytes(&hashes))
+            })
+            .collect()
     }
 
     /// Takes every tile that publishing the growth since the last take must create: those of [`new_tiles`], partial ones included, with their bytes.
     pub fn take_new(&mut self) -> Vec<(TileId, Vec<u8>)> {
         let new = new_tiles(self.taken_at, self.size());
-        let tiles = new.into_iter().filter_map(|id| self.tile(&id).map(|bytes| (id, bytes))).collect();
+        let tiles = new
+            .into_iter()
+            .filter_map(|id| self.tile(&id).map(|bytes| (id, bytes)))
+            .collect();
         self.completed.clear();
         self.taken_at = self.size();
         tiles

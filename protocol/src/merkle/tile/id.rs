@@ -24,18 +24,27 @@ impl TileId {
     pub fn new(level: u8, index: u64, width: u16) -> Result<Self, IdError> {
         check_width(width)?;
         // The first leaf below the tile is `index * 256^(level + 1)`, which must fit 64 bits.
-        let in_range = level < LEVELS && index.checked_shr(8 * (u32::from(LEVELS) - 1 - u32::from(level))) == Some(0);
+        let in_range = level < LEVELS
+            && index.checked_shr(8 * (u32::from(LEVELS) - 1 - u32::from(level))) == Some(0);
         // At level 7, only index 0 is left: the shift is 0.
         let in_range = in_range || (level == LEVELS - 1 && index == 0);
         if !in_range {
             return Err(IdError::OutOfRange { level, index });
         }
-        Ok(Self { level, index, width })
+        Ok(Self {
+            level,
+            index,
+            width,
+        })
     }
 
     /// For code that derives tiles from tree sizes: what it passes is in range.
     pub(super) const fn derived(level: u8, index: u64, width: u16) -> Self {
-        Self { level, index, width }
+        Self {
+            level,
+            index,
+            width,
+        }
     }
 
     /// The level: 0 holds leaf hashes.
@@ -71,7 +80,10 @@ impl TileId {
     /// The full tile at the same place. A log may delete a partial tile once the full one exists; then fetch this one and [`TileId::truncate`] it.
     #[must_use]
     pub const fn full(&self) -> Self {
-        Self { width: FULL_WIDTH, ..*self }
+        Self {
+            width: FULL_WIDTH,
+            ..*self
+        }
     }
 
     /// Cuts the bytes of the full tile at the same place down to this tile's. `None` when these are not the bytes of a full tile.
@@ -102,7 +114,11 @@ impl TileId {
         let (index, width) = parse_index_and_width(rest)?;
         let id = Self::new(level.parse().map_err(|_| IdError::Path)?, index, width)?;
         // Parsing above is lenient about leading zeroes and signs; one tile has one path.
-        if id.path() == path { Ok(id) } else { Err(IdError::Path) }
+        if id.path() == path {
+            Ok(id)
+        } else {
+            Err(IdError::Path)
+        }
     }
 }
 
@@ -126,7 +142,10 @@ impl BundleId {
     ///
     /// When the width is not 1 to 256, or the bundle starts beyond the largest tree, 2^64 leaves.
     pub fn new(index: u64, width: u16) -> Result<Self, IdError> {
-        TileId::new(0, index, width).map(|tile| Self { index, width: tile.width })
+        TileId::new(0, index, width).map(|tile| Self {
+            index,
+            width: tile.width,
+        })
     }
 
     /// For code that derives bundles from tree sizes: what it passes is in range.
@@ -161,7 +180,10 @@ impl BundleId {
     /// The full bundle at the same place, to fall back on when the partial one is gone: decode that, and keep the first [`BundleId::width`] entries.
     #[must_use]
     pub const fn full(&self) -> Self {
-        Self { width: FULL_WIDTH, ..*self }
+        Self {
+            width: FULL_WIDTH,
+            ..*self
+        }
     }
 
     /// The tile of level 0 that holds the hashes of this bundle's entries.
@@ -187,7 +209,11 @@ impl BundleId {
         let rest = path.strip_prefix("tile/entries/").ok_or(IdError::Path)?;
         let (index, width) = parse_index_and_width(rest)?;
         let id = Self::new(index, width)?;
-        if id.path() == path { Ok(id) } else { Err(IdError::Path) }
+        if id.path() == path {
+            Ok(id)
+        } else {
+            Err(IdError::Path)
+        }
     }
 }
 
@@ -198,7 +224,11 @@ impl fmt::Display for BundleId {
 }
 
 const fn check_width(width: u16) -> Result<(), IdError> {
-    if width == 0 || width > FULL_WIDTH { Err(IdError::Width { width }) } else { Ok(()) }
+    if width == 0 || width > FULL_WIDTH {
+        Err(IdError::Width { width })
+    } else {
+        Ok(())
+    }
 }
 
 /// "`<N>` … MUST be a non-negative integer encoded into zero-padded 3-digit path elements. All but the last path element MUST begin with an `x`."
@@ -233,7 +263,10 @@ fn parse_index_and_width(text: &str) -> Result<(u64, u16), IdError> {
             3 => digits.parse().map_err(|_| IdError::Path)?,
             _ => return Err(IdError::Path),
         };
-        number = number.checked_mul(1000).and_then(|n| n.checked_add(digits)).ok_or(IdError::Path)?;
+        number = number
+            .checked_mul(1000)
+            .and_then(|n| n.checked_add(digits))
+            .ok_or(IdError::Path)?;
     }
     Ok((number, width))
 }

@@ -20,7 +20,9 @@ mod proven;
 pub use bundle::{BUNDLE_BYTES_MAX, BundleError, ENTRY_BYTES_MAX, decode_bundle, encode_bundle};
 pub use edge::Edge;
 pub use id::{BundleId, IdError, TileId};
-pub use plan::{bundles, consistency_tiles, edge_tiles, inclusion_tiles, new_bundles, new_tiles, tiles};
+pub use plan::{
+    bundles, consistency_tiles, edge_tiles, inclusion_tiles, new_bundles, new_tiles, tiles,
+};
 pub use proven::{TileError, Tiles};
 
 use super::Hash;

@@ -20,7 +20,15 @@ pub fn bundles(size: u64) -> impl Iterator<Item = BundleId> {
 /// The list is as long as the growth asks (about one in 256 leaves), so this is for the writer's own sizes, not for sizes a stranger claims.
 #[must_use]
 pub fn new_tiles(old_size: u64, new_size: u64) -> Vec<TileId> {
-    (0..LEVELS).flat_map(|level| level_tiles(level, hashes_at(old_size, level), hashes_at(new_size, level))).collect()
+    (0..LEVELS)
+        .flat_map(|level| {
+            level_tiles(
+                level,
+                hashes_at(old_size, level),
+                hashes_at(new_size, level),
+            )
+        })
+        .collect()
 }
 
 /// The entry bundles that publishing the growth from `old_size` to `new_size` leaves must create; see [`new_tiles`].
@@ -32,7 +40,9 @@ pub fn new_bundles(old_size: u64, new_size: u64) -> Vec<BundleId> {
 /// The partial tiles at the right edge, from the lowest level to the highest; together they determine the root, see [`Edge::from_tiles`](super::Edge::from_tiles). At most eight; none for the empty tree.
 #[must_use]
 pub fn edge_tiles(size: u64) -> Vec<TileId> {
-    (0..LEVELS).filter_map(|level| edge_tile(size, level)).collect()
+    (0..LEVELS)
+        .filter_map(|level| edge_tile(size, level))
+        .collect()
 }
 
 /// The tiles from which [`Tiles`](super::Tiles) proves that leaf `index` is in the tree of `size` leaves: at most 15, each once. None when there is no such leaf.
@@ -55,14 +65,23 @@ pub fn consistency_tiles(old_size: u64, new_size: u64) -> Vec<TileId> {
 
 /// The tiles of one level that hold any of the hashes `[old_count, new_count)`, as wide as `new_count` makes them.
 fn level_tiles(level: u8, old_count: u64, new_count: u64) -> impl Iterator<Item = TileId> {
-    let end = if old_count < new_count { new_count.div_ceil(FULL) } else { 0 };
-    (old_count / FULL..end).map(move |index| TileId::derived(level, index, width(new_count - index * FULL)))
+    let end = if old_count < new_count {
+        new_count.div_ceil(FULL)
+    } else {
+        0
+    };
+    (old_count / FULL..end)
+        .map(move |index| TileId::derived(level, index, width(new_count - index * FULL)))
 }
 
 /// The width of a tile with `hashes` hashes from its start to the right edge.
 #[allow(clippy::cast_possible_truncation, reason = "at most 256")]
 const fn width(hashes: u64) -> u16 {
-    if hashes < FULL { hashes as u16 } else { FULL_WIDTH }
+    if hashes < FULL {
+        hashes as u16
+    } else {
+        FULL_WIDTH
+    }
 }
 
 /// "The partial tile at level *l* for a tree of size *s* has `floor(s / 256**l) mod 256` entries. Empty tiles MUST NOT be served."

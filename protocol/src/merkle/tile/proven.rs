@@ -26,7 +26,11 @@ impl Tiles {
     ///
     /// When a tile is missing, given twice, of the wrong length or not of a tree of this size, or its hashes are not those of the tree with this root.
     /// The right edge is proven as a whole: when it does not make the root, no single tile can be named.
-    pub fn authenticate(size: u64, root: &Hash, tiles: impl IntoIterator<Item = (TileId, Vec<u8>)>) -> Result<Self, TileError> {
+    pub fn authenticate(
+        size: u64,
+        root: &Hash,
+        tiles: impl IntoIterator<Item = (TileId, Vec<u8>)>,
+    ) -> Result<Self, TileError> {
         let mut given = BTreeMap::new();
         for (id, bytes) in tiles {
             if !is_of_tree(id, size) {
@@ -42,7 +46,9 @@ impl Tiles {
         let mut proven = BTreeMap::new();
         let mut edge: [Vec<Hash>; LEVELS as usize] = Default::default();
         for id in edge_tiles(size) {
-            let hashes = given.remove(&(id.level(), id.index())).ok_or(TileError::Missing { tile: id })?;
+            let hashes = given
+                .remove(&(id.level(), id.index()))
+                .ok_or(TileError::Missing { tile: id })?;
             if let Some(slot) = edge.get_mut(usize::from(id.level())) {
                 slot.clone_from(&hashes);
             }
@@ -57,7 +63,9 @@ impl Tiles {
         for ((level, index), hashes) in given.into_iter().rev() {
             let tile = TileId::derived(level, index, FULL_WIDTH);
             let parent = (level + 1, index / u64::from(FULL_WIDTH));
-            let above = proven.get(&parent).ok_or(TileError::Missing { tile: tile_of_tree(parent.0, parent.1, size) })?;
+            let above = proven.get(&parent).ok_or(TileError::Missing {
+                tile: tile_of_tree(parent.0, parent.1, size),
+            })?;
             if subtree_root(&hashes).as_ref() != above.get(position(index)) {
                 return Err(TileError::Forged { tile });
             }
@@ -79,7 +87,10 @@ impl Tiles {
     /// When the tree has no such leaf, or the tile that holds it was not given.
     pub fn leaf(&self, index: u64) -> Result<Hash, TileError> {
         if index >= self.size {
-            return Err(TileError::NoSuchLeaf { index, size: self.size });
+            return Err(TileError::NoSuchLeaf {
+                index,
+                size: self.size,
+            });
         }
         self.perfect(0, index)
     }
@@ -90,7 +101,10 @@ impl Tiles {
     ///
     /// When it was not given, or is narrower than asked for.
     pub fn hashes(&self, tile: TileId) -> Result<&[Hash], TileError> {
-        let hashes = self.proven.get(&(tile.level(), tile.index())).and_then(|hashes| hashes.get(..usize::from(tile.width())));
+        let hashes = self
+            .proven
+            .get(&(tile.level(), tile.index()))
+            .and_then(|hashes| hashes.get(..usize::from(tile.width())));
         hashes.ok_or(TileError::Missing { tile })
     }
 
@@ -101,7 +115,11 @@ impl Tiles {
     /// When the tree is smaller, or a tile of [`consistency_tiles`](super::consistency_tiles) was not given.
     pub fn root_at(&self, old_size: u64) -> Result<Hash, TileError> {
         self.check_not_larger(old_size)?;
-        if old_size == 0 { Ok(empty_root()) } else { self.range_root(0, old_size) }
+        if old_size == 0 {
+            Ok(empty_root())
+        } else {
+            self.range_root(0, old_size)
+        }
     }
 
     /// The proof that leaf `index` is in the tree: `PATH(index, D[size])` of RFC 6962, section 2.1.1, from the leaf's sibling up to the root's child.
@@ -111,7 +129,10 @@ impl Tiles {
     /// When the tree has no such leaf, or a tile of [`inclusion_tiles`](super::inclusion_tiles) was not given.
     pub fn inclusion_proof(&self, index: u64) -> Result<Vec<Hash>, TileError> {
         if index >= self.size {
-            return Err(TileError::NoSuchLeaf { index, size: self.size });
+            return Err(TileError::NoSuchLeaf {
+                index,
+                size: self.size,
+            });
         }
         let mut proof = Vec::new();
         let (mut start, mut end) = (0, self.size);
@@ -168,7 +189,10 @@ impl Tiles {
         }
         // Each call halves the length at least: at most 64 deep, and the left part is perfect.
         let middle = start + split(len);
-        Ok(node_hash(&self.range_root(start, middle)?, &self.range_root(middle, end)?))
+        Ok(node_hash(
+            &self.range_root(start, middle)?,
+            &self.range_root(middle, end)?,
+        ))
     }
 
     /// The root of the perfect subtree of `2^height` leaves with this index among its like, from the one tile that spans it.
@@ -178,14 +202,26 @@ impl Tiles {
         let within = height % 8;
         let first = index << within;
         let tile = (level, first / u64::from(FULL_WIDTH));
-        let missing = || TileError::Missing { tile: tile_of_tree(tile.0, tile.1, self.size) };
+        let missing = || TileError::Missing {
+            tile: tile_of_tree(tile.0, tile.1, self.size),
+        };
         let hashes = self.proven.get(&tile).ok_or_else(missing)?;
-        let span = hashes.get(position(first)..).and_then(|rest| rest.get(..1 << within)).ok_or_else(missing)?;
+        let span = hashes
+            .get(position(first)..)
+            .and_then(|rest| rest.get(..1 << within))
+            .ok_or_else(missing)?;
         subtree_root(span).ok_or_else(missing)
     }
 
     const fn check_not_larger(&self, old_size: u64) -> Result<(), TileError> {
-        if old_size > self.size { Err(TileError::Shrunk { old_size, size: self.size }) } else { Ok(()) }
+        if old_size > self.size {
+            Err(TileError::Shrunk {
+                old_size,
+                size: self.size,
+            })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -200,13 +236,18 @@ fn is_of_tree(id: TileId, size: u64) -> bool {
 
 /// The tile at this place as wide as a tree of `size` leaves has it.
 fn tile_of_tree(level: u8, index: u64, size: u64) -> TileId {
-    edge_tile(size, level).filter(|edge| edge.index() == index).unwrap_or_else(|| TileId::derived(level, index, FULL_WIDTH))
+    edge_tile(size, level)
+        .filter(|edge| edge.index() == index)
+        .unwrap_or_else(|| TileId::derived(level, index, FULL_WIDTH))
 }
 
 /// Splits the bytes of a tile into its hashes.
 pub(super) fn parse_tile(tile: TileId, bytes: &[u8]) -> Result<Vec<Hash>, TileError> {
     if bytes.len() != tile.byte_len() {
-        return Err(TileError::Length { tile, got: bytes.len() });
+        return Err(TileError::Length {
+            tile,
+            got: bytes.len(),
+        });
     }
     let (hashes, _) = bytes.as_chunks();
     Ok(hashes.iter().copied().map(Hash).collect())
@@ -224,7 +265,9 @@ pub enum TileError {
         got: usize,
     },
     /// No tree of this size has this tile at this width.
-    #[error("a tree of {size} leaves has no {tile}: only the tiles of this very size can be proven")]
+    #[error(
+        "a tree of {size} leaves has no {tile}: only the tiles of this very size can be proven"
+    )]
     NotOfThisTree {
         /// The tile.
         tile: TileId,
@@ -244,13 +287,17 @@ pub enum TileError {
         tile: TileId,
     },
     /// The hashes of a full tile are not those of the tree.
-    #[error("{tile} is not the tree's: its hashes do not make its hash in the tile above, so it is damaged or forged")]
+    #[error(
+        "{tile} is not the tree's: its hashes do not make its hash in the tile above, so it is damaged or forged"
+    )]
     Forged {
         /// The tile.
         tile: TileId,
     },
     /// The right edge does not make the root.
-    #[error("the right-edge tiles of {size} leaves do not make the root: at least one of them is damaged or forged, or they are of another tree")]
+    #[error(
+        "the right-edge tiles of {size} leaves do not make the root: at least one of them is damaged or forged, or they are of another tree"
+    )]
     Root {
         /// The tree's size.
         size: u64,
