@@ -1,17 +1,262 @@
-//! Labels (skeleton).
+//! Labels: the titles, names and options that voters read.
+//!
+//! Two labels that look the same should be the same bytes, and no label may change how the text around it is shown. So a label is
+//! in Unicode normalization form C and holds no control, no bidirectional control, and no other character that shows nothing.
+//! The sets below are written out as ranges rather than taken from a Unicode table: tables grow with every version of Unicode,
+//! and two verifiers with different tables must not disagree about a manifest.
+//!
+//! This cannot see look-alikes of different scripts (a Cyrillic `а` for a Latin `a`); whoever reads the manifest does.
 
-/// Why a text is no label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+use unicode_normalization::UnicodeNormalization as _;
+
+/// Why a text is no label. Offsets count bytes from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum LabelError {
     /// Nothing there.
     #[error("the label is empty")]
     Empty,
+    /// More bytes of UTF-8 than allowed.
+    #[error("the label has {len} bytes; at most {max} are allowed")]
+    TooLong {
+        /// Bytes found.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// A control, invisible or private character, or one that is no character.
+    #[error(
+        "the label holds U+{:04X} at byte {offset}, which is invisible or changes how text is shown; remove it",
+        u32::from(*found)
+    )]
+    Forbidden {
+        /// The character.
+        found: char,
+        /// Where it starts.
+        offset: usize,
+    },
+    /// A zero-width joiner or non-joiner with no letter of a script that uses it on both sides.
+    #[error("the label holds a zero-width joiner (U+{:04X}) at byte {offset} that joins nothing; remove it", u32::from(*found))]
+    StrayJoiner {
+        /// The character.
+        found: char,
+        /// Where it starts.
+        offset: usize,
+    },
+    /// White space at the start or the end, or two in a row.
+    #[error(
+        "the label has white space at its start or end, or twice in a row, at byte {offset}; remove it"
+    )]
+    WhiteSpace {
+        /// Where it starts.
+        offset: usize,
+    },
+    /// Not in normalization form C.
+    #[error(
+        "the label is not in Unicode normalization form C; normalize it (NFC) before making the manifest"
+    )]
+    NotNormalized,
 }
 
 /// Checks a title, a name or an option.
 ///
 /// # Errors
 /// What is wrong, and where.
-pub fn check_label(_label: &str, _max_bytes: usize) -> Result<(), LabelError> {
-    Err(LabelError::Empty)
+pub fn check_label(label: &str, max_bytes: usize) -> Result<(), LabelError> {
+    if label.is_empty() {
+        return Err(LabelError::Empty);
+    }
+    if label.len() > max_bytes {
+        return Err(LabelError::TooLong {
+            len: label.len(),
+            max: max_bytes,
+        });
+    }
+    let mut previous: Option<char> = None;
+    let mut rest = label.char_indices().peekable();
+    while let Some((offset, found)) = rest.next() {
+        let next = rest.peek().map(|(_, c)| *c);
+        if is_joiner(found) {
+            if !previous.is_some_and(takes_joiner) || !next.is_some_and(takes_joiner) {
+                return Err(LabelError::StrayJoiner { found, offset });
+            }
+        } else if is_forbidden(found) {
+            return Err(LabelError::Forbidden { found, offset });
+        } else if is_white_space(found) && (previous.is_none_or(is_white_space) || next.is_none()) {
+            return Err(LabelError::WhiteSpace { offset });
+        }
+        previous = Some(found);
+    }
+    if !label.nfc().eq(label.chars()) {
+        return Err(LabelError::NotNormalized);
+    }
+    Ok(())
+}
+
+/// Characters that a label must not hold.
+fn is_forbidden(c: char) -> bool {
+    matches!(u32::from(c),
+        // Cc: C0, DEL and C1 controls.
+        0..=0x1f | 0x7f..=0x9f
+        // Cf: format characters, the bidirectional controls (061C, 200E..F, 202A..E, 2066..9) and tags among them, without the two joiners.
+        | 0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2 | 0x180e | 0x200b | 0x200e..=0x200f
+        | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfff0..=0xfffb | 0x110bd | 0x110cd | 0x13430..=0x1343f
+        | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe00ff
+        // Zl, Zp.
+        | 0x2028..=0x2029
+        // Letters and marks that show nothing: grapheme joiner, Hangul and Khmer fillers, blank Braille, the high variation selectors.
+        | 0x34f | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x2800 | 0x3164 | 0xffa0 | 0xe0100..=0xe0fff
+        // Co: private use. (Surrogates are no `char`.)
+        | 0xe000..=0xf8ff | 0xf0000..=0x10_ffff
+        // Noncharacters outside the ranges above.
+        | 0xfdd0..=0xfdef)
+        || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// White_Space of Unicode, without the control characters and separators that are forbidden anyway.
+fn is_white_space(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0x20 | 0xa0 | 0x1680 | 0x2000..=0x200a | 0x202f | 0x205f | 0x3000
+    )
+}
+
+/// U+200C ZERO WIDTH NON-JOINER and U+200D ZERO WIDTH JOINER.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// The blocks of the scripts whose spelling needs joiners: Arabic to Mongolian with all of South and South-East Asia, and their
+/// later extensions. In Latin, Greek, Cyrillic or between emoji a joiner would be one more way to write what looks the same.
+fn takes_joiner(c: char) -> bool {
+    matches!(u32::from(c), 0x600..=0x10ff | 0x1700..=0x1cff | 0xa800..=0xabff | 0xfb50..=0xfdff | 0xfe70..=0xfefe
+        | 0x10a00..=0x10fff | 0x11000..=0x11fff | 0x1e900..=0x1e95f)
+        && !is_forbidden(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
+
+    use super::*;
+
+    #[test]
+    fn names_of_the_world_are_labels() {
+        for label in [
+            "Zoë Müller-Østergård",
+            "A",
+            "Yes",
+            "Кандидат № 1",
+            "محمد رضا می\u{200c}خواهم",
+            "क\u{94d}\u{200d}ष",
+            "ශ\u{dca}\u{200d}රී ලංකා",
+            "日本国\u{3000}東京",
+            "한국",
+            "Straße (Nord) – Liste “3”",
+            "🗳\u{fe0f} Party",
+            "e\u{326}",
+            "prix\u{202f}: 5\u{a0}€",
+        ] {
+            assert_eq!(check_label(label, 200), Ok(()), "{label}");
+        }
+    }
+
+    #[test]
+    fn bounds_and_white_space() {
+        assert_eq!(check_label("", 10), Err(LabelError::Empty));
+        assert_eq!(check_label("äb", 3), Ok(()));
+        assert_eq!(
+            check_label("äbc", 3),
+            Err(LabelError::TooLong { len: 4, max: 3 })
+        );
+        for (label, offset) in [
+            (" a", 0),
+            ("a ", 1),
+            ("a  b", 2),
+            (" ", 0),
+            ("a\u{a0} b", 3),
+            ("a\u{3000}", 1),
+            ("\u{2003}a", 0),
+        ] {
+            assert_eq!(
+                check_label(label, 20),
+                Err(LabelError::WhiteSpace { offset }),
+                "{label:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_form_c_is_a_label() {
+        for label in [
+            "e\u{301}",
+            "\u{212b}",
+            "\u{1100}\u{1161}",
+            "a\u{301}\u{326}",
+            "\u{958}",
+        ] {
+            assert_eq!(
+                check_label(label, 20),
+                Err(LabelError::NotNormalized),
+                "{label:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn joiners_stand_only_between_letters_that_use_them() {
+        for (label, offset) in [
+            ("Al\u{200c}ice", 2),
+            ("\u{200d}क", 0),
+            ("क\u{200d}", 3),
+            ("म\u{200c}\u{200d}ख", 3),
+            ("م\u{200c} ا", 2),
+            ("👩\u{200d}🚀", 4),
+        ] {
+            let found = label[offset..].chars().next().unwrap();
+            assert_eq!(
+                check_label(label, 20),
+                Err(LabelError::StrayJoiner { found, offset }),
+                "{label:?}"
+            );
+        }
+    }
+
+    /// The written-out ranges against a Unicode table: every control, format, separator, private and non-character is refused, and
+    /// nothing that shows.
+    #[test]
+    fn forbidden_ranges_match_the_unicode_table() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            let code = u32::from(c);
+            let expected = match c.general_category() {
+                GeneralCategory::Control
+                | GeneralCategory::LineSeparator
+                | GeneralCategory::ParagraphSeparator
+                | GeneralCategory::PrivateUse => true,
+                GeneralCategory::Format => !is_joiner(c),
+                GeneralCategory::Unassigned
+                    if (code & 0xfffe) == 0xfffe || (0xfdd0..=0xfdef).contains(&code) =>
+                {
+                    true
+                }
+                // Not assigned today: some are reserved for further invisible characters and are refused with their neighbours.
+                GeneralCategory::Unassigned => continue,
+                _ => matches!(
+                    code,
+                    0x34f | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x2800 | 0x3164 | 0xffa0 | 0xe0100
+                        ..=0xe01ef
+                ),
+            };
+            assert_eq!(is_forbidden(c), expected, "U+{code:04X}");
+            assert_eq!(
+                is_white_space(c),
+                c.is_whitespace() && !is_forbidden(c),
+                "U+{code:04X}"
+            );
+            let result = check_label(&format!("a{c}a"), 20);
+            assert!(
+                !expected || matches!(result, Err(LabelError::Forbidden { offset: 1, .. })),
+                "U+{code:04X}"
+            );
+        }
+    }
 }
