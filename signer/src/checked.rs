@@ -23,9 +23,15 @@ pub struct Checked {
 pub fn checked(signer: Arc<dyn Signer>, expected: [u8; 32]) -> Result<Checked, SignError> {
     let got = signer.public_key();
     if got != expected {
-        return Err(SignError::WrongKey { expected: hex::encode(expected), got: hex::encode(got) });
+        return Err(SignError::WrongKey {
+            expected: hex::encode(expected),
+            got: hex::encode(got),
+        });
     }
-    Ok(Checked { inner: signer, public_key: expected })
+    Ok(Checked {
+        inner: signer,
+        public_key: expected,
+    })
 }
 
 #[async_trait]
@@ -73,22 +79,37 @@ mod tests {
     }
 
     fn device(faulty: bool) -> Arc<Device> {
-        Arc::new(Device { key: ed25519::SigningKey::from_seed(&[7; 32]), faulty })
+        Arc::new(Device {
+            key: ed25519::SigningKey::from_seed(&[7; 32]),
+            faulty,
+        })
     }
 
     #[test]
     fn another_key_than_the_manifests_is_refused_at_start() {
         let other = ed25519::SigningKey::from_seed(&[8; 32]).public();
         let refusal = checked(device(false), other).unwrap_err();
-        assert!(matches!(refusal, SignError::WrongKey { expected, .. } if expected == hex::encode(other)));
+        assert!(
+            matches!(refusal, SignError::WrongKey { expected, .. } if expected == hex::encode(other))
+        );
     }
 
     #[tokio::test]
     async fn a_good_signature_leaves_and_a_faulty_one_never_does() {
         let good = device(false);
         let key = good.public_key();
-        let signature = checked(good, key).unwrap().sign(b"checkpoint").await.unwrap();
+        let signature = checked(good, key)
+            .unwrap()
+            .sign(b"checkpoint")
+            .await
+            .unwrap();
         ed25519::verify(&key, b"checkpoint", &signature).unwrap();
-        assert_eq!(checked(device(true), key).unwrap().sign(b"checkpoint").await, Err(SignError::Invalid));
+        assert_eq!(
+            checked(device(true), key)
+                .unwrap()
+                .sign(b"checkpoint")
+                .await,
+            Err(SignError::Invalid)
+        );
     }
 }

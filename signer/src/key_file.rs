@@ -41,19 +41,36 @@ impl KeyFile {
     ///
     /// As [`KeyFile::generate`].
     pub fn write(path: &Path, seed: &[u8; 32]) -> Result<Self, KeyFileError> {
-        let fault = |error| KeyFileError::Io { path: path.to_owned(), error };
+        let fault = |error| KeyFileError::Io {
+            path: path.to_owned(),
+            error,
+        };
         let mut text = Zeroizing::new([0; FILE_LEN]);
         let (digits, end) = text.split_at_mut(FILE_LEN - 1);
-        hex::encode_to_slice(seed, digits).map_err(|_| KeyFileError::Content { path: path.to_owned() })?;
+        hex::encode_to_slice(seed, digits).map_err(|_| KeyFileError::Content {
+            path: path.to_owned(),
+        })?;
         end.fill(b'\n');
         // O_EXCL: of two processes that make the same key at once, one fails; and no link that somebody left there is followed.
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fault)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(fault)?;
         file.write_all(text.as_slice()).map_err(fault)?;
         file.sync_all().map_err(fault)?;
         // The file's name must survive a power failure too: a manifest that fixes a lost key is worthless.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(fault)?;
-        Ok(Self { key: SigningKey::from_seed(seed) })
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(fault)?;
+        Ok(Self {
+            key: SigningKey::from_seed(seed),
+        })
     }
 
     /// Reads a key.
@@ -62,24 +79,38 @@ impl KeyFile {
     ///
     /// When the file cannot be read, others than its owner may read or write it, or it holds anything but one seed.
     pub fn load(path: &Path) -> Result<Self, KeyFileError> {
-        let fault = |error| KeyFileError::Io { path: path.to_owned(), error };
+        let fault = |error| KeyFileError::Io {
+            path: path.to_owned(),
+            error,
+        };
         let file = File::open(path).map_err(fault)?;
         // The open file is asked, not the path: nothing can be put in its place in between.
         let metadata = file.metadata().map_err(fault)?;
         if !metadata.is_file() {
-            return Err(KeyFileError::Content { path: path.to_owned() });
+            return Err(KeyFileError::Content {
+                path: path.to_owned(),
+            });
         }
         let mode = metadata.mode() & 0o7777;
         if mode & 0o077 != 0 {
-            return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
+            return Err(KeyFileError::Exposed {
+                path: path.to_owned(),
+                mode,
+            });
         }
         let mut text = Zeroizing::new(Vec::with_capacity(FILE_LEN + 1));
-        file.take(FILE_LEN as u64 + 1).read_to_end(&mut text).map_err(fault)?;
-        let content = || KeyFileError::Content { path: path.to_owned() };
+        file.take(FILE_LEN as u64 + 1)
+            .read_to_end(&mut text)
+            .map_err(fault)?;
+        let content = || KeyFileError::Content {
+            path: path.to_owned(),
+        };
         let digits = text.strip_suffix(b"\n").unwrap_or(&text);
         let mut seed = Zeroizing::new([0; 32]);
         hex::decode_to_slice(digits, seed.as_mut_slice()).map_err(|_| content())?;
-        Ok(Self { key: SigningKey::from_seed(&seed) })
+        Ok(Self {
+            key: SigningKey::from_seed(&seed),
+        })
     }
 }
 
@@ -159,9 +190,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.key");
         let first = KeyFile::generate(&path).unwrap().public_key();
-        assert!(matches!(KeyFile::generate(&path), Err(KeyFileError::Io { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists));
+        assert!(
+            matches!(KeyFile::generate(&path), Err(KeyFileError::Io { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists)
+        );
         assert_eq!(KeyFile::load(&path).unwrap().public_key(), first);
-        assert_ne!(KeyFile::generate(&folder.path().join("b.key")).unwrap().public_key(), first);
+        assert_ne!(
+            KeyFile::generate(&folder.path().join("b.key"))
+                .unwrap()
+                .public_key(),
+            first
+        );
     }
 
     #[test]
@@ -171,7 +209,10 @@ mod tests {
         KeyFile::generate(&path).unwrap();
         for mode in [0o640, 0o604, 0o660, 0o620, 0o602, 0o610] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            assert!(matches!(KeyFile::load(&path), Err(KeyFileError::Exposed { mode: told, .. }) if told == mode), "{mode:o}");
+            assert!(
+                matches!(KeyFile::load(&path), Err(KeyFileError::Exposed { mode: told, .. }) if told == mode),
+                "{mode:o}"
+            );
         }
         fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
         KeyFile::load(&path).unwrap();
@@ -181,18 +222,31 @@ mod tests {
     fn anything_but_one_seed_is_refused_without_being_shown() {
         let folder = tempfile::tempdir().unwrap();
         let digits = "5e".repeat(32);
-        for (place, content) in ["", &digits[1..], &format!("{digits}5"), &format!("{digits}\n\n"), &format!(" {digits}"), &format!("g{}", &digits[1..])]
-            .into_iter()
-            .enumerate()
+        for (place, content) in [
+            "",
+            &digits[1..],
+            &format!("{digits}5"),
+            &format!("{digits}\n\n"),
+            &format!(" {digits}"),
+            &format!("g{}", &digits[1..]),
+        ]
+        .into_iter()
+        .enumerate()
         {
             let path = folder.path().join(place.to_string());
             fs::write(&path, content).unwrap();
             fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
             let refusal = KeyFile::load(&path).unwrap_err();
-            assert!(matches!(refusal, KeyFileError::Content { .. }), "{content:?}");
+            assert!(
+                matches!(refusal, KeyFileError::Content { .. }),
+                "{content:?}"
+            );
             assert!(!format!("{refusal:?} {refusal}").contains("5e5e"));
         }
-        assert!(matches!(KeyFile::load(folder.path()), Err(KeyFileError::Exposed { .. } | KeyFileError::Content { .. })));
+        assert!(matches!(
+            KeyFile::load(folder.path()),
+            Err(KeyFileError::Exposed { .. } | KeyFileError::Content { .. })
+        ));
     }
 
     #[test]

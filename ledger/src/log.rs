@@ -1,0 +1,110 @@
+//! Which log this is, and who may sign it.
+
+use protocol::checkpoint::{Checkpoint, CheckpointError};
+use protocol::ids::ElectionId;
+
+/// A log's place in an election: everything its published files and its database are bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogName {
+    election: ElectionId,
+    id: [u8; 9],
+    prefix: String,
+    origin: String,
+}
+
+impl LogName {
+    /// The log with this log id (9 bytes: `kind u8 ‖ a u32 ‖ b u32`), folder below the election's (`cells/0`) and checkpoint origin; specs/protocol.md, section 4.
+    #[must_use]
+    pub fn new(election: ElectionId, id: [u8; 9], prefix: &str, origin: &str) -> Self {
+        Self {
+            election,
+            id,
+            prefix: prefix.to_owned(),
+            origin: origin.to_owned(),
+        }
+    }
+
+    /// The election.
+    #[must_use]
+    pub const fn election(&self) -> &ElectionId {
+        &self.election
+    }
+
+    /// The log id's 9 bytes.
+    #[must_use]
+    pub const fn id(&self) -> &[u8; 9] {
+        &self.id
+    }
+
+    /// The log's folder below the election's, such as `cells/0`.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The checkpoint origin.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The path of one of the log's files below the election's folder: `path("checkpoint")` is `cells/0/checkpoint`.
+    #[must_use]
+    pub fn path(&self, file: &str) -> String {
+        format!("{}/{file}", self.prefix)
+    }
+}
+
+/// The keys that may sign a log's checkpoints, each at its sizes.
+///
+/// SPEC: "the log's main key, or its spare above the size that a switch notice names".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    main: [u8; 32],
+    /// The spare key, and the size above which it signs.
+    spare: Option<([u8; 32], u64)>,
+}
+
+impl Keys {
+    /// The main key only: no switch notice is known.
+    #[must_use]
+    pub const fn main(main: [u8; 32]) -> Self {
+        Self { main, spare: None }
+    }
+
+    /// The spare key signs above `size`, as a switch notice of the authority says.
+    #[must_use]
+    pub const fn switched(self, spare: [u8; 32], size: u64) -> Self {
+        Self {
+            main: self.main,
+            spare: Some((spare, size)),
+        }
+    }
+
+    /// The key that must sign a checkpoint of this size.
+    #[must_use]
+    pub const fn at(&self, size: u64) -> [u8; 32] {
+        match self.spare {
+            Some((spare, above)) if size > above => spare,
+            _ => self.main,
+        }
+    }
+
+    /// Checks a published checkpoint of the log: one signature line, by the key that signs at its size.
+    ///
+    /// An existing `checkpoints/<size>` "stays" where a notice switched the key later, so its size decides, not when it is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::verify`].
+    pub fn verify(&self, log: &LogName, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+        let (checkpoint, _) = match self.spare {
+            None => Checkpoint::verify(bytes, log.origin(), &[self.main])?,
+            Some((spare, _)) => Checkpoint::verify(bytes, log.origin(), &[self.main, spare])?,
+        };
+        // The signature is valid; now it must be the key of this size.
+        let (checkpoint, _) =
+            Checkpoint::verify(bytes, log.origin(), &[self.at(checkpoint.size())])?;
+        Ok(checkpoint)
+    }
+}

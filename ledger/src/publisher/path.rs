@@ -1,0 +1,1 @@
+//! The paths of the published tree (specs/protocol.md, section 15), below the election's folder.

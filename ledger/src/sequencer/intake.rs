@@ -1,0 +1,44 @@
+//! The queue, and exactly once.
+
+/// What became of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is final in the log.
+    Final {
+        /// The entry's index.
+        index: u64,
+        /// The same had been submitted before.
+        repeat: bool,
+    },
+    /// Something else is final under the same key.
+    Different {
+        /// That entry's index.
+        index: u64,
+    },
+}
+
+/// Why a submission did not become final, or is not known to have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The queue is full.
+    #[error("the queue is full: nothing was taken; try again later")]
+    Full,
+    /// Too long for any batch.
+    #[error("an entry has at most 65,535 bytes: nothing was taken")]
+    TooLong,
+    /// The log takes nothing new any more.
+    #[error("the log is closed, and this was not submitted before it closed")]
+    Closed,
+    /// The sequencer is taking over.
+    #[error("the log is being taken over: nothing was taken; try again")]
+    NotOpen,
+    /// The sequencer has stopped for good.
+    #[error("the log has stopped: nothing was taken; try again later, at whoever has taken over")]
+    Halted,
+    /// The content refused it.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The outcome is unknown.
+    #[error("whether this is in the log is unknown: submit the same again, which is always safe")]
+    Unknown,
+}
