@@ -132,6 +132,3 @@ const fn split(n: u64) -> u64 {
         None => 1,
     }
 }
-
-#[cfg(test)]
-pub(crate) mod oracle;

@@ -51,6 +51,3 @@ fn to_bytes(hashes: &[Hash]) -> Vec<u8> {
 const fn position(index: u64) -> usize {
     (index % FULL_WIDTH as u64) as usize
 }
-
-#[cfg(test)]
-mod tests;
