@@ -113,11 +113,14 @@ pub struct CredentialKey(SigningKey);
 impl CredentialKey {
     /// The key with seed `HKDF-Expand(PRK, "tallyroot/v1/credential-key", 32)`.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a seed of zeroes would be worse than a panic, and this cannot happen"
+    )]
     pub fn derive(secret: &DeviceSecret, election: &ElectionId) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
-        // One hash block: HKDF-Expand fails only above 255 of them.
         let expanded = secret.prk(election).expand(KEY_INFO, seed.as_mut_slice());
-        debug_assert!(expanded.is_ok());
+        expanded.expect("HKDF-Expand fails only above 255 hash blocks, and this is one");
         Self(SigningKey::from_seed(&seed))
     }
 

@@ -41,8 +41,9 @@ pub(crate) fn array<const N: usize>(label: &str) -> [u8; N] {
 /// The first prime p at or after a number made from the label, with its two top bits set and p - 1 not a multiple of 65537.
 pub(crate) fn prime(label: &str, bits: i32) -> BigNum {
     let mut context = BigNumContext::new().unwrap();
-    let mut candidate = BigNum::from_slice(&bytes(label, (bits as usize).div_ceil(8))).unwrap();
-    candidate.mask_bits(bits).unwrap();
+    let mut number = bytes(label, (bits as usize).div_ceil(8));
+    number[0] &= 0xff >> (number.len() * 8 - bits as usize);
+    let mut candidate = BigNum::from_slice(&number).unwrap();
     for bit in [0, bits - 2, bits - 1] {
         candidate.set_bit(bit).unwrap();
     }
