@@ -1,0 +1,18 @@
+//! What every HTTP service here shares, so that each limit is set in one place:
+//!
+//! - [`serve`]: HTTP/1.1 with bounds on connections, headers, time and work in flight;
+//! - [`json_body`]: a bounded body, read within a bounded time, as strict JSON;
+//! - [`ApiError`]: errors as `{"error": {"code": …, "message": …}}`, each saying what to do.
+//!
+//! Nothing here logs an address, a path, a header or a body: who asked when is what must not be joinable with what was asked.
+//! TLS ends in front of this (specs/architecture.md).
+
+mod body;
+mod error;
+mod limits;
+mod serve;
+
+pub use body::{base64_of, json_body};
+pub use error::ApiError;
+pub use limits::Limits;
+pub use serve::serve;

@@ -1,0 +1,40 @@
+//! Every bound of a listener.
+
+use std::time::Duration;
+
+/// What a listener gives to strangers, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections. Further ones wait in the kernel's queue until one ends.
+    pub connections_max: usize,
+    /// Requests being worked on. Further ones get 503 `busy` at once.
+    pub requests_max: usize,
+    /// From the connection's start, or the end of the last response, to the end of the next request's header.
+    /// It is also how long an idle connection is kept.
+    pub header_timeout: Duration,
+    /// From the header to the end of the body.
+    pub body_timeout: Duration,
+    /// From the header to the answer's start; the work on it is then dropped, with 503 `busy`.
+    pub request_timeout: Duration,
+    /// Bytes of a request's line and headers together.
+    pub header_bytes_max: usize,
+    /// Header fields of a request.
+    pub headers_max: usize,
+    /// How long requests in flight may take to end after shutdown was asked for.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 20_000,
+            requests_max: 50_000,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+            header_bytes_max: 16 * 1024,
+            headers_max: 64,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
