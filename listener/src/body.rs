@@ -42,7 +42,9 @@ async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes
         ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too-large",
-            format!("The body is longer than {bytes_max} bytes, which no valid request is, and was not read."),
+            format!(
+                "The body is longer than {bytes_max} bytes, which no valid request is, and was not read."
+            ),
         )
     };
     // hyper has checked the header's syntax; the lower bound of the size hint is its value.
@@ -58,8 +60,9 @@ async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes
     let mut read = BytesMut::with_capacity(usize::try_from(announced).unwrap_or_default());
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk
-            .map_err(|_| ApiError::malformed("The body broke off: send the whole request again."))?;
+        let chunk = chunk.map_err(|_| {
+            ApiError::malformed("The body broke off: send the whole request again.")
+        })?;
         if read.len() + chunk.len() > bytes_max {
             return Err(too_large());
         }

@@ -16,3 +16,6 @@ pub use body::{base64_of, json_body};
 pub use error::ApiError;
 pub use limits::Limits;
 pub use serve::serve;
+
+#[cfg(test)]
+mod tests;

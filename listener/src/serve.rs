@@ -116,7 +116,11 @@ struct Gate {
     timeout: Duration,
 }
 
-async fn gated(State(gate): State<Gate>, request: Request<Body>, next: Next) -> Result<Response, Infallible> {
+async fn gated(
+    State(gate): State<Gate>,
+    request: Request<Body>,
+    next: Next,
+) -> Result<Response, Infallible> {
     let Ok(_permit) = gate.requests.try_acquire() else {
         return Ok(ApiError::busy(
             "Too many requests at once, and nothing was done: send the same again after Retry-After.",

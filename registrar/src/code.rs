@@ -131,7 +131,11 @@ impl CodeKey {
     /// `HMAC-SHA-256(key, "tallyroot/v1/code" ‖ 0x00 ‖ election id ‖ 20 normalized characters)`.
     #[must_use]
     pub fn digest(&self, election: &ElectionId, code: &Code) -> CodeDigest {
-        let mut mac = Hmac::<Sha256>::new(&self.0.into());
+        // RFC 2104: a key shorter than SHA-256's block of 64 bytes is filled up with zeros.
+        let mut block = Zeroizing::new([0; 64]);
+        let (key, _) = block.split_at_mut(self.0.len());
+        key.copy_from_slice(&self.0);
+        let mut mac = Hmac::<Sha256>::new((&*block).into());
         mac.update(LABEL);
         mac.update(election.as_bytes());
         mac.update(&code.0);

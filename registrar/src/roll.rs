@@ -101,10 +101,14 @@ impl SealedRoll {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RollError {
     /// No voters.
-    #[error("the register names no voter: it needs one line for each, and may start with a header that has a column `identity`")]
+    #[error(
+        "the register names no voter: it needs one line for each, and may start with a header that has a column `identity`"
+    )]
     NoVoters,
     /// More than [`ROLL_SIZE_MAX`] lines or [`CSV_LEN_MAX`] bytes.
-    #[error("the register is too large: at most {ROLL_SIZE_MAX} voters in {CSV_LEN_MAX} bytes; divide it into several elections")]
+    #[error(
+        "the register is too large: at most {ROLL_SIZE_MAX} voters in {CSV_LEN_MAX} bytes; divide it into several elections"
+    )]
     TooLarge,
     /// Bytes that are not UTF-8.
     #[error("line {line} of the register is not UTF-8: save the file as UTF-8")]
@@ -125,7 +129,9 @@ pub enum RollError {
         line: u64,
     },
     /// More than [`IDENTITY_LEN_MAX`] bytes.
-    #[error("the identity on line {line} of the register has {len} bytes; at most {IDENTITY_LEN_MAX} are allowed")]
+    #[error(
+        "the identity on line {line} of the register has {len} bytes; at most {IDENTITY_LEN_MAX} are allowed"
+    )]
     TooLong {
         /// The line.
         line: u64,
@@ -133,19 +139,25 @@ pub enum RollError {
         len: usize,
     },
     /// Two spellings of the same letters would be two voters.
-    #[error("the identity on line {line} of the register is not in Unicode's normal form NFC: convert the file (for example with uconv -x any-nfc)")]
+    #[error(
+        "the identity on line {line} of the register is not in Unicode's normal form NFC: convert the file (for example with uconv -x any-nfc)"
+    )]
     NotNfc {
         /// The line.
         line: u64,
     },
     /// White space around, or a control character within.
-    #[error("the identity on line {line} of the register has white space around it or a control character in it: nobody would type it so")]
+    #[error(
+        "the identity on line {line} of the register has white space around it or a control character in it: nobody would type it so"
+    )]
     Untidy {
         /// The line.
         line: u64,
     },
     /// A voter stands there twice, which would be two votes.
-    #[error("line {line} of the register repeats the identity of line {first}: each voter must stand there once")]
+    #[error(
+        "line {line} of the register repeats the identity of line {first}: each voter must stand there once"
+    )]
     Duplicate {
         /// The first line.
         first: u64,
@@ -287,7 +299,10 @@ mod tests {
             ("a\n\"\"\n", RollError::NoIdentity { line: 2 }),
             ("x,identity\n1,a\n2\n", RollError::NoIdentity { line: 3 }),
             ("a\nb\na\n", RollError::Duplicate { first: 1, line: 3 }),
-            ("x,identity\n\"1\n1\",a\n2,a\n", RollError::Duplicate { first: 2, line: 4 }),
+            (
+                "x,identity\n\"1\n1\",a\n2,a\n",
+                RollError::Duplicate { first: 2, line: 4 },
+            ),
             ("a\n b\n", RollError::Untidy { line: 2 }),
             ("a\nb\u{7}c\n", RollError::Untidy { line: 2 }),
             ("a\ne\u{301}\n", RollError::NotNfc { line: 2 }),
@@ -309,7 +324,10 @@ mod tests {
         let voters: Vec<String> = (0..300).map(|i| format!("voter {i}")).collect();
         let roll = SealedRoll::seal(voters.clone());
         let sealed: Vec<&str> = roll.entries().iter().map(|e| e.identity.as_str()).collect();
-        assert_ne!(sealed, voters, "300 voters come out in order once in 300! times");
+        assert_ne!(
+            sealed, voters,
+            "300 voters come out in order once in 300! times"
+        );
         let mut sorted: Vec<String> = sealed.iter().map(|s| (*s).to_owned()).collect();
         let mut expected = voters.clone();
         sorted.sort();
@@ -322,13 +340,18 @@ mod tests {
 
     #[test]
     fn a_leaf_is_the_specifications() {
-        let entry = RollEntry { identity: "Zoë".into(), salt: [3; 32] };
+        let entry = RollEntry {
+            identity: "Zoë".into(),
+            salt: [3; 32],
+        };
         let mut bytes = b"tallyroot/v1/roll".to_vec();
         bytes.push(0);
         bytes.extend_from_slice(&[3; 32]);
         bytes.extend_from_slice("Zo\u{eb}".as_bytes());
         assert_eq!(entry.leaf_entry().to_vec(), openssl::sha::sha256(&bytes));
-        let roll = SealedRoll { entries: vec![entry.clone()] };
+        let roll = SealedRoll {
+            entries: vec![entry.clone()],
+        };
         assert_eq!(roll.root(), leaf_hash(&openssl::sha::sha256(&bytes)));
         assert_eq!(roll.size(), 1);
     }

@@ -91,8 +91,7 @@ impl BlindSigner {
     /// # Errors
     /// OpenSSL's, or the file exists or cannot be written.
     pub fn create_file(&self, path: &Path) -> Result<(), BlindSignerError> {
-        let pem =
-            Zeroizing::new(PKey::from_rsa(self.private.clone())?.private_key_to_pem_pkcs8()?);
+        let pem = Zeroizing::new(PKey::from_rsa(self.private.clone())?.private_key_to_pem_pkcs8()?);
         Ok(secret_file::create(path, &pem)?)
     }
 
@@ -124,9 +123,9 @@ impl BlindSigner {
         check_blinded_message(&self.public, blinded_message)?;
         let len = self.public.signature_len();
         let mut signature = vec![0; len];
-        let written = self
-            .private
-            .private_encrypt(blinded_message, &mut signature, Padding::NONE)?;
+        let written =
+            self.private
+                .private_encrypt(blinded_message, &mut signature, Padding::NONE)?;
         let mut back = vec![0; len];
         let read = self
             .private
@@ -141,5 +140,117 @@ impl BlindSigner {
 impl fmt::Debug for BlindSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BlindSigner(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openssl::bn::{BigNum, BigNumContext};
+
+    #[test]
+    fn a_key_survives_its_file_and_only_its_own_manifest_entry_fits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rsa.pem");
+        let key = BlindSigner::generate(MODULUS_BITS).unwrap();
+        key.create_file(&path).unwrap();
+        let read = BlindSigner::from_file(&path).unwrap();
+        read.check_is(key.public()).unwrap();
+        let other = BlindSigner::generate(MODULUS_BITS).unwrap();
+        assert!(matches!(
+            read.check_is(other.public()),
+            Err(BlindSignerError::OtherKey)
+        ));
+        assert!(matches!(
+            other.create_file(&path),
+            Err(BlindSignerError::File(SecretFileError::Exists(_)))
+        ));
+        assert_eq!(format!("{key:?}"), "BlindSigner(secret)");
+    }
+
+    #[test]
+    fn the_raw_operation_is_exponentiation_and_always_the_same() {
+        let key = BlindSigner::generate(MODULUS_BITS).unwrap();
+        let n = BigNum::from_slice(key.public().modulus()).unwrap();
+        let e = BigNum::from_u32(65_537).unwrap();
+        let mut context = BigNumContext::new().unwrap();
+        for byte in [2u8, 0x55, 0x7f] {
+            let mut message = vec![byte; key.public().signature_len()];
+            message[0] = 0;
+            let signature = key.blind_sign(&message).unwrap();
+            assert_eq!(signature, key.blind_sign(&message).unwrap());
+            let mut back = BigNum::new().unwrap();
+            let s = BigNum::from_slice(&signature).unwrap();
+            back.mod_exp(&s, &e, &n, &mut context).unwrap();
+            assert_eq!(back, BigNum::from_slice(&message).unwrap());
+        }
+    }
+
+    #[test]
+    fn trivial_and_misshapen_messages_are_refused() {
+        let key = BlindSigner::generate(MODULUS_BITS).unwrap();
+        let len = key.public().signature_len();
+        let n = key.public().modulus().to_vec();
+        let mut n_minus_1 = n.clone();
+        n_minus_1[len - 1] -= 1;
+        let mut one = vec![0; len];
+        one[len - 1] = 1;
+        for message in [
+            vec![],
+            vec![5; len - 1],
+            vec![5; len + 1],
+            vec![0; len],
+            one,
+            n_minus_1.clone(),
+            n,
+            vec![0xff; len],
+        ] {
+            assert!(matches!(
+                key.blind_sign(&message),
+                Err(BlindSignerError::Message(_))
+            ));
+        }
+        // The largest message that is allowed: n - 2.
+        n_minus_1[len - 1] -= 1;
+        key.blind_sign(&n_minus_1).unwrap();
+    }
+
+    #[test]
+    fn damaged_small_and_foreign_key_files_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let small = folder.path().join("small.pem");
+        let pem = Rsa::generate(1024).unwrap().private_key_to_pem().unwrap();
+        secret_file::create(&small, &pem).unwrap();
+        assert!(matches!(
+            BlindSigner::from_file(&small),
+            Err(BlindSignerError::Unfit(_))
+        ));
+        let exponent = folder.path().join("exponent.pem");
+        let three = BigNum::from_u32(3).unwrap();
+        let pem = Rsa::generate_with_e(2048, &three)
+            .unwrap()
+            .private_key_to_pem()
+            .unwrap();
+        secret_file::create(&exponent, &pem).unwrap();
+        assert!(matches!(
+            BlindSigner::from_file(&exponent),
+            Err(BlindSignerError::Unfit(RsaError::Exponent))
+        ));
+        let encrypted = folder.path().join("encrypted.pem");
+        let pem = Rsa::generate(2048)
+            .unwrap()
+            .private_key_to_pem_passphrase(openssl::symm::Cipher::aes_128_cbc(), b"passphrase")
+            .unwrap();
+        secret_file::create(&encrypted, &pem).unwrap();
+        assert!(matches!(
+            BlindSigner::from_file(&encrypted),
+            Err(BlindSignerError::OpenSsl(_))
+        ));
+        let text = folder.path().join("text.pem");
+        secret_file::create(&text, b"no key").unwrap();
+        assert!(matches!(
+            BlindSigner::from_file(&text),
+            Err(BlindSignerError::OpenSsl(_))
+        ));
     }
 }
