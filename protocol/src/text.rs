@@ -34,9 +34,9 @@ pub enum LabelError {
         /// Where it starts.
         offset: usize,
     },
-    /// A zero-width joiner or non-joiner with no letter of a script that uses it on both sides.
-    #[error("the label holds a zero-width joiner (U+{:04X}) at byte {offset} that joins nothing; remove it", u32::from(*found))]
-    StrayJoiner {
+    /// A zero-width joiner, non-joiner or variation selector beside characters on which it has no effect.
+    #[error("the label holds the invisible U+{:04X} at byte {offset}, which has no effect there; remove it", u32::from(*found))]
+    Stray {
         /// The character.
         found: char,
         /// Where it starts.
@@ -77,7 +77,11 @@ pub fn check_label(label: &str, max_bytes: usize) -> Result<(), LabelError> {
         let next = rest.peek().map(|(_, c)| *c);
         if is_joiner(found) {
             if !previous.is_some_and(takes_joiner) || !next.is_some_and(takes_joiner) {
-                return Err(LabelError::StrayJoiner { found, offset });
+                return Err(LabelError::Stray { found, offset });
+            }
+        } else if is_variation_selector(found) {
+            if !previous.is_some_and(takes_variation_selector) {
+                return Err(LabelError::Stray { found, offset });
             }
         } else if is_forbidden(found) {
             return Err(LabelError::Forbidden { found, offset });
@@ -100,11 +104,11 @@ fn is_forbidden(c: char) -> bool {
         // Cf: format characters, the bidirectional controls (061C, 200E..F, 202A..E, 2066..9) and tags among them, without the two joiners.
         | 0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2 | 0x180e | 0x200b | 0x200e..=0x200f
         | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfff0..=0xfffb | 0x110bd | 0x110cd | 0x13430..=0x1343f
-        | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe00ff
+        | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe00ff | 0xe01f0..=0xe0fff
         // Zl, Zp.
         | 0x2028..=0x2029
-        // Letters and marks that show nothing: grapheme joiner, Hangul and Khmer fillers, blank Braille, the high variation selectors.
-        | 0x34f | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x2800 | 0x3164 | 0xffa0 | 0xe0100..=0xe0fff
+        // Letters and marks that show nothing: grapheme joiner, Hangul and Khmer fillers, blank Braille.
+        | 0x34f | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x2800 | 0x3164 | 0xffa0
         // Co: private use. (Surrogates are no `char`.)
         | 0xe000..=0xf8ff | 0xf0000..=0x10_ffff
         // Noncharacters outside the ranges above.
@@ -133,6 +137,16 @@ fn takes_joiner(c: char) -> bool {
         && !is_forbidden(c)
 }
 
+/// VS1 to VS16 and VS17 to VS256: they choose between the shapes of an emoji or of an ideograph, as in Japanese names.
+fn is_variation_selector(c: char) -> bool {
+    matches!(u32::from(c), 0xfe00..=0xfe0f | 0xe0100..=0xe01ef)
+}
+
+/// From the symbols upwards. After a letter of an alphabet a selector would be one more way to write what looks the same.
+fn takes_variation_selector(c: char) -> bool {
+    u32::from(c) >= 0x2010 && !is_white_space(c) && !is_joiner(c) && !is_variation_selector(c)
+}
+
 #[cfg(test)]
 mod tests {
     use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
@@ -153,6 +167,7 @@ mod tests {
             "한국",
             "Straße (Nord) – Liste “3”",
             "🗳\u{fe0f} Party",
+            "葛\u{e0100}城",
             "e\u{326}",
             "prix\u{202f}: 5\u{a0}€",
         ] {
@@ -203,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn joiners_stand_only_between_letters_that_use_them() {
+    fn joiners_and_selectors_stand_only_where_they_have_an_effect() {
         for (label, offset) in [
             ("Al\u{200c}ice", 2),
             ("\u{200d}क", 0),
@@ -211,11 +226,15 @@ mod tests {
             ("म\u{200c}\u{200d}ख", 3),
             ("م\u{200c} ا", 2),
             ("👩\u{200d}🚀", 4),
+            ("A\u{fe0f}", 1),
+            ("\u{fe0f}a", 0),
+            ("葛\u{e0100}\u{e0101}", 7),
+            ("a\u{3000}\u{fe00}b", 4),
         ] {
             let found = label[offset..].chars().next().unwrap();
             assert_eq!(
                 check_label(label, 20),
-                Err(LabelError::StrayJoiner { found, offset }),
+                Err(LabelError::Stray { found, offset }),
                 "{label:?}"
             );
         }
@@ -242,8 +261,7 @@ mod tests {
                 GeneralCategory::Unassigned => continue,
                 _ => matches!(
                     code,
-                    0x34f | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x2800 | 0x3164 | 0xffa0 | 0xe0100
-                        ..=0xe01ef
+                    0x34f | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x2800 | 0x3164 | 0xffa0
                 ),
             };
             assert_eq!(is_forbidden(c), expected, "U+{code:04X}");

@@ -1,6 +1,6 @@
 //! The cryptographic ground floor against independent implementations, and the vectors that every verifier of the protocol runs.
 //!
-//! `specs/vectors/{ed25519,rsa,credential}.json` are made here, deterministically, and each run compares them with what it would
+//! `specs/vectors/{ed25519,rsa,credential,canonical_json,labels}.json` are made here, deterministically, and each run compares them with what it would
 //! make now. After a deliberate change: `TALLYROOT_WRITE_VECTORS=1 cargo test -p protocol --test crypto`, then read the diff.
 
 #![allow(
@@ -16,3 +16,4 @@ mod credential;
 mod ed25519;
 mod rsa;
 mod support;
+mod text;
