@@ -1,9 +1,13 @@
 //! The election id: SHA-256 of the manifest's bytes, and the one value that everything else hangs on.
 
+mod log;
+
 use core::fmt;
 use core::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use log::{LogId, LogIdError, cell_of, shard_of};
 
 /// `SHA-256(manifest bytes)`. Shown, parsed and serialised as 64 lowercase hexadecimal digits, and in no other way.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
