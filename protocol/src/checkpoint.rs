@@ -12,7 +12,7 @@
 //! C2SP lets a note carry lines that the reader does not know, and a checkpoint extension lines. Tallyroot's published notes hold exactly the lines that the manifest allows;
 //! any other is a finding, so here it is an error: nobody can hide data in them, or show different readers different bytes.
 
-use crate::cosignature::{self, CosignatureError, WitnessKey};
+use crate::cosignature::{self, CosignatureError, Cosignatures, WitnessKey};
 use crate::ed25519;
 use crate::merkle::{Hash, empty_root};
 use crate::note::{ED25519, NoteError, NoteSignature, SignedNote, is_key_name, key_id};
@@ -133,9 +133,9 @@ impl Checkpoint {
         origin: &str,
         keys: &[[u8; 32]],
         witnesses: &[WitnessKey],
-    ) -> Result<(Self, usize, Vec<(usize, u64)>), CheckpointError> {
+    ) -> Result<(Self, usize, Cosignatures), CheckpointError> {
         let (checkpoint, key, note) = Self::verify_log_line(bytes, origin, keys)?;
-        let mut cosigned: Vec<(usize, u64)> = Vec::new();
+        let mut cosigned = Cosignatures::new();
         for (line, signature) in note.signatures().iter().enumerate().skip(1) {
             let (witness, named) = witnesses
                 .iter()

@@ -15,6 +15,9 @@ use crate::note::{
 /// "It MUST NOT exceed 2^63 - 1"
 pub const TIMESTAMP_MAX: u64 = (1 << 63) - 1;
 
+/// The cosignatures of a checkpoint: of each witness that cosigned, its index among the named witnesses, and the timestamp in seconds since the Epoch.
+pub type Cosignatures = Vec<(usize, u64)>;
+
 /// A witness that is named in advance: key name and Ed25519 public key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WitnessKey {

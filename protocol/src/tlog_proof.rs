@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, parse_decimal};
-use crate::cosignature::WitnessKey;
+use crate::cosignature::{Cosignatures, WitnessKey};
 use crate::merkle::{Hash, ProofError, verify_inclusion};
 use crate::note::{NoteError, SignedNote};
 
@@ -174,7 +174,7 @@ impl TlogProof {
         origin: &str,
         keys: &[[u8; 32]],
         witnesses: &[WitnessKey],
-    ) -> Result<(Checkpoint, usize, Vec<(usize, u64)>), TlogProofError> {
+    ) -> Result<(Checkpoint, usize, Cosignatures), TlogProofError> {
         let (checkpoint, key, cosigned) =
             Checkpoint::verify_cosigned(&self.checkpoint, origin, keys, witnesses)?;
         self.verify_under(leaf, &checkpoint)?;

@@ -122,7 +122,17 @@ fn proofs_at_the_ends_and_at_powers_of_256() {
         ]);
     }
     for &size in &sizes {
-        for index in [0, 1, 255, 256, 65_535, 65_536, size / 2, size.saturating_sub(2), size - 1] {
+        for index in [
+            0,
+            1,
+            255,
+            256,
+            65_535,
+            65_536,
+            size / 2,
+            size.saturating_sub(2),
+            size - 1,
+        ] {
             if index < size {
                 proves_inclusion(index, size);
             }
