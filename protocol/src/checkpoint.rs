@@ -201,6 +201,14 @@ pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
     (number.to_string() == text).then_some(number)
 }
 
+/// A stranger's text, made fit for a terminal: short, and nothing in it but visible ASCII.
+fn shown(text: &str) -> String {
+    text.chars()
+        .take(200)
+        .flat_map(char::escape_default)
+        .collect()
+}
+
 /// Why bytes are not a valid checkpoint of the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
@@ -225,7 +233,7 @@ pub enum CheckpointError {
     #[error("the size is 0 and the root is not that of the empty tree")]
     EmptyRoot,
     /// Another log's checkpoint.
-    #[error("the checkpoint is of another log, {got}")]
+    #[error("the checkpoint is of another log, `{}`", shown(got))]
     OtherOrigin {
         /// The origin it names.
         got: String,

@@ -43,8 +43,7 @@ fn inclusion(
     name: &str,
     why: &str,
     leaf: &Hash,
-    index: u64,
-    size: u64,
+    (index, size): (u64, u64),
     proof: &[Hash],
     root: &Hash,
     valid: bool,
@@ -106,8 +105,7 @@ fn merkle_cases(oracle: &Oracle) -> Vec<Value> {
             &format!("{index} of {size}"),
             "PATH(m, D[n])",
             &leaf(index),
-            index,
-            size,
+            (index, size),
             &path(index, size),
             &root(size),
             true,
@@ -239,7 +237,13 @@ fn merkle_cases(oracle: &Oracle) -> Vec<Value> {
         ),
     ] {
         cases.push(inclusion(
-            name, why, &leaf, index, size, &proof, &root, false,
+            name,
+            why,
+            &leaf,
+            (index, size),
+            &proof,
+            &root,
+            false,
         ));
     }
 

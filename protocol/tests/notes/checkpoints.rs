@@ -335,6 +335,20 @@ fn witnesses_are_named_by_verifier_keys_of_their_type() {
     );
 }
 
+#[test]
+fn errors_do_not_repeat_what_a_terminal_would_obey() {
+    let hostile = format!("evil\u{7f}\u{9b}31m\u{202e}{}", "x".repeat(60_000));
+    let body = format!("{hostile}\n7\n{}\n", head(7).root().to_base64());
+    let note = SignedNote::new(&body, vec![main_key().line("a", &body)]).unwrap();
+    let error = Checkpoint::verify(&note.encode(), ORIGIN, &keys())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(r"evil\u{7f}\u{9b}31m\u{202e}xxx") && error.is_ascii() && error.len() < 400,
+        "{error}"
+    );
+}
+
 proptest! {
     #[test]
     fn a_spoiled_body_is_refused_or_still_one_spelling(size in any::<u64>(), shift in 0_u32..64, at in any::<prop::sample::Index>(), with in "[\n0-9A-Za-z+= ]{0,2}") {

@@ -146,6 +146,8 @@ impl Edge {
     }
 
     /// Takes the full tiles completed since the last take, in the order of [`tiles`](super::tiles), and forgets them.
+    ///
+    /// This is for writers that ask for tiles by name with [`Edge::tile`]. It counts as a take for [`Edge::take_new`], which then leaves out partial tiles of this size.
     pub fn take_completed(&mut self) -> Vec<(TileId, Vec<u8>)> {
         self.taken_at = self.size();
         let completed = std::mem::take(&mut self.completed);

@@ -23,11 +23,8 @@ impl TileId {
     /// When the width is not 1 to 256, or the tile starts beyond the largest tree, 2^64 leaves.
     pub fn new(level: u8, index: u64, width: u16) -> Result<Self, IdError> {
         check_width(width)?;
-        // The first leaf below the tile is `index * 256^(level + 1)`, which must fit 64 bits.
-        let in_range = level < LEVELS
-            && index.checked_shr(8 * (u32::from(LEVELS) - 1 - u32::from(level))) == Some(0);
-        // At level 7, only index 0 is left: the shift is 0.
-        let in_range = in_range || (level == LEVELS - 1 && index == 0);
+        // The first leaf below the tile is `index * 256^(level + 1)`, which must fit 64 bits; at level 7 only index 0 is left.
+        let in_range = level < LEVELS && index >> (8 * (LEVELS - 1 - level)) == 0;
         if !in_range {
             return Err(IdError::OutOfRange { level, index });
         }

@@ -43,7 +43,11 @@ const fn hashes_at(size: u64, level: u8) -> u64 {
 
 /// The hashes of a tile, end to end.
 fn to_bytes(hashes: &[Hash]) -> Vec<u8> {
-    hashes.iter().flat_map(|hash| hash.0).collect()
+    let mut bytes = Vec::with_capacity(hashes.len() * Hash::LEN);
+    hashes
+        .iter()
+        .for_each(|hash| bytes.extend_from_slice(&hash.0));
+    bytes
 }
 
 /// The position of hash `index` in its tile.
