@@ -13,6 +13,7 @@ pub mod clock;
 pub mod content;
 #[cfg(any(test, feature = "test-models"))]
 pub mod faulty;
+pub mod heads;
 pub mod log;
 pub mod publisher;
 pub mod read;

@@ -1,0 +1,32 @@
+//! What watchers are given: the live page, which verifies by itself, and the stream of results.
+
+mod page;
+mod stream;
+
+use axum::Router;
+use axum::routing::get;
+use protocol::ids::ElectionId;
+
+pub use stream::Watchers;
+
+use stream::Updates;
+
+/// The routes of one election:
+///
+/// - `GET /elections/<id>/` and its scripts and style sheet (files without a folder of their own, so that all links are relative);
+/// - `GET /elections/<id>/events`: server-sent events, `event: results` with the bytes of `results.json` as data.
+///
+/// The page also fetches `manifest.json` and `results.json` beside it: those are the published tree's, which somebody else serves.
+/// All paths hold the id itself, so the router can be merged with others, of other elections too.
+pub(crate) fn router(election: ElectionId, updates: Updates) -> Router {
+    let root = format!("/elections/{election}");
+    let mut router = Router::new();
+    for asset in page::ASSETS {
+        router = router.route(&format!("{root}/{}", asset.name), get(move || async { page::serve(asset) }));
+    }
+    router
+        .route(&format!("{root}/events"), get(stream::events))
+        .with_state(updates)
+}
+
+pub(crate) use stream::{Updates as LiveUpdates, event};
