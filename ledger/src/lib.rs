@@ -17,6 +17,7 @@ pub mod heads;
 pub mod log;
 pub mod publisher;
 pub mod read;
+pub mod schedule;
 pub mod sequencer;
 pub mod store;
 

@@ -86,3 +86,23 @@ impl IntoResponse for ApiError {
         response
     }
 }
+
+/// 404 `not-found`: for routers' fallback.
+#[allow(clippy::unused_async, reason = "handlers are async functions")]
+pub async fn not_found() -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "not-found",
+        "Nothing is served here: check the election id, the cell or registrar, and the path.",
+    )
+}
+
+/// 405 `method-not-allowed`: for routers' fallback.
+#[allow(clippy::unused_async, reason = "handlers are async functions")]
+pub async fn method_not_allowed() -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "This path takes another method: see the protocol's section on HTTP.",
+    )
+}

