@@ -5,7 +5,8 @@
 //! ```
 
 use crate::ids::ElectionId;
-use crate::wire::WireError;
+use crate::note::NOTE_BYTES_MAX;
+use crate::wire::{Reader, WireError, check_entry_lens, write_entries};
 
 /// What the object starts with, before `0x00`.
 pub const ANCHOR_LABEL: &str = "tallyroot/v1/anchor";
@@ -56,7 +57,22 @@ impl<'a> AnchorObject<'a> {
     /// # Errors
     /// What [`AnchorObject::decode`] would refuse.
     pub fn encode(&self) -> Result<Vec<u8>, AnchorError> {
-        unimplemented!()
+        self.check()?;
+        let mut out = Vec::new();
+        out.extend_from_slice(ANCHOR_LABEL.as_bytes());
+        out.push(0);
+        out.extend_from_slice(self.election.as_bytes());
+        out.extend_from_slice(&self.n.to_be_bytes());
+        out.extend_from_slice(&self.old_size.to_be_bytes());
+        out.extend_from_slice(&self.new_size.to_be_bytes());
+        write_entries(&mut out, &self.entries);
+        let note_len = u32::try_from(self.note.len()).unwrap_or(u32::MAX);
+        out.extend_from_slice(&note_len.to_be_bytes());
+        out.extend_from_slice(self.note);
+        if out.len() > ANCHOR_LEN_MAX {
+            return Err(AnchorError::TooLong { len: out.len() });
+        }
+        Ok(out)
     }
 
     /// Reads what [`AnchorObject::encode`] writes for this election, and nothing else.
@@ -64,7 +80,66 @@ impl<'a> AnchorObject<'a> {
     /// # Errors
     /// Bytes that are not the one encoding of an anchor object of this election.
     pub fn decode(bytes: &'a [u8], election: &ElectionId) -> Result<Self, AnchorError> {
-        let _ = (bytes, election);
-        unimplemented!()
+        if bytes.len() > ANCHOR_LEN_MAX {
+            return Err(AnchorError::TooLong { len: bytes.len() });
+        }
+        let mut reader = Reader::new(bytes);
+        if !reader.starts_with(ANCHOR_LABEL, election)? {
+            return Err(AnchorError::Label);
+        }
+        let n = reader.u64()?;
+        let old_size = reader.u64()?;
+        let new_size = reader.u64()?;
+        let entries = reader.entries(entry_count(old_size, new_size)?)?;
+        let note_len = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+        let note = reader.bytes(note_len)?;
+        reader.finish()?;
+        let object = Self {
+            election: *election,
+            n,
+            old_size,
+            new_size,
+            entries,
+            note,
+        };
+        object.check()?;
+        Ok(object)
+    }
+
+    fn check(&self) -> Result<(), AnchorError> {
+        if entry_count(self.old_size, self.new_size)? != self.entries.len() {
+            return Err(AnchorError::Sizes(
+                "it must hold `new size - old size` entries",
+            ));
+        }
+        check_entry_lens(&self.entries).map_err(AnchorError::Sizes)?;
+        if self.note.is_empty() || self.note.len() > NOTE_BYTES_MAX {
+            return Err(AnchorError::Sizes("its note must have 1 to 65,536 bytes"));
+        }
+        match self.n {
+            // "Old size is object n - 1's new size (0 for n = 0)"
+            0 if self.old_size != 0 => {
+                Err(AnchorError::Sizes("object 0 must start at the log's start"))
+            }
+            // Every object before this one holds at least one entry.
+            n if self.old_size < n => Err(AnchorError::Sizes(
+                "its old size is smaller than the number of objects before it",
+            )),
+            _ => Ok(()),
+        }
     }
 }
+
+/// "the entries are the heads log's from old size to new size - 1, at least one". Each takes at least 3 bytes of the object's 16 MiB.
+fn entry_count(old_size: u64, new_size: u64) -> Result<usize, AnchorError> {
+    new_size
+        .checked_sub(old_size)
+        .and_then(|count| usize::try_from(count).ok())
+        .filter(|count| (1..=ANCHOR_LEN_MAX / 3).contains(count))
+        .ok_or(AnchorError::Sizes(
+            "its sizes must differ by at least one entry, and no more than 16 MiB hold",
+        ))
+}
+
+#[cfg(test)]
+mod tests;

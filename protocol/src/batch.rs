@@ -5,10 +5,10 @@
 //!              ‖ old size u64 ‖ old root (32) ‖ new size u64 ‖ new root (32) ‖ (length u16 ‖ entry)*
 //! ```
 
-use crate::ids::LogId;
+use crate::ids::{ElectionId, LogId};
 use crate::manifest::Election;
-use crate::merkle::{CompactRange, Hash};
-use crate::wire::WireError;
+use crate::merkle::{CompactRange, Hash, empty_root, leaf_hash};
+use crate::wire::{Reader, WireError, check_entry_lens, write_entries};
 
 /// What the file starts with, before `0x00`.
 pub const BATCH_LABEL: &str = "tallyroot/v1/batch";
@@ -26,7 +26,7 @@ pub const BATCH_HEADER_LEN: usize = BATCH_LABEL.len() + 1 + 32 + LogId::LEN + 8 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchFile<'a> {
     /// The election.
-    pub election: crate::ids::ElectionId,
+    pub election: ElectionId,
     /// The log.
     pub log: LogId,
     /// The batch's number, from 0.
@@ -94,14 +94,44 @@ impl<'a> BatchFile<'a> {
         tree: &mut CompactRange,
         entries: Vec<&'a [u8]>,
     ) -> Result<Self, BatchError> {
-        let _ = (election, log, n, tree, entries);
-        unimplemented!()
+        let mut after = tree.clone();
+        for entry in &entries {
+            after.push(leaf_hash(entry));
+        }
+        let batch = Self {
+            election: election.id(),
+            log,
+            n,
+            old_size: tree.size(),
+            old_root: tree.root(),
+            new_size: after.size(),
+            new_root: after.root(),
+            entries,
+        };
+        batch.check(election)?;
+        let len = batch.encoded_len();
+        if len > BATCH_LEN_MAX {
+            return Err(BatchError::TooLong { len });
+        }
+        *tree = after;
+        Ok(batch)
     }
 
     /// The file's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        unimplemented!()
+        let mut out = Vec::with_capacity(self.encoded_len());
+        out.extend_from_slice(BATCH_LABEL.as_bytes());
+        out.push(0);
+        out.extend_from_slice(self.election.as_bytes());
+        out.extend_from_slice(&self.log.encode());
+        out.extend_from_slice(&self.n.to_be_bytes());
+        out.extend_from_slice(&self.old_size.to_be_bytes());
+        out.extend_from_slice(self.old_root.as_bytes());
+        out.extend_from_slice(&self.new_size.to_be_bytes());
+        out.extend_from_slice(self.new_root.as_bytes());
+        write_entries(&mut out, &self.entries);
+        out
     }
 
     /// Reads what [`BatchFile::encode`] writes for this election, and nothing else. Whether it follows on the batch before, and whether the
@@ -110,8 +140,34 @@ impl<'a> BatchFile<'a> {
     /// # Errors
     /// Bytes that are not the one encoding of a batch of a log of this election.
     pub fn decode(bytes: &'a [u8], election: &Election) -> Result<Self, BatchError> {
-        let _ = (bytes, election);
-        unimplemented!()
+        if bytes.len() > BATCH_LEN_MAX {
+            return Err(BatchError::TooLong { len: bytes.len() });
+        }
+        let mut reader = Reader::new(bytes);
+        if !reader.starts_with(BATCH_LABEL, &election.id())? {
+            return Err(BatchError::Label);
+        }
+        let log = reader.log_id()?;
+        let n = reader.u64()?;
+        let old_size = reader.u64()?;
+        let old_root = Hash(reader.array()?);
+        let new_size = reader.u64()?;
+        let new_root = Hash(reader.array()?);
+        let count = entry_count(old_size, new_size)?;
+        let entries = reader.entries(count)?;
+        reader.finish()?;
+        let batch = Self {
+            election: election.id(),
+            log,
+            n,
+            old_size,
+            old_root,
+            new_size,
+            new_root,
+            entries,
+        };
+        batch.check(election)?;
+        Ok(batch)
     }
 
     /// Appends the entries to the tree before the batch, and compares the roots before and after.
@@ -119,7 +175,67 @@ impl<'a> BatchFile<'a> {
     /// # Errors
     /// `DoesNotChain` or `Root`; the tree is then as before.
     pub fn apply(&self, tree: &mut CompactRange) -> Result<(), BatchError> {
-        let _ = tree;
-        unimplemented!()
+        // "Old size and root are those of batch n - 1"
+        if tree.size() != self.old_size || tree.root() != self.old_root {
+            return Err(BatchError::DoesNotChain {
+                n: self.n,
+                old_size: self.old_size,
+            });
+        }
+        let mut after = tree.clone();
+        for entry in &self.entries {
+            after.push(leaf_hash(entry));
+        }
+        if after.size() != self.new_size || after.root() != self.new_root {
+            return Err(BatchError::Root { n: self.n });
+        }
+        *tree = after;
+        Ok(())
+    }
+
+    fn encoded_len(&self) -> usize {
+        let entries: usize = self.entries.iter().map(|entry| 2 + entry.len()).sum();
+        BATCH_HEADER_LEN + entries
+    }
+
+    /// The rules that concern the numbers alone.
+    fn check(&self, election: &Election) -> Result<(), BatchError> {
+        if !election.contains(self.log) {
+            return Err(BatchError::Log);
+        }
+        if entry_count(self.old_size, self.new_size)? != self.entries.len() {
+            return Err(BatchError::Sizes(
+                "it must hold `new size - old size` entries",
+            ));
+        }
+        check_entry_lens(&self.entries).map_err(BatchError::Sizes)?;
+        match self.n {
+            // "for n = 0: 0 and `H("")`"; and "entry 0 is the genesis …, alone in batch 0"
+            0 if self.old_size != 0 || self.old_root != empty_root() => {
+                Err(BatchError::Sizes("batch 0 must start from the empty tree"))
+            }
+            0 if self.new_size != 1 => Err(BatchError::Sizes(
+                "batch 0 must hold the genesis entry alone",
+            )),
+            // Every batch before this one holds at least one entry.
+            n if self.old_size < n => Err(BatchError::Sizes(
+                "its old size is smaller than the number of batches before it",
+            )),
+            _ => Ok(()),
+        }
     }
 }
+
+/// "It holds `new size - old size` entries, at least one, at most 32,768".
+fn entry_count(old_size: u64, new_size: u64) -> Result<usize, BatchError> {
+    new_size
+        .checked_sub(old_size)
+        .and_then(|count| usize::try_from(count).ok())
+        .filter(|count| (1..=BATCH_ENTRIES_MAX).contains(count))
+        .ok_or(BatchError::Sizes(
+            "its sizes must differ by 1 to 32,768 entries",
+        ))
+}
+
+#[cfg(test)]
+mod tests;

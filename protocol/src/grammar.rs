@@ -11,7 +11,9 @@ mod cell;
 mod error;
 mod heads;
 mod issuance;
+mod roll_set;
 mod schedule;
+mod shared;
 
 pub use cell::CellLog;
 pub use error::{GrammarCode, GrammarError};

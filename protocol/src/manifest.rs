@@ -6,6 +6,7 @@
 mod check;
 mod election;
 mod encoding;
+mod keys;
 mod types;
 
 pub use check::ManifestError;
@@ -22,4 +23,7 @@ pub const FORMAT: &str = "tallyroot/v1/manifest";
 pub const MANIFEST_LEN_MAX: usize = 1 << 20;
 
 /// Times and sizes in JSON lie below this bound, so that every JSON reader holds them exactly.
-pub const INTEGER_END: u64 = 1 << 53;
+pub const INTEGER_END: u64 = crate::canonical_json::INTEGER_MAX + 1;
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Reading fixed layouts: big-endian numbers and byte strings off the front of a slice, never past its end.
 
-use crate::ids::LogId;
+use crate::entry::ENTRY_LEN_MAX;
+use crate::ids::{ElectionId, LogId};
 use crate::manifest::INTEGER_END;
 
 /// Why bytes do not have their layout. The formats add what they were reading.
@@ -95,11 +96,53 @@ impl<'a> Reader<'a> {
         LogId::decode(&self.array()?).map_err(|_| WireError::LogId)
     }
 
+    /// Reads `label ‖ 0x00 ‖ election id`; false if it is another label or election.
+    pub(crate) fn starts_with(
+        &mut self,
+        label: &str,
+        election: &ElectionId,
+    ) -> Result<bool, WireError> {
+        Ok(self.bytes(label.len())? == label.as_bytes()
+            && self.u8()? == 0
+            && self.array()? == *election.as_bytes())
+    }
+
+    /// Reads `(length u16 ‖ entry) * count`. Memory stays in proportion to the bytes at hand, whatever `count` claims.
+    pub(crate) fn entries(&mut self, count: usize) -> Result<Vec<&'a [u8]>, WireError> {
+        let mut entries = Vec::with_capacity(count.min(self.remaining() / 3));
+        for _ in 0..count {
+            let len = self.u16()?;
+            entries.push(self.bytes(usize::from(len))?);
+        }
+        Ok(entries)
+    }
+
     /// "Trailing bytes … are errors."
     pub(crate) const fn finish(self) -> Result<(), WireError> {
         match self.rest.len() {
             0 => Ok(()),
             extra => Err(WireError::Trailing { extra }),
         }
+    }
+}
+
+/// Writes `(length u16 ‖ entry)*`; the lengths were checked with [`check_entry_lens`].
+pub(crate) fn write_entries(out: &mut Vec<u8>, entries: &[&[u8]]) {
+    for entry in entries {
+        let len = u16::try_from(entry.len()).unwrap_or(u16::MAX);
+        out.extend_from_slice(&len.to_be_bytes());
+        out.extend_from_slice(entry);
+    }
+}
+
+/// "An entry is at most 65,535 bytes", and has at least its type.
+pub(crate) fn check_entry_lens(entries: &[&[u8]]) -> Result<(), &'static str> {
+    if entries
+        .iter()
+        .all(|entry| (1..=ENTRY_LEN_MAX).contains(&entry.len()))
+    {
+        Ok(())
+    } else {
+        Err("an entry must have 1 to 65,535 bytes")
     }
 }

@@ -1,7 +1,7 @@
 //! Running totals, and the entry that closes a log.
 
 use crate::ballot::Ballot;
-use crate::manifest::{Contest, Election};
+use crate::manifest::{Contest, Election, Method};
 use crate::wire::{Reader, WireError};
 
 use super::{EntryError, type_byte};
@@ -66,14 +66,77 @@ impl TallyTotals {
 
     /// Adds one ballot of an election whose contests these totals are for.
     pub fn add(&mut self, ballot: &Ballot, contests: &[Contest]) {
-        let _ = (ballot, contests);
-        unimplemented!()
+        self.votes = self.votes.saturating_add(1);
+        if ballot.is_abstention() {
+            self.abstentions = self.abstentions.saturating_add(1);
+        }
+        for ((totals, contest), chosen) in
+            self.contests.iter_mut().zip(contests).zip(ballot.choices())
+        {
+            let counted = match contest.method {
+                Method::Plurality | Method::Approval => chosen,
+                // "the number of ballots that … rank it first"
+                Method::Ranked => chosen.get(..1).unwrap_or_default(),
+            };
+            if chosen.is_empty() {
+                totals.blanks = totals.blanks.saturating_add(1);
+            }
+            for option in counted {
+                if let Some(count) = totals.counts.get_mut(usize::from(*option)) {
+                    *count = count.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// Where these totals differ from what was counted, in words; `None` if they are equal.
+    pub(crate) fn difference(&self, counted: &Self) -> Option<String> {
+        let numbers = |totals: &Self| {
+            let mut numbers = vec![totals.votes, totals.abstentions];
+            for contest in &totals.contests {
+                numbers.push(contest.blanks);
+                numbers.extend(&contest.counts);
+            }
+            numbers
+        };
+        if self == counted {
+            return None;
+        }
+        let (said, right) = (numbers(self), numbers(counted));
+        let first = said
+            .iter()
+            .zip(&right)
+            .enumerate()
+            .find(|(_, (a, b))| a != b);
+        Some(match first {
+            Some((position, (said, right))) => format!(
+                "number {position} (from 0: votes, abstentions, then each contest's blanks and counts) is {said}, counted were {right}"
+            ),
+            None => "it is of other contests".to_owned(),
+        })
     }
 
     /// Adds another cell's totals. `None` if the contests differ, or a sum does not fit 64 bits; `self` is then of no use.
     pub fn merge(&mut self, other: &Self) -> Option<()> {
-        let _ = other;
-        unimplemented!()
+        fn add(sum: &mut u64, more: u64) -> Option<()> {
+            *sum = sum.checked_add(more)?;
+            Some(())
+        }
+        add(&mut self.votes, other.votes)?;
+        add(&mut self.abstentions, other.abstentions)?;
+        if self.contests.len() != other.contests.len() {
+            return None;
+        }
+        for (mine, theirs) in self.contests.iter_mut().zip(&other.contests) {
+            add(&mut mine.blanks, theirs.blanks)?;
+            if mine.counts.len() != theirs.counts.len() {
+                return None;
+            }
+            for (sum, more) in mine.counts.iter_mut().zip(&theirs.counts) {
+                add(sum, *more)?;
+            }
+        }
+        Some(())
     }
 }
 

@@ -78,6 +78,8 @@ codes! {
     IssuanceOpen = "issuance-open",
     /// The final head comes too early.
     EarlyFinal = "early-final",
+    /// The final head lists a log that is not closed.
+    Unclosed = "unclosed",
     /// A notice's number is not the next.
     NoticeSequence = "notice-sequence",
     /// A notice that is not allowed at this point.

@@ -50,6 +50,13 @@ impl Schedule {
         }
     }
 
+    /// "The log's closing time becomes that of the first head at or after the notice, if that is earlier."
+    pub(super) fn settle_freezes(&mut self, head_time: u64) {
+        for freeze in self.freezes.values_mut() {
+            freeze.time.get_or_insert(head_time);
+        }
+    }
+
     /// From when cells take votes.
     #[must_use]
     pub fn opening(&self) -> u64 {

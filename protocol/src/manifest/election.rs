@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Contest, Manifest, ManifestError, check};
 use crate::canonical_json;
+use crate::cosignature::WitnessKey;
 use crate::ed25519::PublicKey;
 use crate::ids::{ElectionId, LogId, cell_of, shard_of};
 use crate::rsa::RegistrarKey;
@@ -32,6 +33,7 @@ pub(super) struct ParsedKeys {
     pub(super) heads: LogKeys,
     pub(super) authority: LogKeys,
     pub(super) registrars: Vec<RegistrarKey>,
+    pub(super) witnesses: Vec<WitnessKey>,
 }
 
 /// A log's (or the authority's) two keys.
@@ -41,6 +43,14 @@ pub struct LogKeys {
     pub main: PublicKey,
     /// The key that a switch notice puts in use.
     pub spare: PublicKey,
+}
+
+impl LogKeys {
+    /// Both keys' bytes, main first: the form in which checkpoints are verified.
+    #[must_use]
+    pub fn to_bytes(&self) -> [[u8; 32]; 2] {
+        [*self.main.as_bytes(), *self.spare.as_bytes()]
+    }
 }
 
 impl Election {
@@ -164,6 +174,12 @@ impl Election {
     #[must_use]
     pub fn registrar_keys(&self) -> &[RegistrarKey] {
         &self.0.keys.registrars
+    }
+
+    /// The witnesses that cosign the heads log, in the manifest's order.
+    #[must_use]
+    pub fn witnesses(&self) -> &[WitnessKey] {
+        &self.0.keys.witnesses
     }
 
     /// The one cell that takes this credential's vote.

@@ -1,0 +1,40 @@
+//! A set of roll indices, small where they lie close together.
+
+use std::collections::HashMap;
+
+const BITS: u64 = 64;
+/// Words of a page: 64 words of 64 bits are 4,096 voters in 512 bytes.
+const WORDS: u64 = 64;
+
+/// Pages of bits, made when the first of their indices comes: memory grows with the log, not with the largest index that it claims.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RollSet(HashMap<u64, Box<[u64; WORDS as usize]>>);
+
+impl RollSet {
+    pub(super) fn contains(&self, index: u64) -> bool {
+        let (page, word, bit) = place(index);
+        self.0
+            .get(&page)
+            .and_then(|page| page.get(word))
+            .is_some_and(|word| word & bit != 0)
+    }
+
+    pub(super) fn extend(&mut self, indices: impl IntoIterator<Item = u64>) {
+        for index in indices {
+            let (page, word, bit) = place(index);
+            let page = self
+                .0
+                .entry(page)
+                .or_insert_with(|| Box::new([0; WORDS as usize]));
+            if let Some(word) = page.get_mut(word) {
+                *word |= bit;
+            }
+        }
+    }
+}
+
+/// Page, word in the page, bit in the word.
+fn place(index: u64) -> (u64, usize, u64) {
+    let word = usize::try_from(index / BITS % WORDS).unwrap_or(0);
+    (index / (BITS * WORDS), word, 1 << (index % BITS))
+}
