@@ -63,7 +63,7 @@ pub struct Keyed {
 /// The state changes in [`Content::replay`] only, which every batch passes once, in order: at takeover from what is published, and before every append from what
 /// [`Content::arrange`] or [`Content::close`] made. So the same code that would find fault with somebody else's batch sees our own before it is committed, and a takeover
 /// ends in the very state that the writer before had. When anything goes wrong in between, the sequencer starts over with a fresh content.
-pub trait Content: Send + 'static {
+pub trait Content: Send + Sync + 'static {
     /// The log's entry 0.
     fn genesis(&self) -> Vec<u8>;
 

@@ -7,6 +7,20 @@ pub mod path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use protocol::checkpoint::Checkpoint;
+use protocol::note::{NOTE_BYTES_MAX, SignedNote};
+
+/// The most bytes of a `checkpoint`.
+pub const CHECKPOINT_BYTES_MAX: usize = NOTE_BYTES_MAX;
+
+/// The size that a checkpoint names; nothing else about it is checked, its signature least of all.
+#[must_use]
+pub fn checkpoint_size(bytes: &[u8]) -> Option<u64> {
+    let note = SignedNote::parse(bytes).ok()?;
+    Checkpoint::parse_body(note.text())
+        .ok()
+        .map(|checkpoint| checkpoint.size())
+}
 
 /// Reads what is published, like any outsider: nothing that comes from it may be trusted before it was checked.
 #[async_trait]

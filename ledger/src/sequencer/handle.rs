@@ -4,18 +4,16 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Config, Outcome, Parts, Published, State, SubmitError};
+use super::intake::Admission;
+use super::receipt::ReceiptError;
+use super::shared::Shared;
+use super::{Config, Outcome, Published, State, SubmitError};
 use crate::content::Submission;
 
 /// A handle on a log's sequencer; cheap to clone. The sequencer runs as long as its [`Sequencer`](super::Sequencer).
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
-}
-
-struct Shared {
-    state: watch::Sender<State>,
-    published: watch::Sender<Published>,
 }
 
 /// Something that is final under a key.
@@ -28,19 +26,8 @@ pub struct Final {
 }
 
 impl Handle {
-    pub(super) fn new(_config: Arc<Config>, _parts: Parts) -> Self {
-        let published = Published {
-            end: crate::End::empty(),
-            batches: 0,
-            closed: false,
-            checkpoint: bytes::Bytes::new(),
-        };
-        Self {
-            shared: Arc::new(Shared {
-                state: watch::Sender::new(State::TakingOver),
-                published: watch::Sender::new(published),
-            }),
-        }
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 
     /// Submits, and waits until it is final. Submitting the same again is always safe: it waits for what is pending, and gives the same index.
@@ -50,14 +37,34 @@ impl Handle {
     /// # Errors
     ///
     /// See [`SubmitError`].
-    pub async fn submit(&self, _submission: Submission) -> Result<Outcome, SubmitError> {
-        Err(SubmitError::NotOpen)
+    pub async fn submit(&self, submission: Submission) -> Result<Outcome, SubmitError> {
+        let admission = self
+            .shared
+            .intake()
+            .admit(submission, self.shared.config.queue_max)?;
+        let answer = match admission {
+            Admission::Answered(outcome) => return Ok(outcome),
+            Admission::Waiting { answer, queued } => {
+                if queued {
+                    self.shared.arrival.notify_one();
+                }
+                answer
+            }
+        };
+        // Dropped without an answer: the term of office ended, and nobody can say yet.
+        answer.await.unwrap_or(Err(SubmitError::Unknown))
     }
 
     /// What is final under this key, if anything is. Pending submissions are not.
     #[must_use]
-    pub fn lookup(&self, _key: &[u8; 32]) -> Option<Final> {
-        None
+    pub fn lookup(&self, key: &[u8; 32]) -> Option<Final> {
+        self.shared.intake().lookup(key)
+    }
+
+    /// The number of submissions that wait for a batch.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.shared.intake().queued()
     }
 
     /// Whether something is pending under this key: queued, or in a batch on its way.
@@ -72,44 +79,51 @@ impl Handle {
     ///
     /// See [`ReceiptError`].
     pub async fn receipt(&self, index: u64) -> Result<Vec<u8>, ReceiptError> {
-        Err(ReceiptError::NotPublished(index))
+        self.shared.receipts.receipt(index).await
     }
 
     /// Takes nothing new from now on, for good; what is queued is still made final, and repeats are still answered.
-    pub fn freeze(&self) {}
+    pub fn freeze(&self) {
+        self.shared.intake().freeze();
+        self.shared.arrival.notify_one();
+    }
 
-    /// Freezes the intake, drains the queue, appends the batch that ends the log (with `entry`, or the one that the content makes), and waits until it is published.
+    /// Drains the queue, taking nothing new meanwhile, appends the batch that ends the log (with `entry`, or the one that the content makes), and waits until it is published.
     /// Closing a closed log returns what is published. If it fails with [`CloseError::Unknown`], call it again.
     ///
     /// # Errors
     ///
     /// See [`CloseError`].
-    pub async fn close(&self, _entry: Option<Vec<u8>>) -> Result<Published, CloseError> {
-        Err(CloseError::Unknown)
+    pub async fn close(&self, entry: Option<Vec<u8>>) -> Result<Published, CloseError> {
+        let Some(closed) = self.shared.intake().request_close(entry)? else {
+            return Ok(self.published());
+        };
+        self.shared.arrival.notify_one();
+        closed.await.unwrap_or(Err(CloseError::Unknown))
     }
 
     /// The newest published checkpoint, and every one after it (the receiver sees the newest; some may be skipped).
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Published> {
-        self.shared.published.subscribe()
+        self.shared.published().subscribe()
     }
 
     /// The newest published checkpoint.
     #[must_use]
     pub fn published(&self) -> Published {
-        self.shared.published.borrow().clone()
+        self.shared.published().borrow().clone()
     }
 
     /// Whether it takes entries.
     #[must_use]
     pub fn state(&self) -> State {
-        self.shared.state.borrow().clone()
+        self.shared.state().borrow().clone()
     }
 
     /// The state, and every one after it.
     #[must_use]
     pub fn watch_state(&self) -> watch::Receiver<State> {
-        self.shared.state.subscribe()
+        self.shared.state().subscribe()
     }
 
     /// Waits until the log is taken over and running.
@@ -118,22 +132,21 @@ impl Handle {
     ///
     /// The state, when it stepped down or halted instead.
     pub async fn ready(&self) -> Result<(), State> {
-        Err(self.state())
+        let mut states = self.watch_state();
+        let settled = states.wait_for(|state| *state != State::TakingOver).await;
+        // The sender lives as long as this handle.
+        match settled.map(|state| state.clone()) {
+            Ok(State::Running) => Ok(()),
+            Ok(state) => Err(state),
+            Err(_) => Err(self.state()),
+        }
     }
-}
 
-/// Why there is no receipt.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReceiptError {
-    /// The published log has no such entry.
-    #[error("the published log has no entry {0}")]
-    NotPublished(u64),
-    /// The files could not be read now.
-    #[error("the files for this receipt could not be read now ({0}); try again")]
-    Unavailable(String),
-    /// The published files do not prove it.
-    #[error("the published files do not prove this entry: {0}")]
-    Damaged(String),
+    /// What the sequencer was told.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
 }
 
 /// Why the log is not closed.

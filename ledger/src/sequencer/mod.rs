@@ -12,24 +12,35 @@
 //!
 //! Start, takeover after an unknown outcome and rebuild of a lost copy are one path, [`takeover`].
 
+mod finish;
 mod handle;
 mod intake;
+mod receipt;
+mod retry;
+mod shared;
+mod takeover;
+mod term;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use signer::Checked;
+use tracing::error;
 
 use crate::batch::End;
 use crate::clock::Clock;
 use crate::content::Content;
 use crate::log::{Keys, LogName};
 use crate::publisher::Publisher;
-use crate::store::Store;
+use crate::store::{Owner, Store, TakeOver};
 
-pub use handle::{CloseError, Final, Handle, ReceiptError};
+pub use handle::{CloseError, Final, Handle};
 pub use intake::{Outcome, SubmitError};
+pub use receipt::ReceiptError;
+
+use retry::{Backoff, Persistent, Stop};
+use shared::Shared;
 
 /// What a sequencer is told.
 #[derive(Clone, Debug)]
@@ -132,8 +143,13 @@ impl Sequencer {
     /// Starts to take the log over, and returns at once; [`Handle::ready`] waits for the outcome. Call it within a runtime.
     #[must_use]
     pub fn spawn(config: Config, parts: Parts) -> Self {
-        let handle = Handle::new(Arc::new(config), parts);
-        let task = tokio::spawn(async {});
+        let shared = Arc::new(Shared::new(config, Arc::clone(&parts.publisher)));
+        let handle = Handle::new(Arc::clone(&shared));
+        let task = tokio::spawn(async move {
+            let guard = StopGuard(&shared);
+            let state = run(&shared, &parts).await;
+            guard.0.stop(state);
+        });
         Self { handle, task }
     }
 
@@ -154,5 +170,62 @@ impl Sequencer {
 impl Drop for Sequencer {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Whatever ends the task, nobody is left waiting for it.
+struct StopGuard<'a>(&'a Shared);
+
+impl Drop for StopGuard<'_> {
+    fn drop(&mut self) {
+        self.0.stop(State::Halted(
+            "the sequencer was dropped, or failed in a way that it should not".to_owned(),
+        ));
+    }
+}
+
+/// Takes the log over and serves, again and again as long as outcomes are merely unknown.
+async fn run(shared: &Shared, parts: &Parts) -> State {
+    let config = &shared.config;
+    let owner = Owner::random();
+    let mut how = TakeOver::FromAnybody;
+    let mut backoff = Backoff::new(config.retry);
+    if let Err(stop) = Persistent::new(parts.publisher.as_ref(), config.retry)
+        .probe()
+        .await
+    {
+        return ended(config, stop);
+    }
+    loop {
+        let stop = match takeover::take_over(config, parts, owner, &mut how).await {
+            Ok(term) => {
+                backoff.reset();
+                let stop = term::serve(shared, parts, term).await;
+                shared.end_term();
+                stop
+            }
+            Err(stop) => stop,
+        };
+        match stop {
+            Stop::Again(reason) => backoff.wait("the log", &reason).await,
+            stop => return ended(config, stop),
+        }
+    }
+}
+
+fn ended(config: &Config, stop: Stop) -> State {
+    let log = config.log.origin();
+    match stop {
+        Stop::Halt(reason) => {
+            error!(
+                log,
+                reason, "HALTED: somebody must look; starting again does not help"
+            );
+            State::Halted(reason)
+        }
+        Stop::StepDown(reason) | Stop::Again(reason) => {
+            error!(log, reason, "stepped down: another sequencer is at work");
+            State::SteppedDown(reason)
+        }
     }
 }

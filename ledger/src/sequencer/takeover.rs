@@ -1,0 +1,397 @@
+//! Start, takeover and rebuild: one path.
+//!
+//! Two copies of the log exist, the store and the published batches, and either may have lost its tail or hold one that was never acknowledged. Walking both from the first batch on:
+//!
+//! | store | published | what it means | what is done |
+//! | --- | --- | --- | --- |
+//! | b | b | *equal* | go on |
+//! | b | – | *database ahead*: a writer stopped before it published, or the publisher lost its tail | publish b: its bytes depend on the row alone |
+//! | – | b | *database behind*: the store lost its tail | append b |
+//! | a | b | *different*: two writers, one of whom lost | the published one wins, since no receipt can exist for the other; the store's rows are put aside with an alarm |
+//! | – | – | the end of both, or a new log | compare with what was signed; a new log begins with its genesis |
+//!
+//! The log **halts, rather than to fork**, where published batches do not chain or break the grammar, and where both copies end below, or elsewhere than, a checkpoint that was signed or anchored.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use protocol::merkle::CompactRange;
+use tracing::{error, warn};
+
+use super::finish::{Finisher, Frontier};
+use super::intake::insert_final;
+use super::retry::{Persistent, Stop};
+use super::term::Term;
+use super::{Config, Final, Parts, Published};
+use crate::batch::{Batch, End, FILE_BYTES_MAX};
+use crate::content::{Content, Position};
+use crate::publisher::{CHECKPOINT_BYTES_MAX, Creation};
+use crate::store::{Head, Owner, Row, StoreError, TakeOver};
+
+/// Takes the log over.
+///
+/// 1. Bump the epoch and pass the gate: from now on nobody else can append. (`how` becomes "only if still mine" here: whoever fences us after that, keeps the log.)
+/// 2. Read the newest checkpoint. It must be the log's: halt otherwise.
+/// 3. Walk both copies batch by batch, as above, until they are equal. Every batch passes the content's check, and the tree is computed anew.
+/// 4. Both end below a signed checkpoint, or below the floor: halt.
+/// 5. Publish what is not covered by a checkpoint yet: sign, derive tiles, move `checkpoint`.
+///
+/// Cancelling it or failing anywhere is harmless: each step only does what the next takeover would do as well.
+pub(super) async fn take_over(
+    config: &Config,
+    parts: &Parts,
+    owner: Owner,
+    how: &mut TakeOver,
+) -> Result<Term, Stop> {
+    let head = parts.store.take_over(owner, *how).await.map_err(stop)?;
+    *how = TakeOver::IfStillMine;
+
+    let files = Persistent::new(parts.publisher.as_ref(), config.retry);
+    let mut walk = Walk {
+        config,
+        parts,
+        files: files.clone(),
+        head,
+        signed: None,
+        range: CompactRange::new(),
+        content: (parts.content)(),
+        finals: HashMap::new(),
+        covered: Frontier::new(),
+        batches_covered: 0,
+        closed: false,
+    };
+    walk.read_signed().await?;
+    let mut n = 0;
+    while walk.step(n).await? {
+        n += 1;
+    }
+    walk.check_end()?;
+    walk.publish_rest(files, n).await
+}
+
+/// Refused is somebody else's log now; everything else is looked at anew.
+fn stop(error: StoreError) -> Stop {
+    match error {
+        StoreError::Refused(reason) => Stop::StepDown(reason),
+        StoreError::Unknown(reason) => Stop::Again(reason),
+    }
+}
+
+/// The state of the walk over both copies.
+struct Walk<'a> {
+    config: &'a Config,
+    parts: &'a Parts,
+    files: Persistent<'a>,
+    /// Where the store stands. Until the walk has reached its end, that is ahead.
+    head: Head,
+    /// The newest checkpoint and its bytes.
+    signed: Option<(End, Bytes)>,
+    /// The tree up to here.
+    range: CompactRange,
+    content: Box<dyn Content>,
+    finals: HashMap<[u8; 32], Final>,
+    /// The frontier at the newest checkpoint, once the walk has passed it: tiles up to there are published.
+    covered: Frontier,
+    batches_covered: u64,
+    closed: bool,
+}
+
+impl Walk<'_> {
+    async fn read_signed(&mut self) -> Result<(), Stop> {
+        let path = self.config.log.path("checkpoint");
+        let Some(bytes) = self.files.read(&path, CHECKPOINT_BYTES_MAX).await? else {
+            return Ok(());
+        };
+        let checkpoint = self
+            .config
+            .keys
+            .verify(&self.config.log, &bytes)
+            .map_err(|error| {
+                Stop::Halt(format!("{path} is not a checkpoint of this log: {error}"))
+            })?;
+        self.signed = Some((
+            End {
+                size: checkpoint.size(),
+                root: checkpoint.root(),
+            },
+            bytes,
+        ));
+        Ok(())
+    }
+
+    fn end(&self) -> End {
+        End::from(&self.range)
+    }
+
+    async fn published(&self, n: u64) -> Result<Option<Bytes>, Stop> {
+        self.files
+            .read(
+                &self.config.log.path(&format!("batches/{n}")),
+                FILE_BYTES_MAX,
+            )
+            .await
+    }
+
+    async fn row(&self, n: u64) -> Result<Option<Row>, Stop> {
+        if n >= self.head.batches {
+            return Ok(None);
+        }
+        let row = self.parts.store.read(n).await.map_err(stop)?;
+        // The head counts rows that are there; a database without them is damaged, and must not pass for one that is merely behind.
+        let row = row.ok_or_else(|| {
+            Stop::Halt(format!(
+                "the database's head counts {} batches, but batch {n} is missing from it",
+                self.head.batches
+            ))
+        })?;
+        if row.n != n {
+            return Err(Stop::Halt(format!(
+                "the database returned batch {} for batch {n}",
+                row.n
+            )));
+        }
+        Ok(Some(row))
+    }
+
+    /// Makes both copies of batch `n` equal. `false`: neither has it.
+    async fn step(&mut self, n: u64) -> Result<bool, Stop> {
+        let (published, row) = (self.published(n).await?, self.row(n).await?);
+        if let Some(file) = published {
+            return self.published_batch(n, &file, row).await.map(|()| true);
+        }
+        let mut ahead = self.range.clone();
+        let batch = match row {
+            Some(row) => Batch::from_body(n, &mut ahead, row.body, row.end).map_err(|error| {
+                Stop::Halt(format!(
+                    "the database's batch {n} does not follow on the log: {error}"
+                ))
+            })?,
+            None if n == 0 => Batch::build(n, &mut ahead, &[(self.parts.content)().genesis()])
+                .map_err(|error| Stop::Halt(format!("the genesis cannot be made: {error}")))?,
+            None => return Ok(false),
+        };
+        // All checks before anything is published: nothing there can be taken back.
+        self.check_signed(&batch)?;
+        if let Some(next) = self.published(n + 1).await? {
+            Batch::from_file(&self.config.log, n + 1, &mut ahead, &next)
+                .map_err(|error| Stop::Halt(format!("batch {n} is missing from what is published, and batch {} does not follow on the database's: {error}", n + 1)))?;
+        }
+        self.replay(&batch)?;
+        if n >= self.head.batches {
+            // The genesis goes the way of every batch: committed first, then published.
+            self.append(&batch).await?;
+        }
+        let path = self.config.log.path(&format!("batches/{n}"));
+        match self
+            .files
+            .create(&path, batch.file(&self.config.log))
+            .await?
+        {
+            Creation::Created | Creation::AlreadyEqual => {}
+            // A writer before us was still on its way. It wins; look at it all again.
+            Creation::Different => {
+                return Err(Stop::Again(format!(
+                    "{path} was published by another writer meanwhile"
+                )));
+            }
+        }
+        self.advance(&batch);
+        Ok(true)
+    }
+
+    /// A published batch stands, whatever the store says.
+    async fn published_batch(
+        &mut self,
+        n: u64,
+        file: &Bytes,
+        row: Option<Row>,
+    ) -> Result<(), Stop> {
+        let batch = Batch::from_file(&self.config.log, n, &mut self.range.clone(), file).map_err(
+            |error| {
+                Stop::Halt(format!(
+                    "the published batches do not chain: batches/{n}: {error}"
+                ))
+            },
+        )?;
+        self.check_signed(&batch)?;
+        self.replay(&batch)?;
+        match row {
+            Some(row) if row.end == batch.new_end() && row.body == *batch.body() => {}
+            Some(row) => {
+                error!(
+                    log = self.config.log.origin(),
+                    n,
+                    row.epoch,
+                    rows = self.head.batches - n,
+                    "the database holds other batches than those published: they are put aside, and somebody should look why there were two writers"
+                );
+                self.head = self
+                    .parts
+                    .store
+                    .put_aside(&self.head, n, batch.old())
+                    .await
+                    .map_err(stop)?;
+                self.append(&batch).await?;
+            }
+            None => {
+                warn!(
+                    log = self.config.log.origin(),
+                    n, "the database is behind what is published; rolling forward"
+                );
+                self.append(&batch).await?;
+            }
+        }
+        self.advance(&batch);
+        Ok(())
+    }
+
+    /// A signed checkpoint (or the floor) must fall on the batch's end, if it falls into the batch.
+    fn check_signed(&self, batch: &Batch) -> Result<(), Stop> {
+        let signed = self.signed.as_ref().map(|(end, _)| *end);
+        for (what, end) in [
+            ("a checkpoint was signed", signed),
+            ("somebody outside holds", self.config.floor),
+        ] {
+            let Some(end) = end else { continue };
+            if batch.old().size < end.size
+                && end.size <= batch.new_end().size
+                && end != batch.new_end()
+            {
+                return Err(Stop::Halt(format!(
+                    "{what} at {end:?}, but batch {} ends at {:?}: the log has forked",
+                    batch.n(),
+                    batch.new_end()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn replay(&mut self, batch: &Batch) -> Result<(), Stop> {
+        let n = batch.n();
+        let wrong =
+            |reason: String| Stop::Halt(format!("batch {n} must not stand in this log: {reason}"));
+        if self.closed {
+            return Err(wrong("the log was closed by the batch before".to_owned()));
+        }
+        let entries = batch.entries();
+        let entries: Vec<&[u8]> = entries.iter().map(AsRef::as_ref).collect();
+        let first_index = batch.old().size;
+        let replayed = self
+            .content
+            .replay(Position { n, first_index }, &entries)
+            .map_err(|error| wrong(error.to_string()))?;
+        insert_final(&mut self.finals, first_index, &replayed.keyed)
+            .map_err(|index| wrong(format!("entry {index} repeats a key")))?;
+        self.closed = replayed.closed;
+        Ok(())
+    }
+
+    async fn append(&mut self, batch: &Batch) -> Result<(), Stop> {
+        if self.head.batches != batch.n() || self.head.end != batch.old() {
+            return Err(Stop::Halt(format!(
+                "the database's head is {:?} where batch {} begins: it is damaged",
+                self.head,
+                batch.n()
+            )));
+        }
+        self.head = self
+            .parts
+            .store
+            .append(&self.head, batch)
+            .await
+            .map_err(stop)?;
+        Ok(())
+    }
+
+    fn advance(&mut self, batch: &Batch) {
+        for leaf in batch.leaves() {
+            self.range.push(*leaf);
+        }
+        if self
+            .signed
+            .as_ref()
+            .is_some_and(|(end, _)| batch.new_end().size <= end.size)
+        {
+            self.covered.skip(batch);
+            self.batches_covered = batch.n() + 1;
+        }
+    }
+
+    /// 4. "Both copies end below a checkpoint that was signed or anchored."
+    fn check_end(&self) -> Result<(), Stop> {
+        let end = self.end();
+        if self.head.end != end {
+            return Err(Stop::Halt(format!(
+                "the database's head is {:?}, but its batches lead to {end:?}: it is damaged",
+                self.head
+            )));
+        }
+        let signed = self.signed.as_ref().map(|(end, _)| *end);
+        for (what, above) in [
+            ("a checkpoint was signed", signed),
+            ("somebody outside holds", self.config.floor),
+        ] {
+            if let Some(above) = above.filter(|above| above.size > end.size) {
+                return Err(Stop::Halt(format!(
+                    "{what} at {above:?}, but the database and what is published both end at {end:?}: entries are lost; restore either copy"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// 5. Reads the batches above the newest checkpoint once more, a few at a time, and finishes them as ever.
+    async fn publish_rest(self, files: Persistent<'_>, batches: u64) -> Result<Term, Stop> {
+        let closed = self.closed;
+        let (end, checkpoint) = self.signed.unwrap_or_else(|| (End::empty(), Bytes::new()));
+        let published = Published {
+            end,
+            batches: self.batches_covered,
+            closed: closed && self.batches_covered == batches,
+            checkpoint,
+        };
+        let mut finisher = Finisher::new(
+            self.config,
+            files.clone(),
+            &self.parts.signer,
+            self.covered,
+            published,
+        );
+        let mut n = self.batches_covered;
+        let mut range = finisher.frontier.range();
+        while n < batches {
+            let mut group = Vec::new();
+            while n < batches && group.len() < self.config.unpublished_max.max(1) {
+                let path = self.config.log.path(&format!("batches/{n}"));
+                let file = files.read(&path, FILE_BYTES_MAX).await?;
+                let file = file.ok_or_else(|| Stop::Again(format!("{path} is gone again")))?;
+                let batch =
+                    Batch::from_file(&self.config.log, n, &mut range, &file).map_err(|error| {
+                        Stop::Halt(format!(
+                            "the published batches do not chain any more: {path}: {error}"
+                        ))
+                    })?;
+                group.push(batch);
+                n += 1;
+            }
+            finisher
+                .finish(&group.iter().collect::<Vec<_>>(), closed && n == batches)
+                .await?;
+        }
+        if finisher.published.end != self.head.end {
+            return Err(Stop::Halt(format!(
+                "published to {:?}, but the log ends at {:?}",
+                finisher.published.end, self.head.end
+            )));
+        }
+        Ok(Term {
+            head: self.head,
+            range: self.range,
+            content: self.content,
+            finals: self.finals,
+            frontier: finisher.frontier,
+            published: finisher.published,
+        })
+    }
+}
