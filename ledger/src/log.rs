@@ -1,7 +1,8 @@
 //! Which log this is, and who may sign it.
 
 use protocol::checkpoint::{Checkpoint, CheckpointError};
-use protocol::ids::ElectionId;
+use protocol::ids::{ElectionId, LogId};
+use protocol::manifest::Election;
 
 /// A log's place in an election: everything its published files and its database are bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,19 @@ impl LogName {
             prefix: prefix.to_owned(),
             origin: origin.to_owned(),
         }
+    }
+
+    /// The name of one of an election's logs, and its main key; `None` if the election has no such log.
+    #[must_use]
+    pub fn of(election: &Election, id: LogId) -> Option<(Self, Keys)> {
+        let keys = election.log_keys(id)?;
+        let name = Self::new(
+            election.id(),
+            id.encode(),
+            &id.prefix(),
+            &election.origin(id),
+        );
+        Some((name, Keys::main(*keys.main.as_bytes())))
     }
 
     /// The election.
