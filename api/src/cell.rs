@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::post;
 use ledger::schedule::Schedule;
 use ledger::sequencer::{BatchPolicy, Config};
-use ledger::{Clock, Handle, Keys, LogName, Parts, Publisher, Sequencer, State, Store};
+use ledger::{Clock, Handle, Parts, Publisher, Sequencer, State, Store};
 use listener::Workers;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
@@ -117,22 +117,17 @@ impl Cell {
             floor,
         } = config;
         let log = LogId::Cell(cell);
-        let keys = election.log_keys(log).ok_or(StartError::NoSuchCell(cell))?;
-        let (main, spare) = (*keys.main.as_bytes(), *keys.spare.as_bytes());
-        let switch = schedule.borrow().in_force().switch(log);
-        let (keys, key) = match switch {
-            None => (Keys::main(main), main),
-            Some(switch) => (Keys::main(main).switched(spare, switch.size), spare),
+        let (switched, keys, key) = {
+            let schedule = schedule.borrow();
+            let in_force = schedule.in_force();
+            let keys = ledger::heads::keys_of(&election, in_force, log)
+                .zip(in_force.checkpoint_key(log, u64::MAX));
+            let (keys, key) = keys.ok_or(StartError::NoSuchCell(cell))?;
+            (in_force.switch(log).is_some(), keys, key)
         };
-        let signer = signer::checked(signer, key)?;
+        let signer = signer::checked(signer, *key.as_bytes())?;
 
         let manifest = election.manifest();
-        let name = LogName::new(
-            election.id(),
-            log.encode(),
-            &log.prefix(),
-            &election.origin(log),
-        );
         let count_min = usize::try_from(manifest.batch_min)
             .unwrap_or(BATCH_CEILING)
             .clamp(1, BATCH_CEILING);
@@ -146,7 +141,7 @@ impl Cell {
                 },
                 queue_max: limits.queue_max,
                 floor,
-                ..Config::new(name, keys)
+                ..Config::new(ledger::heads::name_of(&election, log), keys)
             },
             Parts {
                 store,
@@ -189,7 +184,7 @@ impl Cell {
             )),
             tokio::spawn(closing::stop_on_switch(
                 log,
-                switch.is_some(),
+                switched,
                 schedule,
                 Arc::clone(&sequencer),
             )),

@@ -1,8 +1,7 @@
 //! What is in force: the election's times, and the authority's notices, as the published heads log has them.
 //!
-//! Services must act on notices (extend, cancel, freeze) without trusting who serves them. So each follows the heads log like an outsider: the
-//! checkpoint's signature, every batch behind the last one, the root that they lead to, the log's grammar, and the authority's signature on each
-//! notice. Only then does its own schedule change.
+//! Services must act on notices (extend, cancel, freeze) without trusting who serves them. So each follows the heads log like an outsider, with
+//! every check of [`HeadsFollower`]; only then does its own schedule change.
 //!
 //! It fails closed: whatever cannot be read, or does not check out, changes nothing. The last good schedule stays in force, and [`Health`] tells
 //! readiness checks and alarms.
@@ -10,21 +9,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::checkpoint::{Checkpoint, CheckpointError};
-use protocol::entry::{LogState, NoticeError};
-use protocol::grammar::{self, GrammarError, HeadsLog};
+use protocol::entry::LogState;
+use protocol::grammar;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
-use protocol::merkle::CompactRange;
-use protocol::note::NOTE_BYTES_MAX;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
-use crate::log::{Keys, LogName};
-use crate::publisher::{ReadError, Reader};
-use crate::read::{LogClient, LogError};
+use crate::heads::{FollowError, HeadsFollower};
+use crate::publisher::Reader;
 
 /// What is in force, as far as this service has seen and checked the heads log. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -125,7 +120,13 @@ pub fn follow(
     poll: Duration,
 ) -> (JoinHandle<()>, watch::Receiver<Schedule>) {
     let (sender, receiver) = watch::channel(Schedule::of_manifest(&election));
-    let mut follower = Follower::new(&election, reader);
+    let mut follower = HeadsFollower::new(reader, &election);
+    let mut issuance_open: Vec<LogId> = election
+        .logs()
+        .iter()
+        .copied()
+        .filter(|log| matches!(log, LogId::Issuance { .. }))
+        .collect();
     let task = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(poll.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -134,34 +135,41 @@ pub fn follow(
                 () = sender.closed() => return,
                 _ = ticks.tick() => {}
             }
-            let outcome = follower.poll().await;
-            sender.send_if_modified(|schedule| take(schedule, &follower, outcome, clock.now_ms()));
+            let outcome = follower.advance().await;
+            if let Some((_, head)) = follower.log().last_head() {
+                // For good: a later head may call a closed log stale, when it cannot be read.
+                issuance_open.retain(|log| {
+                    head.log(&election, *log)
+                        .is_none_or(|said| said.state != LogState::Closed)
+                });
+            }
+            sender.send_if_modified(|schedule| {
+                let health = schedule.take_health(health(outcome, &follower), clock.now_ms());
+                schedule.take_log(&follower, issuance_open.is_empty()) || health
+            });
         }
     });
     (task, receiver)
 }
 
-/// Updates what receivers see; returns whether that is news.
-fn take(
-    schedule: &mut Schedule,
-    follower: &Follower,
-    outcome: Result<bool, FollowError>,
-    now: u64,
-) -> bool {
-    let health = match outcome {
-        Ok(published) => {
-            schedule.checked_ms = now;
-            if published {
-                Health::Current
-            } else {
-                Health::NotPublished
-            }
-        }
-        Err(error) if error.is_transient() => Health::Unreachable(error.to_string()),
+fn health(outcome: Result<bool, FollowError>, follower: &HeadsFollower) -> Health {
+    match outcome {
+        Ok(_) if follower.checkpoint().is_none() => Health::NotPublished,
+        Ok(_) => Health::Current,
+        Err(error) if error.is_passing() => Health::Unreachable(error.to_string()),
         Err(error) => Health::Inconsistent(error.to_string()),
-    };
-    let mut news = false;
-    if schedule.health != health {
+    }
+}
+
+impl Schedule {
+    /// Returns whether it is news.
+    fn take_health(&mut self, health: Health, now: u64) -> bool {
+        if matches!(health, Health::Current | Health::NotPublished) {
+            self.checked_ms = now;
+        }
+        if self.health == health {
+            return false;
+        }
         match &health {
             Health::Inconsistent(why) => {
                 tracing::error!(%why, "ALARM: the heads log does not check out; the last good schedule stays in force");
@@ -171,169 +179,20 @@ fn take(
             }
             Health::Current | Health::NotPublished => {}
         }
-        schedule.health = health;
-        news = true;
-    }
-    let good = &follower.good;
-    if schedule.heads_size != good.log.size() {
-        schedule.heads_size = good.log.size();
-        schedule.in_force = Arc::new(good.log.schedule().clone());
-        schedule.head_time = good.log.last_head().map_or(0, |(_, head)| head.time);
-        schedule.issuance_closed = good.issuance_open.is_empty();
-        news = true;
-    }
-    news
-}
-
-/// Why the schedule could not be brought up to date.
-#[derive(Debug, thiserror::Error)]
-enum FollowError {
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    #[error(transparent)]
-    Log(#[from] LogError),
-    #[error("heads/checkpoint: {0}")]
-    Checkpoint(#[from] CheckpointError),
-    #[error("the heads log's batch {n} breaks its grammar: {error}")]
-    Grammar { n: u64, error: GrammarError },
-    #[error("the heads log holds a notice that the authority did not sign: {0}")]
-    Notice(#[from] NoticeError),
-    #[error(
-        "heads/checkpoint went back from size {from} to {to}: somebody serves an old one, or the log was rolled back"
-    )]
-    Backwards { from: u64, to: u64 },
-    #[error(
-        "the heads log's batches do not lead to the checkpoint of size {size}: it was forked, or batches were changed"
-    )]
-    Fork { size: u64 },
-    #[error("the heads log's checkpoint of size {size} is signed by the wrong one of its two keys")]
-    WrongKey { size: u64 },
-}
-
-impl FollowError {
-    /// Trying again may help, and nothing has been shown to be wrong.
-    const fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Read(ReadError::Unavailable { .. })
-                | Self::Log(LogError::Read(ReadError::Unavailable { .. }) | LogError::Missing(_))
-        )
-    }
-}
-
-/// Everything checked so far, up to the end of one batch.
-#[derive(Clone)]
-struct Good {
-    log: HeadsLog,
-    range: CompactRange,
-    /// Issuance logs that no head has shown closed yet. A later head may call a closed log stale, when it cannot be read.
-    issuance_open: Vec<LogId>,
-}
-
-struct Follower {
-    election: Election,
-    reader: Arc<dyn Reader>,
-    name: LogName,
-    client: LogClient,
-    good: Good,
-}
-
-impl Follower {
-    fn new(election: &Election, reader: Arc<dyn Reader>) -> Self {
-        let name = LogName::new(
-            election.id(),
-            LogId::Heads.encode(),
-            &LogId::Heads.prefix(),
-            &election.origin(LogId::Heads),
-        );
-        let keys = Keys::main(election.manifest().heads.main);
-        Self {
-            client: LogClient::new(Arc::clone(&reader), name.clone(), keys),
-            election: election.clone(),
-            reader,
-            name,
-            good: Good {
-                log: HeadsLog::new(election),
-                range: CompactRange::new(),
-                issuance_open: election
-                    .logs()
-                    .iter()
-                    .copied()
-                    .filter(|log| matches!(log, LogId::Issuance { .. }))
-                    .collect(),
-            },
-        }
+        self.health = health;
+        true
     }
 
-    /// Brings `good` to the newest checkpoint: wholly, or not at all. `Ok(false)`: there is none yet.
-    async fn poll(&mut self) -> Result<bool, FollowError> {
-        let path = self.name.path("checkpoint");
-        let Some(note) = self.reader.read(&path, NOTE_BYTES_MAX).await? else {
-            return match self.good.log.size() {
-                0 => Ok(false),
-                from => Err(FollowError::Backwards { from, to: 0 }),
-            };
-        };
-        // Which of the two keys must sign depends on the notices, and those on the batches: so the key is judged at the end.
-        let keys = self.election.manifest().heads;
-        let (checkpoint, key) =
-            Checkpoint::verify(&note, self.name.origin(), &[keys.main, keys.spare])?;
-        let from = self.good.log.size();
-        if checkpoint.size() < from {
-            return Err(FollowError::Backwards {
-                from,
-                to: checkpoint.size(),
-            });
+    /// Returns whether it is news.
+    fn take_log(&mut self, follower: &HeadsFollower, issuance_closed: bool) -> bool {
+        let log = follower.log();
+        if self.heads_size == log.size() {
+            return false;
         }
-        let ahead = self.read_to(&checkpoint).await?;
-        // "above `size`, checkpoints of that log are signed by its spare key"
-        let must = ahead
-            .log
-            .schedule()
-            .checkpoint_key(LogId::Heads, checkpoint.size());
-        let signed = [keys.main, keys.spare].get(key).copied();
-        if must.map(|key| *key.as_bytes()) != signed {
-            return Err(FollowError::WrongKey {
-                size: checkpoint.size(),
-            });
-        }
-        self.good = ahead;
-        Ok(true)
-    }
-
-    /// Everything up to this checkpoint, checked against its root.
-    async fn read_to(&self, checkpoint: &Checkpoint) -> Result<Good, FollowError> {
-        let mut ahead = self.good.clone();
-        while ahead.log.size() < checkpoint.size() {
-            let n = ahead.log.next_batch();
-            let batch = self
-                .client
-                .batch(n, &mut ahead.range)
-                .await?
-                .ok_or_else(|| LogError::Missing(self.name.path(&format!("batches/{n}"))))?;
-            let entries = batch.entries();
-            let entries: Vec<&[u8]> = entries.iter().map(AsRef::as_ref).collect();
-            let summary = ahead
-                .log
-                .batch(n, &entries)
-                .map_err(|error| FollowError::Grammar { n, error })?;
-            // "Notices carry valid signatures of the authority."
-            for (_, notice) in summary.notices() {
-                notice.verify(&self.election)?;
-            }
-            for (_, head) in summary.heads() {
-                ahead.issuance_open.retain(|log| {
-                    head.log(&self.election, *log)
-                        .is_none_or(|said| said.state != LogState::Closed)
-                });
-            }
-        }
-        // Also where nothing is new: the same size with another root is a fork.
-        if ahead.range.size() != checkpoint.size() || ahead.range.root() != checkpoint.root() {
-            return Err(FollowError::Fork {
-                size: checkpoint.size(),
-            });
-        }
-        Ok(ahead)
+        self.heads_size = log.size();
+        self.in_force = Arc::new(log.schedule().clone());
+        self.head_time = log.last_head().map_or(0, |(_, head)| head.time);
+        self.issuance_closed = issuance_closed;
+        true
     }
 }

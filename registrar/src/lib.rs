@@ -1,7 +1,22 @@
 //! The roll, sign-in, blind issuance and the issuance log.
+//!
+//! A registrar knows who may vote ([`roll`], [`database`]) and recognizes voters by their one-time codes ([`code`]). It signs one blinded
+//! credential for each ([`rsa`]), after it has written so into its public issuance log. [`create()`] makes a registrar's files for a new election;
+//! [`Registrar::start`] runs it.
+//!
+//! Nothing here logs an address, a code, an identity, a roll index or a body; what is logged are kinds and counts.
+
+mod closing;
 pub mod code;
+mod content;
 pub mod create;
 pub mod database;
+mod issue;
 pub mod roll;
 pub mod rsa;
 pub mod secret_file;
+mod service;
+
+pub use content::{IssuanceContent, Refusals};
+pub use create::{CreateError, RegistrarFiles, create};
+pub use service::{Registrar, RegistrarConfig, RegistrarLimits, ShardParts, StartError};
