@@ -59,20 +59,12 @@ pub fn verify_consistency(
     }
     // The climb starts at the old tree's last maximal perfect subtree. Where that is the whole old tree, its root is known and is not repeated in the proof.
     let climb = Climb::new(old_size - 1, new_size, old_size.trailing_zeros());
-    let (start, rest) = if old_size.is_power_of_two() {
-        (*old_root, proof)
-    } else {
-        match proof.split_first() {
-            Some((first, rest)) => (*first, rest),
-            None => {
-                return Err(ProofError::Length {
-                    want: climb.len() + 1,
-                    got: 0,
-                });
-            }
-        }
+    let perfect = old_size.is_power_of_two();
+    check_length(proof, climb.len() + usize::from(!perfect))?;
+    let (start, rest) = match proof.split_first() {
+        Some((first, rest)) if !perfect => (*first, rest),
+        _ => (*old_root, proof),
     };
-    check_length(rest, climb.len())?;
     if climb.left_part(start, rest) != *old_root {
         return Err(ProofError::OldRoot);
     }

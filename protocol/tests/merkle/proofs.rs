@@ -6,7 +6,7 @@ use protocol::merkle::{
     CompactRange, Hash, ProofError, RangeError, empty_root, verify_consistency, verify_inclusion,
 };
 
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, node};
 
 const SIZES: usize = 300;
 
@@ -110,6 +110,41 @@ fn the_proof_says_nothing_about_a_tree_that_is_not_there() {
         Err(ProofError::Root)
     );
     verify_consistency(0, &empty_root(), 0, &empty_root(), &[]).unwrap();
+}
+
+/// Hashing alone does not bind the size: a proof with one step more leads to the roots of taller trees, which a forger can make. Its length gives it away.
+#[test]
+fn a_longer_climb_to_a_root_made_for_it_is_refused() {
+    let oracle = Oracle::new(64);
+    let top = Hash([5; 32]);
+    let longer = |proof: Vec<Hash>| [proof, vec![top]].concat();
+    for n in 1..=64 {
+        let root = node(&top, &oracle.root(n));
+        for index in 0..n {
+            let proof = longer(oracle.path(index, n));
+            let (want, got) = (proof.len() - 1, proof.len());
+            let refused = verify_inclusion(
+                &oracle.leaves()[index],
+                index as u64,
+                n as u64,
+                &proof,
+                &root,
+            );
+            assert_eq!(refused, Err(ProofError::Length { want, got }));
+        }
+        // Where the old tree is perfect, the climb starts at its own root, which a step on the left changes.
+        for old in (1..n).filter(|old| !old.is_power_of_two()) {
+            let proof = longer(oracle.consistency(old, n));
+            let old_root = node(&top, &oracle.root(old));
+            let refused = verify_consistency(old as u64, &old_root, n as u64, &root, &proof);
+            let (want, got) = (proof.len() - 1, proof.len());
+            assert_eq!(
+                refused,
+                Err(ProofError::Length { want, got }),
+                "{old} to {n}"
+            );
+        }
+    }
 }
 
 #[test]
