@@ -140,6 +140,3 @@ fn entry_count(old_size: u64, new_size: u64) -> Result<usize, AnchorError> {
             "its sizes must differ by at least one entry, and no more than 16 MiB hold",
         ))
 }
-
-#[cfg(test)]
-mod tests;

@@ -266,6 +266,3 @@ pub fn ballot_message(election: &ElectionId, ballot_bytes: &[u8]) -> Vec<u8> {
     ]
     .concat()
 }
-
-#[cfg(test)]
-mod tests;

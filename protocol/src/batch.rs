@@ -236,6 +236,3 @@ fn entry_count(old_size: u64, new_size: u64) -> Result<usize, BatchError> {
             "its sizes must differ by 1 to 32,768 entries",
         ))
 }
-
-#[cfg(test)]
-mod tests;

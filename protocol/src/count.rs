@@ -44,13 +44,156 @@ pub struct Round {
 /// The option with the highest count; among equals, the first in the manifest's order.
 #[must_use]
 pub fn highest(counts: &[u64]) -> Outcome {
-    let _ = counts;
-    unimplemented!()
+    // "No vote at all: no winner."
+    let Some(most) = counts.iter().max().filter(|most| **most > 0) else {
+        return Outcome {
+            winner: None,
+            tie_broken: false,
+        };
+    };
+    let mut equals = (0..).zip(counts).filter(|(_, count)| *count == most);
+    Outcome {
+        winner: equals.next().map(|(option, _)| option),
+        tie_broken: equals.next().is_some(),
+    }
 }
 
-/// Instant run-off among `options` options.
+/// Instant run-off among `options` options. Blank rankings take no part; options that do not exist are passed over.
 #[must_use]
-pub fn run_off(options: usize, rankings: &Rankings, tie_rule: TieRule) -> RunOff {
-    let _ = (options, rankings, tie_rule);
-    unimplemented!()
+pub fn run_off(options: u16, rankings: &Rankings, tie_rule: TieRule) -> RunOff {
+    let mut piles = Piles::new(options, rankings);
+    let mut rounds: Vec<Round> = Vec::new();
+    loop {
+        let counts = piles.counts();
+        let counted: u128 = counts.iter().flatten().copied().map(u128::from).sum();
+        let mut round = Round {
+            counts,
+            eliminated: None,
+            exhausted: piles.exhausted,
+            tie_broken: false,
+        };
+        // "if nobody has a count above 0, there is no winner"
+        let winner = match counted {
+            0 => None,
+            _ => winner_of(&round.counts, counted),
+        };
+        if counted == 0 || winner.is_some() {
+            rounds.push(round);
+            return RunOff { rounds, winner };
+        }
+        let (lowest, tie_broken) = lowest(&round.counts, &rounds, tie_rule);
+        round.eliminated = lowest;
+        round.tie_broken = tie_broken;
+        rounds.push(round);
+        match lowest {
+            Some(option) => piles.eliminate(option),
+            // Somebody has a count, so some option continues: there is a lowest.
+            None => {
+                return RunOff {
+                    rounds,
+                    winner: None,
+                };
+            }
+        }
+    }
+}
+
+/// "If an option has more than half of the round's counted ballots, or is the only one continuing, it wins."
+fn winner_of(counts: &[Option<u64>], counted: u128) -> Option<u16> {
+    let mut continuing = continuing(counts);
+    let majority = continuing
+        .clone()
+        .find(|(_, count)| u128::from(*count) * 2 > counted);
+    let only = match (continuing.next(), continuing.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    };
+    majority.or(only).map(|(option, _)| option)
+}
+
+/// "Otherwise the option with the lowest count is eliminated, one a round." Also says whether there were several.
+fn lowest(counts: &[Option<u64>], earlier: &[Round], tie_rule: TieRule) -> (Option<u16>, bool) {
+    let all = continuing(counts).map(|(option, _)| option).collect();
+    let mut equals = keep_lowest(all, counts);
+    let tie_broken = equals.len() > 1;
+    // "`prior-rounds` first keeps, among those lowest, the ones with the lowest count in the round before, then the round before that"
+    if tie_rule == TieRule::PriorRounds {
+        for round in earlier.iter().rev() {
+            equals = keep_lowest(equals, &round.counts);
+        }
+    }
+    // "`listed-order` eliminates the one last in the manifest's order"
+    (equals.last().copied(), tie_broken)
+}
+
+fn keep_lowest(mut options: Vec<u16>, counts: &[Option<u64>]) -> Vec<u16> {
+    let count = |option: &u16| counts.get(usize::from(*option)).copied().flatten();
+    let least = options.iter().filter_map(count).min();
+    options.retain(|option| count(option) == least);
+    options
+}
+
+fn continuing(counts: &[Option<u64>]) -> impl Iterator<Item = (u16, u64)> + Clone {
+    (0..)
+        .zip(counts)
+        .filter_map(|(option, count)| Some((option, (*count)?)))
+}
+
+/// Every ranking lies on the pile of the option that it counts for; an eliminated option's pile is dealt out to the next preferences.
+/// So each ranking is looked at once for each of its options at most, not once a round.
+struct Piles<'r> {
+    /// `None`: eliminated.
+    piles: Vec<Option<Pile<'r>>>,
+    exhausted: u64,
+}
+
+#[derive(Default)]
+struct Pile<'r> {
+    count: u64,
+    /// What remains of each ranking after the option of this pile, and its ballots.
+    rankings: Vec<(&'r [u16], u64)>,
+}
+
+impl<'r> Piles<'r> {
+    fn new(options: u16, rankings: &'r Rankings) -> Self {
+        let mut piles = Self {
+            piles: (0..options).map(|_| Some(Pile::default())).collect(),
+            exhausted: 0,
+        };
+        for (ranking, ballots) in rankings.iter().filter(|(ranking, _)| !ranking.is_empty()) {
+            piles.deal(ranking, *ballots);
+        }
+        piles
+    }
+
+    fn counts(&self) -> Vec<Option<u64>> {
+        self.piles
+            .iter()
+            .map(|pile| pile.as_ref().map(|pile| pile.count))
+            .collect()
+    }
+
+    fn eliminate(&mut self, option: u16) {
+        let pile = self
+            .piles
+            .get_mut(usize::from(option))
+            .and_then(Option::take);
+        for (rest, ballots) in pile.into_iter().flat_map(|pile| pile.rankings) {
+            self.deal(rest, ballots);
+        }
+    }
+
+    /// "A ballot counts for its highest-ranked continuing option; with none it is exhausted."
+    fn deal(&mut self, ranking: &'r [u16], ballots: u64) {
+        let mut rest = ranking;
+        while let Some((option, after)) = rest.split_first() {
+            rest = after;
+            if let Some(Some(pile)) = self.piles.get_mut(usize::from(*option)) {
+                pile.count = pile.count.saturating_add(ballots);
+                pile.rankings.push((rest, ballots));
+                return;
+            }
+        }
+        self.exhausted = self.exhausted.saturating_add(ballots);
+    }
 }

@@ -231,6 +231,3 @@ impl Genesis {
         Ok(read)
     }
 }
-
-#[cfg(test)]
-mod tests;

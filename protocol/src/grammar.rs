@@ -96,6 +96,3 @@ impl BatchSummary {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -24,6 +24,3 @@ pub const MANIFEST_LEN_MAX: usize = 1 << 20;
 
 /// Times and sizes in JSON lie below this bound, so that every JSON reader holds them exactly.
 pub const INTEGER_END: u64 = crate::canonical_json::INTEGER_MAX + 1;
-
-#[cfg(test)]
-mod tests;

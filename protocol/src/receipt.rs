@@ -1,7 +1,11 @@
 //! Receipts: everything that shows that one vote is in the log, in one file that verifies offline (section 13).
 
+mod switches;
+mod verify;
+
 use serde::{Deserialize, Serialize};
 
+use crate::canonical_json::{from_canonical, to_canonical};
 use crate::ids::ElectionId;
 
 /// The value of the member `format`.
@@ -169,8 +173,15 @@ impl Receipt {
     /// # Errors
     /// `Malformed`.
     pub fn parse(bytes: &[u8]) -> Result<Self, ReceiptError> {
-        let _ = bytes;
-        unimplemented!()
+        let receipt: Self = from_canonical(bytes, RECEIPT_LEN_MAX)
+            .or_else(|error| fail(ReceiptCode::Malformed, format!("not a receipt: {error}")))?;
+        if receipt.format != RECEIPT_FORMAT {
+            return fail(
+                ReceiptCode::Malformed,
+                format!("not a receipt: its format is not `{RECEIPT_FORMAT}`"),
+            );
+        }
+        Ok(receipt)
     }
 
     /// The receipt's bytes.
@@ -178,7 +189,22 @@ impl Receipt {
     /// # Errors
     /// `Malformed`: longer than 4 MiB.
     pub fn encode(&self) -> Result<Vec<u8>, ReceiptError> {
-        unimplemented!()
+        let bytes = to_canonical(self).or_else(|error| {
+            fail(
+                ReceiptCode::Malformed,
+                format!("the receipt cannot be written: {error}"),
+            )
+        })?;
+        if bytes.len() > RECEIPT_LEN_MAX {
+            return fail(
+                ReceiptCode::Malformed,
+                format!(
+                    "a receipt of {} bytes: at most 4 MiB are allowed",
+                    bytes.len()
+                ),
+            );
+        }
+        Ok(bytes)
     }
 
     /// Verifies everything that can be verified offline against the election id that the caller knows. Anchors are not checked.
@@ -186,7 +212,13 @@ impl Receipt {
     /// # Errors
     /// The first thing that does not verify.
     pub fn verify(&self, expected: &ElectionId) -> Result<ReceiptVerdict, ReceiptError> {
-        let _ = expected;
-        unimplemented!()
+        verify::verify(self, expected)
     }
+}
+
+fn fail<T>(code: ReceiptCode, message: impl Into<String>) -> Result<T, ReceiptError> {
+    Err(ReceiptError {
+        code,
+        message: message.into(),
+    })
 }

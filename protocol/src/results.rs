@@ -1,11 +1,14 @@
 //! `results.json`: what the cells' newest tallies add up to, with the proof of each (section 12).
 
+mod check;
+
 use serde::{Deserialize, Serialize};
 
-use crate::count::{Rankings, Round};
+use crate::canonical_json::{CanonicalError, from_canonical, to_canonical};
+use crate::count::{Rankings, Round, highest, run_off};
 use crate::entry::TallyTotals;
 use crate::ids::ElectionId;
-use crate::manifest::Election;
+use crate::manifest::{Election, Method};
 
 /// The value of the member `format`.
 pub const RESULTS_FORMAT: &str = "tallyroot/v1/results";
@@ -41,6 +44,8 @@ pub enum Status {
     Open,
     /// The final head's.
     Final,
+    /// The authority cancelled the election: the sums stand, nobody wins.
+    Cancelled,
 }
 
 /// One cell's part.
@@ -51,7 +56,7 @@ pub struct CellResult {
     pub cell: u32,
     /// The `.tlog-proof` of the newest tally below `size`, with the entry as `extra`; `None` where there is no tally yet.
     pub proof: Option<String>,
-    /// The size of the cell's log.
+    /// The size of the cell's log; 0 while it has published nothing.
     pub size: u64,
 }
 
@@ -78,7 +83,7 @@ pub struct ContestResult {
 /// What goes into the sum for one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellPart {
-    /// The size of the cell's log, a batch end.
+    /// The size of the cell's log, a batch end; 0 while it has published nothing.
     pub size: u64,
     /// The newest tally below it, and the text of its proof; `None` where there is no tally yet.
     pub tally: Option<(TallyTotals, String)>,
@@ -89,7 +94,7 @@ pub struct CellPart {
 pub enum ResultsError {
     /// Not canonical JSON with these members.
     #[error("results.json cannot be read: {0}")]
-    Json(#[from] crate::canonical_json::CanonicalError),
+    Json(#[from] CanonicalError),
     /// A member contradicts the manifest or another member.
     #[error("results.json, member `{member}`: {problem}")]
     Member {
@@ -106,8 +111,15 @@ impl Results {
     /// # Errors
     /// The parts are not one for each cell, or their totals are not of this election's contests.
     pub fn open(election: &Election, cells: &[CellPart]) -> Result<Self, ResultsError> {
-        let _ = (election, cells);
-        unimplemented!()
+        Self::sum(election, cells, Status::Open)
+    }
+
+    /// The sums of an election that the authority cancelled: nothing is counted, so nobody wins.
+    ///
+    /// # Errors
+    /// As [`Results::open`].
+    pub fn cancelled(election: &Election, cells: &[CellPart]) -> Result<Self, ResultsError> {
+        Self::sum(election, cells, Status::Cancelled)
     }
 
     /// The results at the final head: the same sums, with winners. `rankings` holds one map for each contest (unused, and may be empty, where it is not ranked).
@@ -119,8 +131,82 @@ impl Results {
         cells: &[CellPart],
         rankings: &[Rankings],
     ) -> Result<Self, ResultsError> {
-        let _ = (election, cells, rankings);
-        unimplemented!()
+        let mut results = Self::sum(election, cells, Status::Final)?;
+        if rankings.len() != election.contests().len() {
+            return wrong(
+                "contests",
+                "there must be one map of rankings for each contest",
+            );
+        }
+        for (c, ((result, contest), rankings)) in results
+            .contests
+            .iter_mut()
+            .zip(election.contests())
+            .zip(rankings)
+            .enumerate()
+        {
+            if contest.method != Method::Ranked {
+                let outcome = highest(&result.counts);
+                result.winner = outcome.winner;
+                result.tie_broken = Some(outcome.tie_broken);
+                continue;
+            }
+            check_first_preferences(c, &result.counts, rankings)?;
+            let options = u16::try_from(contest.options.len()).unwrap_or(u16::MAX);
+            let run_off = run_off(options, rankings, contest.tie_rule);
+            result.winner = run_off.winner;
+            // "of a ranked contest: whether any round's is true"
+            result.tie_broken = Some(run_off.rounds.iter().any(|round| round.tie_broken));
+            result.rounds = Some(run_off.rounds);
+        }
+        Ok(results)
+    }
+
+    fn sum(election: &Election, cells: &[CellPart], status: Status) -> Result<Self, ResultsError> {
+        if cells.len() != election.manifest().cells.len() {
+            return wrong("cells", "there must be one part for each cell, in order");
+        }
+        let mut totals = TallyTotals::zero(election.contests());
+        for (k, part) in cells.iter().enumerate() {
+            if let Some((cell, _)) = &part.tally
+                && totals.merge(cell).is_none()
+            {
+                return wrong(
+                    format!("cells[{k}]"),
+                    "its totals are of other contests, or too large to add",
+                );
+            }
+        }
+        let contests = election
+            .contests()
+            .iter()
+            .zip(totals.contests)
+            .map(|(contest, totals)| ContestResult {
+                blanks: totals.blanks,
+                counts: totals.counts,
+                name: contest.name.clone(),
+                options: contest.options.clone(),
+                rounds: None,
+                tie_broken: None,
+                winner: None,
+            })
+            .collect();
+        Ok(Self {
+            abstentions: totals.abstentions,
+            cells: (0..)
+                .zip(cells)
+                .map(|(cell, part)| CellResult {
+                    cell,
+                    proof: part.tally.as_ref().map(|(_, proof)| proof.clone()),
+                    size: part.size,
+                })
+                .collect(),
+            contests,
+            election: election.id(),
+            format: RESULTS_FORMAT.to_owned(),
+            status,
+            votes: totals.votes,
+        })
     }
 
     /// The file's bytes.
@@ -128,15 +214,58 @@ impl Results {
     /// # Errors
     /// A sum is 2^53 or more.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ResultsError> {
-        Ok(crate::canonical_json::to_canonical(self)?)
+        Ok(to_canonical(self)?)
     }
 
-    /// Reads a `results.json` of this election: canonical, with the manifest's contests and cells. The sums and proofs are the caller's to check.
+    /// Reads a `results.json` of this election: canonical, with the manifest's contests and cells, and without inner contradictions.
+    /// That it is the right one, only who makes it again from the cells' tallies and ballots can say.
     ///
     /// # Errors
     /// What is wrong, and where.
     pub fn parse(bytes: &[u8], election: &Election) -> Result<Self, ResultsError> {
-        let _ = (bytes, election);
-        unimplemented!()
+        let results: Self = from_canonical(bytes, RESULTS_LEN_MAX)?;
+        if results.format != RESULTS_FORMAT {
+            return wrong("format", format!("must be `{RESULTS_FORMAT}`"));
+        }
+        if results.election != election.id() {
+            return wrong("election", "is another election's");
+        }
+        if results.abstentions > results.votes {
+            return wrong("abstentions", "are more than the votes");
+        }
+        check::cells(&results, election)?;
+        check::contests(&results, election)?;
+        Ok(results)
     }
+}
+
+/// A ranked contest's counts are first preferences: the rankings must have them too.
+fn check_first_preferences(
+    contest: usize,
+    counts: &[u64],
+    rankings: &Rankings,
+) -> Result<(), ResultsError> {
+    let mut firsts = vec![0u64; counts.len()];
+    for (ranking, ballots) in rankings {
+        let Some(first) = ranking.first() else {
+            continue;
+        };
+        if let Some(count) = firsts.get_mut(usize::from(*first)) {
+            *count = count.saturating_add(*ballots);
+        }
+    }
+    if firsts != counts {
+        return wrong(
+            format!("contests[{contest}]"),
+            "the rankings do not add up to the tallies' first preferences",
+        );
+    }
+    Ok(())
+}
+
+fn wrong<T>(member: impl Into<String>, problem: impl Into<String>) -> Result<T, ResultsError> {
+    Err(ResultsError::Member {
+        member: member.into(),
+        problem: problem.into(),
+    })
 }
