@@ -14,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use ledger::schedule::Schedule;
-use ledger::sequencer::{Outcome, ReceiptError, SubmitError};
+use ledger::sequencer::{Outcome, ReceiptError, Standing, SubmitError};
 use ledger::{Clock, Handle};
 use listener::{ApiError, Workers, base64_of, json_body};
 use protocol::ballot::ballot_message;
@@ -95,39 +95,25 @@ pub(crate) async fn cast(
     answer.await.unwrap_or_else(|_| Err(outcome_unknown()))
 }
 
-/// What is known of a credential before its signatures are looked at.
-enum Known {
-    Final { index: u64, same: [u8; 32] },
-    Pending,
-    Not,
-}
-
 impl Cast {
     async fn settle(&self, vote: Vote, arrived: u64) -> Result<Response, ApiError> {
-        let known = match self.handle.lookup(&vote.credential) {
-            Some(found) => Known::Final {
-                index: found.index,
-                same: found.same,
-            },
-            None if self.handle.is_pending(&vote.credential) => Known::Pending,
-            None => {
-                // Who is not known *now* may be known once the log has been read: only then may she hear "closed".
-                self.check_running()?;
-                self.check_window(arrived)?;
-                Known::Not
-            }
-        };
+        let known = self.handle.standing(&vote.credential);
+        if known == Standing::Unknown {
+            // Who is not known *now* may be known once the log has been read: only then may she hear "closed".
+            self.check_running()?;
+            self.check_window(arrived)?;
+        }
         // A repeat needs no RSA: who holds the credential's key may see what it cast. What is pending can be dropped by a takeover, and this
         // one then be the first: so it is checked in full.
-        let registrars = !matches!(known, Known::Final { .. });
+        let registrars = !matches!(known, Standing::Final(_));
         let vote = self.verified(vote, registrars).await?;
         let outcome = match known {
-            Known::Final { index, same: first } if first == same(&vote) => Outcome::Final {
-                index,
+            Standing::Final(first) if first.same == same(&vote) => Outcome::Final {
+                index: first.index,
                 repeat: true,
             },
-            Known::Final { index, .. } => Outcome::Different { index },
-            Known::Pending | Known::Not => self
+            Standing::Final(first) => Outcome::Different { index: first.index },
+            Standing::Pending | Standing::Unknown => self
                 .handle
                 .submit(submission(&vote))
                 .await

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ledger::Clock;
 use ledger::schedule::Schedule;
-use ledger::sequencer::{Final, Outcome, SubmitError};
+use ledger::sequencer::{Final, Outcome, Standing, SubmitError};
 use listener::{ApiError, Workers, base64_of, json_body};
 use protocol::credential::{blinded_digest, check_blinded_message};
 use protocol::entry::Refused;
@@ -176,14 +176,14 @@ impl Desk {
     ) -> Result<u64, ApiError> {
         let shard = self.shard(shard_index).ok_or_else(halted)?;
         let key = key_of(voter.roll_index);
-        let outcome = match shard.handle.lookup(&key) {
-            Some(found) => of_final(found, &digest),
-            None => {
+        let outcome = match shard.handle.standing(&key) {
+            Standing::Final(found) => of_final(found, &digest),
+            Standing::Pending | Standing::Unknown => {
                 // Held until the entry is final: the last count of the log waits for it.
                 let ended = shard.ended.read().await;
                 // Who is not known *now* may be known once the log has been read: only then may she hear "closed".
                 check_running(shard)?;
-                if !shard.handle.is_pending(&key) {
+                if shard.handle.standing(&key) == Standing::Unknown {
                     self.check_period(shard_index, shard, *ended, arrived)?;
                 }
                 shard

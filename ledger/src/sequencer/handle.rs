@@ -25,6 +25,17 @@ pub struct Final {
     pub same: [u8; 32],
 }
 
+/// What a sequencer knows of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing; while the log is being taken over, that says nothing.
+    Unknown,
+    /// Submitted, and not final yet. It may still be dropped by a takeover.
+    Pending,
+    /// In the log.
+    Final(Final),
+}
+
 impl Handle {
     pub(super) const fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
@@ -67,10 +78,15 @@ impl Handle {
         self.shared.intake().queued()
     }
 
-    /// Whether something is pending under this key: queued, or in a batch on its way.
+    /// Whether this key is final, pending or neither: one look, so that nothing slips from pending to final in between.
     #[must_use]
-    pub fn is_pending(&self, _key: &[u8; 32]) -> bool {
-        false
+    pub fn standing(&self, key: &[u8; 32]) -> Standing {
+        let intake = self.shared.intake();
+        match intake.lookup(key) {
+            Some(found) => Standing::Final(found),
+            None if intake.is_pending(key) => Standing::Pending,
+            None => Standing::Unknown,
+        }
     }
 
     /// The `.tlog-proof` of the entry at `index` under the newest published checkpoint, with the stored entry as `extra`.

@@ -380,6 +380,10 @@ impl Intake {
         self.finals.contains_key(key)
     }
 
+    pub(super) fn is_pending(&self, key: &[u8; 32]) -> bool {
+        self.pending.contains_key(key)
+    }
+
     pub(super) fn queued(&self) -> usize {
         self.queue.len()
     }

@@ -35,7 +35,7 @@ use crate::log::{Keys, LogName};
 use crate::publisher::Publisher;
 use crate::store::{Owner, Store, TakeOver};
 
-pub use handle::{CloseError, Final, Handle};
+pub use handle::{CloseError, Final, Handle, Standing};
 pub use intake::{Outcome, SubmitError};
 pub use receipt::ReceiptError;
 
