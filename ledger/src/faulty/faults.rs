@@ -38,6 +38,8 @@ enum Mode {
     None,
     /// At the step of this number, from 0.
     At(usize, Fault),
+    /// The step of this number never ends; it is done before that, or not.
+    HangAt(usize, bool),
     /// Each step fails with this probability, and takes up to this time.
     Random {
         rng: Box<StdRng>,
@@ -77,6 +79,12 @@ impl Faults {
         })
     }
 
+    /// The step of this number (from 0) never ends: it is done and not reported (`after`), or not done. For crashes in the middle of it.
+    #[must_use]
+    pub fn hang_at(step: usize, after: bool) -> Self {
+        Self::new(Mode::HangAt(step, after))
+    }
+
     fn new(mode: Mode) -> Self {
         Self(Arc::new(Mutex::new(Plan {
             steps: Vec::new(),
@@ -112,6 +120,15 @@ impl Faults {
         match &mut plan.mode {
             Mode::None => {}
             Mode::At(at, fault) => step.fault = (*at == number).then_some(*fault),
+            Mode::HangAt(at, after) if *at == number => {
+                let for_ever = Duration::from_secs(1 << 30);
+                *(if *after {
+                    &mut step.after
+                } else {
+                    &mut step.before
+                }) = for_ever;
+            }
+            Mode::HangAt(..) => {}
             Mode::Random {
                 rng,
                 per_mille,

@@ -172,9 +172,16 @@ impl Walk<'_> {
         };
         // All checks before anything is published: nothing there can be taken back.
         self.check_signed(&batch)?;
-        if let Some(next) = self.published(n + 1).await? {
-            Batch::from_file(&self.config.log, n + 1, &mut ahead, &next)
-                .map_err(|error| Stop::Halt(format!("batch {n} is missing from what is published, and batch {} does not follow on the database's: {error}", n + 1)))?;
+        match self.published(n + 1).await? {
+            Some(next) => {
+                Batch::from_file(&self.config.log, n + 1, &mut ahead, &next).map_err(|error| {
+                    Stop::Halt(format!(
+                        "batch {n} is missing from what is published, and batch {} does not follow on the database's: {error}",
+                        n + 1
+                    ))
+                })?;
+            }
+            None => self.check_reach(self.head.end.size.max(batch.new_end().size))?,
         }
         self.replay(&batch)?;
         if n >= self.head.batches {
@@ -225,6 +232,7 @@ impl Walk<'_> {
                     rows = self.head.batches - n,
                     "the database holds other batches than those published: they are put aside, and somebody should look why there were two writers"
                 );
+                self.check_published_reach(&batch).await?;
                 self.head = self
                     .parts
                     .store
@@ -327,18 +335,41 @@ impl Walk<'_> {
                 self.head
             )));
         }
+        self.check_reach(end.size)
+    }
+
+    /// Both copies together reach `size`, and no further. What was signed must lie below.
+    fn check_reach(&self, size: u64) -> Result<(), Stop> {
         let signed = self.signed.as_ref().map(|(end, _)| *end);
         for (what, above) in [
             ("a checkpoint was signed", signed),
             ("somebody outside holds", self.config.floor),
         ] {
-            if let Some(above) = above.filter(|above| above.size > end.size) {
+            if let Some(above) = above.filter(|above| above.size > size) {
                 return Err(Stop::Halt(format!(
-                    "{what} at {above:?}, but the database and what is published both end at {end:?}: entries are lost; restore either copy"
+                    "{what} at {above:?}, but the database and what is published both end at size {size}: entries are lost; restore either copy"
                 )));
             }
         }
         Ok(())
+    }
+
+    /// Before the database's batches from this one on are put aside: the published ones must reach what was signed, or the database may hold the only copy of it.
+    async fn check_published_reach(&self, batch: &Batch) -> Result<(), Stop> {
+        let mut range = self.range.clone();
+        for leaf in batch.leaves() {
+            range.push(*leaf);
+        }
+        let mut n = batch.n() + 1;
+        while let Some(file) = self.published(n).await? {
+            Batch::from_file(&self.config.log, n, &mut range, &file).map_err(|error| {
+                Stop::Halt(format!(
+                    "the published batches do not chain: batches/{n}: {error}"
+                ))
+            })?;
+            n += 1;
+        }
+        self.check_reach(range.size())
     }
 
     /// 5. Reads the batches above the newest checkpoint once more, a few at a time, and finishes them as ever.

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ledger::batch::{Batch, End};
 use ledger::clock::TokioClock;
-use ledger::faulty::{Faults, MemorySigner, Signed};
+use ledger::faulty::{Faults, MemoryPublisher, MemorySigner, MemoryStore, Signed};
 use ledger::publisher::path::Kind;
 use ledger::{
-    Arranged, Config, Content, ContentError, Keyed, Keys, LogClient, LogName, Parts, Place,
-    Position, Publisher, ReadError, Reader, Replayed, Store, Submission,
+    Arranged, Config, Content, ContentError, Keyed, Keys, LogClient, LogName, Outcome, Parts,
+    Place, Position, Publisher, ReadError, Reader, Replayed, Sequencer, Store, Submission,
+    SubmitError,
 };
 use protocol::ids::ElectionId;
 use protocol::merkle::tile::{Edge, bundles, encode_bundle, tiles};
@@ -413,4 +414,56 @@ pub(crate) fn read_folder(folder: &std::path::Path) -> BTreeMap<String, Bytes> {
     let mut files = BTreeMap::new();
     walk(folder, "", &mut files);
     files
+}
+
+/// A log over models, which outlives its sequencers.
+pub(crate) struct Models {
+    pub(crate) store: MemoryStore,
+    pub(crate) publisher: MemoryPublisher,
+    pub(crate) signed: Signed,
+}
+
+impl Models {
+    pub(crate) fn new() -> Self {
+        Self {
+            store: MemoryStore::new(Faults::none()),
+            publisher: MemoryPublisher::new(Faults::none()),
+            signed: Signed::default(),
+        }
+    }
+
+    pub(crate) fn parts(&self, faults: &Faults) -> Parts {
+        let store = Arc::new(self.store.with_faults(faults.clone()));
+        let publisher = Arc::new(self.publisher.with_faults(faults.clone()));
+        parts(store, publisher, &self.signed, faults)
+    }
+
+    /// A sequencer over these models, failing as planned.
+    pub(crate) fn spawn(&self, config: Config, faults: &Faults) -> Sequencer {
+        Sequencer::spawn(config, self.parts(faults))
+    }
+
+    /// A sequencer that runs, with nothing failing.
+    pub(crate) async fn running(&self, config: Config) -> Sequencer {
+        let sequencer = self.spawn(config, &Faults::none());
+        sequencer.handle().ready().await.unwrap();
+        sequencer
+    }
+
+    /// Checks both copies, and everything that was ever signed.
+    pub(crate) async fn check(&self) -> Checked {
+        let files = self.publisher.files();
+        let checked = check_log(&files).await;
+        check_signed(&self.signed, &checked);
+        check_rows(&self.store.rows(), &files);
+        checked
+    }
+}
+
+/// The index of a submission that became final, or lost against another.
+pub(crate) fn index(outcome: &Result<Outcome, SubmitError>) -> u64 {
+    match outcome {
+        Ok(Outcome::Final { index, .. } | Outcome::Different { index }) => *index,
+        Err(error) => panic!("{error}"),
+    }
 }
