@@ -1,7 +1,26 @@
 //! The heads log, its anchors, notices and the final head.
+//!
+//! [`Anchoring`] reads what is published like any outsider and signs with one key, that of the heads log. At fixed intervals it appends a *head*: every log's
+//! size and root, each checked to continue what the head before it said. A log that cannot be read or does not check out is left at its last
+//! good size and marked stale, with an alarm, so that one bad log stalls nobody. The authority's *notices* go into the same log. The *final
+//! head* says what counts, and ends it.
+//!
+//! Each checkpoint of the heads log, with its new entries, goes to every [`Anchor`]: places that keep what they were given. Whatever they hold
+//! that is not of this heads log is evidence that it forked, and stops the service rather than to go on from either side.
 
 mod anchor;
+mod content;
 mod directory;
+mod entries;
+mod heads;
+mod judge;
+mod keeper;
+mod object;
+mod observe;
+mod service;
 
 pub use anchor::{Anchor, AnchorError, Created, OBJECT_LEN_MAX};
+pub use content::{HeadsContent, HeadsKey};
 pub use directory::DirectoryAnchor;
+pub use heads::NewestHead;
+pub use service::{Anchoring, AnchoringConfig, NoticeAppended, NoticeRefused, StartError};

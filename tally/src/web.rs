@@ -22,7 +22,10 @@ pub(crate) fn router(election: ElectionId, updates: Updates) -> Router {
     let root = format!("/elections/{election}");
     let mut router = Router::new();
     for asset in page::ASSETS {
-        router = router.route(&format!("{root}/{}", asset.name), get(move || async { page::serve(asset) }));
+        router = router.route(
+            &format!("{root}/{}", asset.name),
+            get(move || async { page::serve(asset) }),
+        );
     }
     router
         .route(&format!("{root}/events"), get(stream::events))

@@ -57,7 +57,9 @@ impl Updates {
 
 /// The event for these bytes of `results.json`: canonical JSON escapes every control character, so they stand on one line.
 pub(crate) fn event(results: &[u8]) -> Bytes {
-    [b"event: results\ndata: ", results, b"\n\n"].concat().into()
+    [b"event: results\ndata: ", results, b"\n\n"]
+        .concat()
+        .into()
 }
 
 const KEEP_ALIVE: &[u8] = b": still here\n\n";
@@ -114,7 +116,11 @@ async fn feed(
             },
         };
         let Some(bytes) = next else { continue };
-        if sender.send_timeout(Ok(bytes), watchers.stall_max).await.is_err() {
+        if sender
+            .send_timeout(Ok(bytes), watchers.stall_max)
+            .await
+            .is_err()
+        {
             return;
         }
     }

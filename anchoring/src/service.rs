@@ -1,0 +1,421 @@
+//! The anchoring service: heads log, anchors and notices, run as one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::batch::End;
+use ledger::clock::Clock;
+use ledger::heads::{HeadsFollower, keys_of, name_of};
+use ledger::publisher::{Publisher, Reader};
+use ledger::sequencer::{Config, Handle, Outcome, Parts, Sequencer, State, SubmitError};
+use ledger::store::Store;
+use protocol::entry::Notice;
+use protocol::ids::LogId;
+use protocol::manifest::Election;
+use signer::{Checked, Signer as _};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::anchor::Anchor;
+use crate::content::{HeadsContent, HeadsKey, submission};
+use crate::heads::{Heads, NewestHead};
+use crate::keeper::{Keeper, held};
+use crate::object::Objects;
+
+/// What the service is told.
+#[derive(Debug, Clone)]
+pub struct AnchoringConfig {
+    /// The election.
+    pub election: Election,
+    /// The longest look at one log before it counts as unreachable.
+    pub read_timeout: Duration,
+    /// Most logs looked at at once.
+    pub parallel: usize,
+    /// The first wait before an anchor is tried again; doubles up to 32 times that.
+    pub anchor_retry: Duration,
+    /// An alarm is raised when a checkpoint is not in an anchor after this long.
+    pub anchor_late: Duration,
+}
+
+impl AnchoringConfig {
+    /// The usual bounds.
+    #[must_use]
+    pub fn new(election: &Election) -> Self {
+        Self {
+            election: election.clone(),
+            read_timeout: Duration::from_secs(10),
+            parallel: 32,
+            anchor_retry: Duration::from_secs(1),
+            anchor_late: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The running service. Dropping it stops everything where it stands, as a crash would.
+pub struct Anchoring {
+    election: Election,
+    handle: Handle,
+    newest: watch::Receiver<Option<NewestHead>>,
+    anchored: watch::Receiver<u64>,
+    ended: watch::Receiver<Option<Result<(), String>>>,
+    /// Holds the sequencer and all loops.
+    _tasks: JoinSet<()>,
+}
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Other anchors than the manifest's.
+    #[error(
+        "the manifest names the anchors {named:?}, and {given:?} were given: give exactly those, in this order"
+    )]
+    Anchors {
+        /// The manifest's.
+        named: Vec<String>,
+        /// What was given.
+        given: Vec<String>,
+    },
+    /// The signer's key is not the one in force.
+    #[error("{0}")]
+    Key(String),
+    /// The published heads log could not be read, or does not check out.
+    #[error("the published heads log: {0}")]
+    Heads(#[from] ledger::heads::FollowError),
+    /// An anchor holds what is not of this heads log.
+    #[error(
+        "anchor {anchor} does not hold this heads log: {reason}; nothing was started, since going on could fork it"
+    )]
+    Fork {
+        /// The anchor.
+        anchor: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Why a notice was not appended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoticeRefused {
+    /// It will never be: the signature, the number or the effect is wrong.
+    #[error("the notice was refused and changes nothing: {0}")]
+    Refused(String),
+    /// The log does not take entries now, or the outcome is unknown. The same notice can be submitted again; it is appended once.
+    #[error(
+        "whether the notice was appended is not known ({0}): submit the same notice again, which is always safe"
+    )]
+    Again(String),
+    /// The final head is made.
+    #[error("the final head is made: no notice can follow it")]
+    Ended,
+    /// The service has stopped.
+    #[error("the heads log has stopped: {0}")]
+    Stopped(String),
+}
+
+/// A notice that stands in the heads log and is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoticeAppended {
+    /// Its index in the heads log.
+    pub index: u64,
+}
+
+impl Anchoring {
+    /// Starts the service. `reader` is where the cells and registrars publish; `publisher` is where the heads log does. Call it within a runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is one thing the service works with"
+    )]
+    pub async fn start(
+        config: AnchoringConfig,
+        reader: Arc<dyn Reader>,
+        store: Arc<dyn Store>,
+        publisher: Arc<dyn Publisher>,
+        signer: Checked,
+        anchors: Vec<Arc<dyn Anchor>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        check_anchors(&config.election, &anchors)?;
+        let own: Arc<dyn Reader> = Arc::clone(&publisher) as Arc<dyn Reader>;
+        let (sequencer, handle) = sequencer(
+            &config,
+            &own,
+            store,
+            publisher,
+            signer,
+            &anchors,
+            Arc::clone(&clock),
+        )
+        .await?;
+        let (newest_sender, newest) = watch::channel(None);
+        let (ended_sender, ended) = watch::channel(None);
+        let (anchored_sender, anchored) = watch::channel(0);
+        let heads = Heads::new(
+            &config,
+            reader,
+            Arc::clone(&own),
+            handle.clone(),
+            clock,
+            newest_sender,
+        );
+        let mut keepers = JoinSet::new();
+        let mut held = Vec::new();
+        for anchor in anchors {
+            let (held_sender, held_receiver) = watch::channel(0);
+            held.push(held_receiver);
+            let keeper = Keeper {
+                anchor,
+                objects: Objects::new(&config.election, Arc::clone(&own)),
+                published: handle.watch(),
+                held: held_sender,
+                retry: config.anchor_retry,
+                late: config.anchor_late,
+            };
+            let ready = handle.clone();
+            keepers.spawn(async move {
+                // What is published is known once the log is taken over.
+                match ready.ready().await {
+                    Ok(()) => keeper.run().await,
+                    // The heads loop says why.
+                    Err(_) => Ok(()),
+                }
+            });
+        }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(least(held, anchored_sender));
+        tasks.spawn(async move {
+            let outcome = run(heads, keepers).await;
+            if let Err(reason) = &outcome {
+                tracing::error!(reason, "the anchoring service has stopped");
+            }
+            // A fork must not be signed any further.
+            drop(sequencer);
+            ended_sender.send_replace(Some(outcome));
+        });
+        Ok(Self {
+            election: config.election,
+            handle,
+            newest,
+            anchored,
+            ended,
+            _tasks: tasks,
+        })
+    }
+
+    /// Appends a notice of the authority, after checking its signature, number and effect. Once this returns it is published and in force.
+    /// The same notice again gets the same answer.
+    ///
+    /// # Errors
+    /// See [`NoticeRefused`].
+    pub async fn submit_notice(&self, notice: &Notice) -> Result<NoticeAppended, NoticeRefused> {
+        // Before anything is queued: whoever cannot sign for the authority costs one signature check.
+        notice
+            .verify(&self.election)
+            .map_err(|error| NoticeRefused::Refused(error.to_string()))?;
+        match self.handle.submit(submission(notice.encode())).await {
+            Ok(Outcome::Final { index, .. } | Outcome::Different { index }) => {
+                Ok(NoticeAppended { index })
+            }
+            Err(SubmitError::Refused(reason)) => Err(NoticeRefused::Refused(reason)),
+            Err(SubmitError::Closed) => Err(NoticeRefused::Ended),
+            Err(error @ SubmitError::TooLong) => Err(NoticeRefused::Refused(error.to_string())),
+            Err(SubmitError::Halted) => {
+                Err(NoticeRefused::Stopped(state_text(&self.handle.state())))
+            }
+            Err(error @ (SubmitError::Full | SubmitError::NotOpen | SubmitError::Unknown)) => {
+                Err(NoticeRefused::Again(error.to_string()))
+            }
+        }
+    }
+
+    /// The newest published head, and every one after it (some may be skipped). `None` before the first.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Option<NewestHead>> {
+        self.newest.clone()
+    }
+
+    /// The size of the heads log that every anchor holds.
+    #[must_use]
+    pub fn anchored(&self) -> watch::Receiver<u64> {
+        self.anchored.clone()
+    }
+
+    /// Waits until the final head is published and in every anchor.
+    ///
+    /// # Errors
+    /// The service has stopped before that, for this reason; somebody must look.
+    pub async fn finished(&self) -> Result<NewestHead, String> {
+        let mut ended = self.ended.clone();
+        let outcome = ended
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| "the anchoring service was stopped".to_owned())?
+            .clone();
+        match outcome {
+            Some(Ok(())) | None => {}
+            Some(Err(reason)) => return Err(reason),
+        }
+        self.newest
+            .borrow()
+            .clone()
+            .ok_or_else(|| "there is no head".to_owned())
+    }
+}
+
+/// Heads and anchors side by side. A fork that an anchor shows stops everything; a heads log that ended is still to be anchored.
+async fn run(heads: Heads, mut keepers: JoinSet<Result<(), String>>) -> Result<(), String> {
+    let heads = heads.run();
+    tokio::pin!(heads);
+    let mut heads_done = false;
+    loop {
+        tokio::select! {
+            outcome = &mut heads, if !heads_done => {
+                outcome?;
+                heads_done = true;
+            }
+            kept = keepers.join_next(), if !keepers.is_empty() => match kept {
+                Some(Ok(outcome)) => outcome?,
+                Some(Err(error)) => return Err(format!("a keeper of an anchor failed: {error}")),
+                None => {}
+            },
+            else => return Ok(()),
+        }
+    }
+}
+
+/// Keeps `all` at the least of what the anchors hold.
+async fn least(mut held: Vec<watch::Receiver<u64>>, all: watch::Sender<u64>) {
+    loop {
+        let least = held
+            .iter_mut()
+            .map(|held| *held.borrow_and_update())
+            .min()
+            .unwrap_or(0);
+        all.send_if_modified(|before| std::mem::replace(before, least) != least);
+        let changes = held.iter_mut().map(|held| Box::pin(held.changed()));
+        let (changed, _, _) = futures::future::select_all(changes).await;
+        if changed.is_err() {
+            // A keeper that has ended changes nothing any more; the others may.
+            held.retain(|held| held.has_changed().is_ok());
+            if held.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+fn check_anchors(election: &Election, anchors: &[Arc<dyn Anchor>]) -> Result<(), StartError> {
+    let named: Vec<String> = election
+        .manifest()
+        .anchors
+        .iter()
+        .map(|anchor| anchor.name.clone())
+        .collect();
+    let given: Vec<String> = anchors
+        .iter()
+        .map(|anchor| anchor.name().to_owned())
+        .collect();
+    if named == given {
+        Ok(())
+    } else {
+        Err(StartError::Anchors { named, given })
+    }
+}
+
+/// Takes the heads log over: not below what an anchor holds, and with the key that the notices put in force.
+async fn sequencer(
+    config: &AnchoringConfig,
+    own: &Arc<dyn Reader>,
+    store: Arc<dyn Store>,
+    publisher: Arc<dyn Publisher>,
+    signer: Checked,
+    anchors: &[Arc<dyn Anchor>],
+    clock: Arc<dyn Clock>,
+) -> Result<(Sequencer, Handle), StartError> {
+    let election = &config.election;
+    let mut follower = HeadsFollower::new(Arc::clone(own), election);
+    follower.advance().await?;
+    let missing = || StartError::Key("the manifest names no keys of the heads log".to_owned());
+    let pair = election.log_keys(LogId::Heads).ok_or_else(missing)?;
+    let in_force =
+        keys_of(election, follower.log().schedule(), LogId::Heads).ok_or_else(missing)?;
+    let switched = follower.log().schedule().switch(LogId::Heads).is_some();
+    let (key, keys) = if signer.public_key() == *pair.spare.as_bytes() {
+        let size = follower.end().size;
+        match (switched, size) {
+            (true, _) => (HeadsKey::Spare, in_force),
+            (false, 0) => {
+                return Err(StartError::Key(
+                    "the heads log begins under its main key: start with that".to_owned(),
+                ));
+            }
+            // The notice comes next, at exactly this index.
+            (false, size) => (
+                HeadsKey::Spare,
+                in_force.switched(*pair.spare.as_bytes(), size),
+            ),
+        }
+    } else if signer.public_key() != *pair.main.as_bytes() {
+        return Err(StartError::Key(
+            "the signer's key is neither of the heads log's keys in the manifest".to_owned(),
+        ));
+    } else if switched {
+        return Err(StartError::Key(
+            "a notice has switched the heads log to its spare key: start with that one".to_owned(),
+        ));
+    } else {
+        (HeadsKey::Main, in_force)
+    };
+    let mut sequencing = Config::new(name_of(election, LogId::Heads), keys);
+    sequencing.batch.count_max = 64;
+    sequencing.queue_max = 256;
+    sequencing.floor = floor(config, own, anchors).await?;
+    let for_content = election.clone();
+    let parts = Parts {
+        store,
+        publisher,
+        signer,
+        clock,
+        content: Arc::new(move || Box::new(HeadsContent::new(&for_content, key))),
+    };
+    let sequencer = Sequencer::spawn(sequencing, parts);
+    let handle = sequencer.handle();
+    Ok((sequencer, handle))
+}
+
+/// The farthest end that an anchor holds. An anchor that cannot be asked now is asked later, by its keeper.
+async fn floor(
+    config: &AnchoringConfig,
+    own: &Arc<dyn Reader>,
+    anchors: &[Arc<dyn Anchor>],
+) -> Result<Option<End>, StartError> {
+    let mut floor: Option<End> = None;
+    for anchor in anchors {
+        let asked = held(anchor.as_ref(), &config.election, Arc::clone(own));
+        match timeout(config.read_timeout, asked).await {
+            Ok(Ok(Some(end))) => floor = floor.filter(|floor| floor.size >= end.size).or(Some(end)),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) if error.is_fork() => {
+                return Err(StartError::Fork {
+                    anchor: anchor.name().to_owned(),
+                    reason: error.to_string(),
+                });
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(anchor = anchor.name(), %error, "an anchor could not be asked at start")
+            }
+            Err(_) => tracing::warn!(anchor = anchor.name(), "an anchor did not answer at start"),
+        }
+    }
+    Ok(floor)
+}
+
+fn state_text(state: &State) -> String {
+    match state {
+        State::SteppedDown(reason) | State::Halted(reason) => reason.clone(),
+        State::Running | State::TakingOver => "it is not running".to_owned(),
+    }
+}
