@@ -1,0 +1,172 @@
+//! The command line: what a user can ask for, with the help that teaches it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Tallyroot: a vote ledger that anyone can check.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tallyroot",
+    version,
+    about = "A vote ledger that anyone can check",
+    after_help = "Start with `tallyroot demo`: it runs a whole election on this machine.\n\
+                  Anyone can check an election with the separate program `tallyroot-verify`.",
+    arg_required_else_help = true,
+    subcommand_required = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make elections
+    #[command(subcommand)]
+    Election(ElectionCommand),
+    /// Run a whole election on this machine: sign-in, casting, live results, anchoring, audit
+    Demo(DemoArgs),
+    /// Vote: code in, credential, cast, receipt file
+    Vote(VoteArgs),
+}
+
+/// What can be done with an election.
+#[derive(Debug, Subcommand)]
+pub enum ElectionCommand {
+    /// Turn a small TOML file into a sealed manifest, key files, roll and code sheets
+    New(ElectionNewArgs),
+}
+
+/// `tallyroot election new`
+#[derive(Debug, Args)]
+#[command(after_help = ELECTION_NEW_HELP)]
+pub struct ElectionNewArgs {
+    /// The election's description
+    pub description: PathBuf,
+    /// The folder to make; it must not exist or be empty
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+const ELECTION_NEW_HELP: &str = r#"The description is TOML:
+
+  title = "Board election 2027"
+  base = "vote.example.org"              # names the logs, for ever
+  roll = "members.csv"                   # a column `identity`, one line a voter
+  registration = 2027-03-01T08:00:00Z    # when credentials can be had
+  opening = 2027-03-02T08:00:00Z         # when votes are taken
+  closing = 2027-03-09T20:00:00Z
+  grace_s = 600                          # for what was on its way at closing
+  demo = false                           # true allows single-node durability
+
+  [[contests]]
+  name = "Chair"
+  method = "ranked"                      # plurality, approval or ranked
+  options = ["Ada", "Grace", "Edsger"]
+  tie_rule = "prior-rounds"              # or listed-order (the default)
+
+Optional, with their defaults: cells = 1, registrars = ["registrar"], shards = 1, batch_min = 16,
+batch_wait_ms = 10000, cast_delay_s = 3600, head_interval_ms = 10000, anchors = ["local"],
+retention = one year after closing.
+
+The election id is the SHA-256 of the manifest. It fixes every key, so publish it where the operator
+cannot change it, in at least two places. Keys land in DIR/keys, sheets of one-time codes in
+DIR/codes: move the authority's and the spare keys to where no service can read them."#;
+
+/// `tallyroot demo`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = DEMO_HELP)]
+pub struct DemoArgs {
+    /// Cast the rows of this cast-vote-record file (CSV, gzipped if named .gz) instead of generated ballots
+    #[arg(long, value_name = "FILE", requires = "choices")]
+    pub ballots: Option<PathBuf>,
+    /// The columns of the ballots file that hold the choices, best first
+    #[arg(long, value_name = "COL,COL,…", value_delimiter = ',', requires = "ballots")]
+    pub choices: Vec<String>,
+    /// Words in those columns that are no choice: the next one moves up
+    #[arg(
+        long,
+        value_name = "WORD,…",
+        value_delimiter = ',',
+        default_value = "undervote,overvote",
+        requires = "ballots"
+    )]
+    pub skip: Vec<String>,
+    /// How many voters to play, without a ballots file
+    #[arg(long, value_name = "N", default_value_t = 3_000, conflicts_with = "ballots",
+        value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    pub voters: u32,
+    /// How many cells share the votes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cells: u32,
+    /// How many registrars must each sign a credential
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub registrars: u16,
+    /// Where everything is kept. The same folder again goes on where it stopped [default: a new temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where to serve [default: 127.0.0.1:8088, or any free port if that is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Close, anchor and audit the election, then end: code 0 only if everything verified
+    #[arg(long)]
+    pub exit: bool,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// For tests only: cast in the order of sign-in, which shows that the shuffle matters
+    #[arg(long, hide = true)]
+    pub no_shuffle: bool,
+}
+
+const DEMO_HELP: &str = "Examples:
+  tallyroot demo
+  tallyroot demo --voters 500 --cells 4 --registrars 2 --exit --json
+  tallyroot demo --ballots votes.csv.gz --choices choice1,choice2,choice3 --exit
+
+A demo runs on embedded defaults (SQLite, a directory, key files) and plays all parts on one
+machine, so it shows how the election works and what can be checked, but keeps nobody apart.";
+
+/// `tallyroot vote`
+#[derive(Debug, Args)]
+#[command(after_help = VOTE_HELP)]
+pub struct VoteArgs {
+    /// The site, for example http://127.0.0.1:8088
+    pub site: String,
+    /// The election id, from a source that the operator does not control
+    #[arg(long, value_name = "ID")]
+    pub election: String,
+    /// The one-time code of each registrar, in the manifest's order (repeat the option)
+    #[arg(long, value_name = "CODE")]
+    pub code: Vec<String>,
+    /// A choice as CONTEST=OPTION; repeat it for approval, and best first for ranked contests. A contest without one stays blank
+    #[arg(long, value_name = "CONTEST=OPTION")]
+    pub choose: Vec<String>,
+    /// Your device secret; made before the first request, needed to try again: keep it to yourself
+    #[arg(long, value_name = "FILE", default_value = "tallyroot-secret.json")]
+    pub secret: PathBuf,
+    /// Where the receipt goes
+    #[arg(long, value_name = "FILE", default_value = "tallyroot-receipt.json")]
+    pub receipt: PathBuf,
+    /// Do not wait out the random delay that keeps sign-in and casting apart in time
+    #[arg(long)]
+    pub no_delay: bool,
+    /// Seconds to wait for the receipt to become final
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub wait: u64,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+const VOTE_HELP: &str = "Run it again after any failure: the same secret and choices can never be counted twice.
+A receipt shows how you voted; whoever reads it knows your vote.
+
+Exit codes: 0 the vote is recorded (and, if the wait was long enough, sealed); 1 refused; 2 outcome unknown: run it again.";

@@ -1,0 +1,5 @@
+//! The voter's side: what runs on a device, and knows a site only over HTTP.
+
+pub mod receipts;
+pub mod site;
+pub mod voter;

@@ -1,0 +1,168 @@
+//! Receipts: made when a vote is recorded, upgraded when it is sealed, from the published files alone.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+use ledger::log::Keys;
+use ledger::publisher::{ReadError, Reader};
+use ledger::read::LogClient;
+use protocol::anchor::{ANCHOR_LEN_MAX, AnchorObject};
+use protocol::checkpoint::Checkpoint;
+use protocol::entry::{Entry, Head};
+use protocol::ids::LogId;
+use protocol::manifest::Election;
+use protocol::merkle::leaf_hash;
+use protocol::receipt::{RECEIPT_FORMAT, Receipt, Seal};
+use protocol::tlog_proof::TlogProof;
+
+use super::site::Site;
+use super::voter::InLog;
+
+/// Notices between two heads are few: a run longer than this is not an election's.
+const NOTICES_IN_A_ROW_MAX: u64 = 4_096;
+
+#[async_trait]
+impl Reader for Site {
+    async fn read(&self, path: &str, len_max: usize) -> Result<Option<Bytes>, ReadError> {
+        Self::read(self, path, len_max)
+            .await
+            .map(|found| found.map(Bytes::from))
+            .map_err(|error| ReadError::Unavailable { path: path.to_owned(), reason: format!("{error:#}") })
+    }
+}
+
+/// The receipt of a vote that is recorded.
+#[must_use]
+pub fn provisional(election: &Election, in_log: &InLog) -> Receipt {
+    Receipt {
+        cell: in_log.cell,
+        election: election.id(),
+        sealed: None,
+        format: RECEIPT_FORMAT.to_owned(),
+        manifest: String::from_utf8_lossy(election.manifest_bytes()).into_owned(),
+        switches: Vec::new(),
+        vote: in_log.proof.clone(),
+    }
+}
+
+/// The sealed receipt, once a head that every anchor holds covers the vote; `None` before that.
+///
+/// # Errors
+/// The site cannot be read, or shows something that does not verify.
+pub async fn sealed(site: &Site, election: &Election, in_log: &InLog) -> Result<Option<Receipt>> {
+    let Some(heads_checkpoint) = newest_anchored(site, election).await? else { return Ok(None) };
+    let heads = client(site, election, LogId::Heads)?;
+    let Some((head_index, head_entry, head)) = newest_head(&heads, election, &heads_checkpoint).await? else {
+        return Ok(None);
+    };
+    let cell = LogId::Cell(in_log.cell);
+    let named = head.log(election, cell).context("the head does not list this cell")?;
+    if named.size <= in_log.index {
+        return Ok(None);
+    }
+
+    let (cell_checkpoint, cell_note) = client(site, election, cell)?
+        .at(named.size)
+        .await?
+        .with_context(|| format!("{}/checkpoints/{} is missing, though a head names it", cell.prefix(), named.size))?;
+    anyhow::ensure!(
+        cell_checkpoint.root() == named.root,
+        "the cell's checkpoint at size {} has another root than the head: keep both, the log forked",
+        named.size
+    );
+    let vote = client(site, election, cell)?.inclusion(in_log.index, &cell_checkpoint).await?;
+    anyhow::ensure!(
+        leaf_hash(&vote.entry) == in_log.leaf,
+        "index {} of the cell holds another entry than the receipt: keep the receipt, the vote was changed",
+        in_log.index
+    );
+    let head_proof = heads.inclusion(head_index, &heads_checkpoint.0).await?;
+    let mut receipt = provisional(election, in_log);
+    receipt.sealed = Some(Seal {
+        vote: text(&TlogProof::new(Some(in_log.entry.clone()), in_log.index, vote.proof, cell_note.to_vec())?)?,
+        head: text(&TlogProof::new(Some(head_entry), head_index, head_proof.proof, heads_checkpoint.1)?)?,
+    });
+    Ok(Some(receipt))
+}
+
+fn text(proof: &TlogProof) -> Result<String> {
+    String::from_utf8(proof.encode()).context("a proof is not text")
+}
+
+/// The newest heads checkpoint that every anchor holds, with its note; `None` before the first.
+///
+/// # Errors
+/// An anchor cannot be read, or does not verify.
+pub async fn newest_anchored(site: &Site, election: &Election) -> Result<Option<(Checkpoint, Vec<u8>)>> {
+    let mut newest: Option<(Checkpoint, Vec<u8>)> = None;
+    for anchor in &election.manifest().anchors {
+        let Some(held) = newest_of_anchor(site, election, &anchor.name).await? else { return Ok(None) };
+        if newest.as_ref().is_none_or(|(least, _)| held.0.size() < least.size()) {
+            newest = Some(held);
+        }
+    }
+    Ok(newest)
+}
+
+/// Objects are numbered without a gap, so the newest is found by doubling and halving.
+async fn newest_of_anchor(site: &Site, election: &Election, name: &str) -> Result<Option<(Checkpoint, Vec<u8>)>> {
+    let object = async |n: u64| site.read(&format!("anchors/{name}/{n}"), ANCHOR_LEN_MAX).await;
+    let Some(mut bytes) = object(0).await? else { return Ok(None) };
+    let (mut there, mut missing) = (0u64, 1u64);
+    while let Some(found) = object(missing).await? {
+        (there, bytes) = (missing, found);
+        missing = missing.checked_mul(2).context("an anchor without end")?;
+    }
+    while missing - there > 1 {
+        let middle = there + (missing - there) / 2;
+        match object(middle).await? {
+            Some(found) => (there, bytes) = (middle, found),
+            None => missing = middle,
+        }
+    }
+    let object = AnchorObject::decode(&bytes, &election.id())
+        .with_context(|| format!("anchors/{name}/{there} is not an anchor object of this election"))?;
+    let keys = election.log_keys(LogId::Heads).context("the election has no heads log")?;
+    let (checkpoint, _) = Checkpoint::verify(
+        object.note,
+        &election.origin(LogId::Heads),
+        &[*keys.main.as_bytes(), *keys.spare.as_bytes()],
+    )
+    .with_context(|| format!("the checkpoint in anchors/{name}/{there}"))?;
+    Ok(Some((checkpoint, object.note.to_vec())))
+}
+
+/// The newest head below a heads checkpoint: its index, its entry, and what it says.
+///
+/// # Errors
+/// The heads log cannot be read, or does not verify.
+pub async fn newest_head(
+    heads: &LogClient,
+    election: &Election,
+    (checkpoint, _): &(Checkpoint, Vec<u8>),
+) -> Result<Option<(u64, Vec<u8>, Head)>> {
+    for back in 1..=checkpoint.size().min(NOTICES_IN_A_ROW_MAX) {
+        let index = checkpoint.size() - back;
+        let entry = heads.inclusion(index, checkpoint).await?.entry;
+        match Entry::decode(&entry, election)? {
+            Entry::Head(head) | Entry::FinalHead(head) => return Ok(Some((index, entry.to_vec(), head))),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// A log of the election, read over HTTP.
+///
+/// # Errors
+/// There is no such log.
+pub fn client(site: &Site, election: &Election, log: LogId) -> Result<LogClient> {
+    let keys = election.log_keys(log).with_context(|| format!("the election has no log {}", log.prefix()))?;
+    Ok(LogClient::new(
+        Arc::new(site.clone()),
+        ledger::heads::name_of(election, log),
+        Keys::main(*keys.main.as_bytes()),
+    ))
+}

@@ -1,0 +1,255 @@
+//! A site as a voter's device sees it: the published tree, the registrars and the cells, over HTTP, with bounds on everything.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use protocol::ids::ElectionId;
+use protocol::manifest::{Election, MANIFEST_LEN_MAX};
+use rand::RngExt as _;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// The largest published file that a client reads: a batch or an anchor (protocol, sections 9 and 10) with its base64.
+const FILE_BYTES_MAX: usize = 17 << 20;
+/// The largest answer to a cast or an issue.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// A cell answers within its longest batch wait (30 s) and what publishing takes.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One election on one site.
+#[derive(Clone, Debug)]
+pub struct Site {
+    http: reqwest::Client,
+    /// `…/elections/<id>`, without a slash at the end.
+    base: String,
+}
+
+/// What came back from a request that changes something.
+#[derive(Debug)]
+pub enum Answer<T> {
+    /// 200.
+    Done(T),
+    /// The service understood and refuses: doing the same again will not help.
+    Refused(Refusal),
+    /// Nobody knows whether it was done. Doing the same again is always safe.
+    Unknown(String),
+}
+
+/// A refusal as the protocol's section 14 words it.
+#[derive(Debug, Deserialize)]
+pub struct Refusal {
+    /// Code and words.
+    pub error: RefusalError,
+    /// `other-ballot`: the index of the first vote.
+    #[serde(default)]
+    pub index: Option<u64>,
+    /// `other-ballot`: the first vote's proof.
+    #[serde(default)]
+    pub proof: Option<String>,
+    /// `wrong-cell`: the right one.
+    #[serde(default)]
+    pub cell: Option<u32>,
+}
+
+/// Code and words of a refusal.
+#[derive(Debug, Deserialize)]
+pub struct RefusalError {
+    /// Stable code.
+    pub code: String,
+    /// What happened, and what to do.
+    pub message: String,
+}
+
+/// A registrar's answer.
+#[derive(Debug, Deserialize)]
+pub struct Issued {
+    /// Base64.
+    pub blind_signature: String,
+    /// Where the issuance stands.
+    pub issuance: IssuedAt,
+    /// The voter's place on the roll.
+    pub roll: RollPlace,
+}
+
+/// Where an issuance stands in the registrar's log.
+#[derive(Debug, Deserialize)]
+pub struct IssuedAt {
+    /// Index in the issuance log.
+    pub index: u64,
+    /// `.tlog-proof` with the issuance entry as `extra`.
+    pub proof: String,
+    /// The shard.
+    pub shard: u32,
+}
+
+/// A voter's place on the roll, which she can check against the manifest's root.
+#[derive(Debug, Deserialize)]
+pub struct RollPlace {
+    /// The identity that the registrar issued in the name of.
+    pub identity: String,
+    /// The roll index.
+    pub index: u64,
+    /// Base64 hashes, leaf to root.
+    pub proof: Vec<String>,
+    /// Hex.
+    pub salt: String,
+}
+
+/// A cell's answer.
+#[derive(Debug, Deserialize)]
+pub struct Recorded {
+    /// The leaf's index.
+    pub index: u64,
+    /// `.tlog-proof` with the stored entry as `extra`.
+    pub proof: String,
+}
+
+impl Site {
+    /// A client for `site` (the part before `/elections/`).
+    ///
+    /// # Errors
+    /// An address that is not one.
+    pub fn new(site: &str, election: &ElectionId) -> Result<Self> {
+        let url = reqwest::Url::parse(site)
+            .with_context(|| format!("`{site}` is not the address of a site, such as https://vote.example.org"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            bail!("`{site}` is not an http or https address");
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .context("cannot set up the HTTP client")?;
+        Ok(Self { http, base: format!("{}/elections/{election}", site.trim_end_matches('/')) })
+    }
+
+    /// The election behind `id`: the manifest's hash is checked before a byte of it is read.
+    ///
+    /// # Errors
+    /// Not reachable, or not the election with this id.
+    pub async fn election(&self, id: &ElectionId) -> Result<Election> {
+        let bytes = self
+            .read("manifest.json", MANIFEST_LEN_MAX)
+            .await?
+            .ok_or_else(|| anyhow!("the site has no election {id}: check the id and the address"))?;
+        Election::check_id(&bytes, id).context("the site's manifest.json is not this election's")
+    }
+
+    /// A published file, or `None` where there is none.
+    ///
+    /// # Errors
+    /// Not reachable, or the file is larger than `max` bytes.
+    pub async fn read(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>> {
+        let mut pause = Backoff::new();
+        loop {
+            let error = match self.read_once(path, max.min(FILE_BYTES_MAX)).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if !pause.wait().await {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn read_once(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>> {
+        let url = format!("{}/{path}", self.base);
+        let response = self.http.get(&url).send().await.with_context(|| format!("cannot reach {url}"))?;
+        match response.status().as_u16() {
+            200 => bounded(response, max).await.map(Some).with_context(|| format!("while reading {url}")),
+            404 => Ok(None),
+            status => bail!("{url} answered with status {status}"),
+        }
+    }
+
+    /// Asks registrar `registrar` for a blind signature.
+    pub async fn issue(&self, registrar: usize, code: &str, blinded: &[u8]) -> Answer<Issued> {
+        let body = serde_json::json!({ "blinded": BASE64.encode(blinded), "code": code });
+        self.post(&format!("registrars/{registrar}/credentials"), &body).await
+    }
+
+    /// Casts a vote entry in cell `cell`.
+    pub async fn cast(&self, cell: u32, vote_entry: &[u8]) -> Answer<Recorded> {
+        let body = serde_json::json!({ "vote": BASE64.encode(vote_entry) });
+        self.post(&format!("cells/{cell}/ballots"), &body).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Answer<T> {
+        let url = format!("{}/{path}", self.base);
+        let response = match self.http.post(&url).json(body).send().await {
+            Ok(response) => response,
+            Err(error) => return Answer::Unknown(format!("no answer from {url}: {}", error.without_url())),
+        };
+        let status = response.status().as_u16();
+        let bytes = match bounded(response, ANSWER_BYTES_MAX).await {
+            Ok(bytes) => bytes,
+            Err(error) => return Answer::Unknown(format!("the answer from {url} broke off: {error:#}")),
+        };
+        match status {
+            200 => match serde_json::from_slice(&bytes) {
+                Ok(answer) => Answer::Done(answer),
+                Err(error) => Answer::Unknown(format!("the answer from {url} is not what the protocol says: {error}")),
+            },
+            400..=499 if status != 408 && status != 429 => match serde_json::from_slice(&bytes) {
+                Ok(refusal) => Answer::Refused(refusal),
+                Err(_) => Answer::Unknown(format!("{url} answered with status {status} and no reason")),
+            },
+            _ => {
+                let words = serde_json::from_slice::<Refusal>(&bytes)
+                    .map_or_else(|_| format!("status {status}"), |refusal| refusal.error.message);
+                Answer::Unknown(format!("{url}: {words}"))
+            }
+        }
+    }
+}
+
+async fn bounded(mut response: reqwest::Response, max: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
+        if bytes.len() + chunk.len() > max {
+            bail!("it is larger than {max} bytes");
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// Growing pauses with jitter between tries, and an end to them.
+#[derive(Debug)]
+pub struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    const TRIES_MAX: u32 = 12;
+    const PAUSE_MS_MAX: u64 = 10_000;
+
+    /// For one thing that is tried again and again.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { tries: 0 }
+    }
+
+    /// Waits before the next try; false when there should be none.
+    pub async fn wait(&mut self) -> bool {
+        self.tries += 1;
+        if self.tries >= Self::TRIES_MAX {
+            return false;
+        }
+        let longest = (50u64 << self.tries).min(Self::PAUSE_MS_MAX);
+        let pause = rand::rng().random_range(longest / 2..=longest);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        true
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}

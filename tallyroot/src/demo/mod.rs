@@ -1,0 +1,249 @@
+//! `tallyroot demo`: a whole election on one machine.
+//!
+//! Prepare the folder (or go on with it), start every service, let the voters sign in and cast, then either close, anchor and
+//! audit the election, or audit it as it stands and stay up.
+
+pub mod ballots;
+pub mod generate;
+pub mod plan;
+pub mod records;
+mod report;
+pub mod sealing;
+pub mod voters;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use protocol::manifest::{Election, Method, TieRule};
+use tokio::net::TcpListener;
+use verifier_cli::audit::Options;
+use verifier_cli::verdict::AuditVerdict;
+
+use crate::cli::DemoArgs;
+use crate::client::site::Site;
+use crate::election::create;
+use crate::election::description::{ContestDescription, Description, Moment};
+use crate::folder::Folder;
+use crate::node::Node;
+use crate::progress::Progress;
+use ballots::BallotBox;
+use plan::Plan;
+use report::Report;
+use voters::Voters;
+
+const LISTEN: &str = "127.0.0.1:8088";
+const ANY_PORT: &str = "127.0.0.1:0";
+/// How long the audit waits for what is published a moment after something else.
+const AUDIT_SETTLE: Duration = Duration::from_secs(10);
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Runs the demo.
+///
+/// # Errors
+/// Whatever keeps the election from being run whole; what did not verify is a report and exit code 1 instead.
+pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
+    let begun = Instant::now();
+    let mut clock = StageClock::default();
+    let folder = Folder::at(&data_folder(args)?);
+    let (plan, ballots) = Plan::resolve(args, &folder.voters())?;
+    let election = match folder.election()? {
+        Some(election) => {
+            tracing::info!("going on with the election in {}", folder.root().display());
+            election
+        }
+        None => prepare(&plan, &ballots, &folder).await?,
+    };
+    clock.lap("prepare");
+
+    let listener = listen(args).await?;
+    let node = Node::start(&folder, &election, listener).await?;
+    tracing::info!("serving at {}", node.url());
+    let site = Site::new(node.url(), &election.id())?;
+    let codes = (0..plan.registrars)
+        .map(|registrar| read_codes(&folder, registrar))
+        .collect::<Result<Vec<_>>>()?;
+    let guests = guests(&codes, &plan);
+    let voters = Arc::new(Voters::open(&folder.voters(), codes, &election, site.clone())?);
+
+    let progress = Progress::begin("signing in", plan.voters);
+    voters.sign_in(&progress).await.context("while voters signed in")?;
+    progress.end();
+    clock.lap("sign in");
+    let progress = Progress::begin("casting", plan.voters);
+    let ballots_cast = Arc::new(ballots.ballots);
+    voters
+        .cast(&ballots_cast, plan.casting_order(!args.no_shuffle), &progress)
+        .await
+        .context("while voters cast")?;
+    progress.end();
+    clock.lap("cast");
+
+    if args.exit {
+        node.finish().await.context("while closing the election")?;
+        clock.lap("close");
+        sealing::check(&site, &election, &voters.recorded()).await.context("while voters checked their sealed votes")?;
+        clock.lap("check");
+    } else {
+        node.settle().await?;
+    }
+    sealing::keep_receipts(&site, &election, &voters, &ballots_cast, &folder).await?;
+
+    let url = node.url().to_owned();
+    let audit = audit(&folder, &election).await?;
+    clock.lap("audit");
+    let report = Report::new(&election, &site, &folder, &url, audit, begun.elapsed()).await?;
+    let verified = report.verified();
+    if args.json {
+        report.print_json()?;
+    } else {
+        report.print_words(args.exit, &guests)?;
+    }
+    clock.tell();
+    if !args.exit {
+        tracing::info!("staying up until Ctrl-C");
+        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
+    }
+    node.stop().await;
+    Ok(ExitCode::from(u8::from(!verified)))
+}
+
+/// Where the time goes, for whoever asks with RUST_LOG=tallyroot=debug.
+struct StageClock {
+    last: Instant,
+    laps: Vec<(&'static str, f64)>,
+}
+
+impl Default for StageClock {
+    fn default() -> Self {
+        Self { last: Instant::now(), laps: Vec::new() }
+    }
+}
+
+impl StageClock {
+    fn lap(&mut self, what: &'static str) {
+        self.laps.push((what, self.last.elapsed().as_secs_f64()));
+        self.last = Instant::now();
+    }
+
+    fn tell(&self) {
+        let laps: Vec<String> = self.laps.iter().map(|(what, s)| format!("{what} {s:.1} s")).collect();
+        tracing::debug!("stages: {}", laps.join(", "));
+    }
+}
+
+fn data_folder(args: &DemoArgs) -> Result<PathBuf> {
+    if let Some(folder) = &args.data {
+        return Ok(folder.clone());
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+    Ok(std::env::temp_dir().join(format!("tallyroot-demo-{}-{}", since.as_secs(), std::process::id())))
+}
+
+/// Makes the election that the plan asks for.
+async fn prepare(plan: &Plan, ballots: &BallotBox, folder: &Folder) -> Result<Election> {
+    let now_ms = {
+        use ledger::clock::Clock as _;
+        ledger::clock::SystemClock.now_ms()
+    };
+    let description = Description {
+        title: "A demonstration election".to_owned(),
+        base: "demo.tallyroot.example".to_owned(),
+        roll: PathBuf::new(),
+        registration: Moment(now_ms),
+        opening: Moment(now_ms),
+        closing: Moment(now_ms.saturating_add(30 * DAY_MS)),
+        grace_s: 60,
+        retention: None,
+        demo: true,
+        cells: plan.cells,
+        registrars: (1..=plan.registrars).map(|number| format!("Registrar {number}")).collect(),
+        shards: 1,
+        batch_min: 16,
+        batch_wait_ms: 1_000,
+        cast_delay_s: 0,
+        head_interval_ms: 1_000,
+        anchors: vec!["local".to_owned()],
+        contests: ballots
+            .contests
+            .iter()
+            .map(|contest| ContestDescription {
+                name: contest.name.clone(),
+                method: contest.method,
+                options: contest.options.clone(),
+                tie_rule: match contest.method {
+                    Method::Ranked => TieRule::PriorRounds,
+                    Method::Plurality | Method::Approval => TieRule::ListedOrder,
+                },
+            })
+            .collect(),
+    };
+    let identities = (0..plan.voters)
+        .map(|voter| format!("voter {voter:07}"))
+        .chain((0..plan.guests).map(|guest| format!("~guest {guest}")))
+        .collect();
+    create::create(&description, identities, folder, |folder| {
+        folder.make_private("voters")?;
+        Voters::create(&folder.voters(), plan.voters)?;
+        plan.write(&folder.voters())
+    })
+    .await
+}
+
+async fn listen(args: &DemoArgs) -> Result<TcpListener> {
+    if let Some(address) = args.listen {
+        return TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}: is the port taken? Give another with --listen"));
+    }
+    let preferred = if args.exit { ANY_PORT } else { LISTEN };
+    for address in [preferred, ANY_PORT] {
+        if let Ok(listener) = TcpListener::bind(address.parse::<SocketAddr>()?).await {
+            return Ok(listener);
+        }
+    }
+    anyhow::bail!("cannot listen on any port of 127.0.0.1: give an address with --listen")
+}
+
+/// A registrar's sheet, in the order of identities, which is the order of the voters; the guests come last.
+fn read_codes(folder: &Folder, registrar: u16) -> Result<Vec<String>> {
+    let path = folder.registrar(registrar).code_sheet;
+    let mut reader =
+        csv::Reader::from_path(&path).with_context(|| format!("cannot read the codes in {}", path.display()))?;
+    reader
+        .records()
+        .map(|record| {
+            let record = record?;
+            record.get(1).map(str::to_owned).context("a line without a code")
+        })
+        .collect::<Result<Vec<_>>>()
+        .with_context(|| format!("cannot read the codes in {}", path.display()))
+}
+
+/// For each guest, the codes of all registrars.
+fn guests(codes: &[Vec<String>], plan: &Plan) -> Vec<Vec<String>> {
+    (plan.voters..plan.voters + plan.guests)
+        .filter_map(|guest| {
+            let guest = usize::try_from(guest).ok()?;
+            codes.iter().map(|sheet| sheet.get(guest).cloned()).collect()
+        })
+        .collect()
+}
+
+/// The audit that anybody could run, over what is published.
+async fn audit(folder: &Folder, election: &Election) -> Result<AuditVerdict> {
+    let (public, id) = (folder.public(), election.id());
+    let options = Options {
+        threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        settle: AUDIT_SETTLE,
+    };
+    tokio::task::spawn_blocking(move || {
+        verifier_cli::audit::run(&public.to_string_lossy(), &id, &options, &verifier_cli::progress::Progress::silent())
+    })
+    .await
+    .context("the audit broke down")
+}

@@ -1,0 +1,4 @@
+//! Making an election: keys, roll, manifest.
+
+pub mod create;
+pub mod description;

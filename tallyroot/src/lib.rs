@@ -1,0 +1,120 @@
+//! The operator's command: elections, the voting client, the one-machine demo.
+//!
+//! The binary is [`main`]; everything else is here so that tests can call it.
+
+pub mod cli;
+pub mod client;
+pub mod demo;
+pub mod election;
+pub mod folder;
+pub mod node;
+pub mod progress;
+pub mod vote;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser as _;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use cli::{Cli, Command, ElectionCommand};
+use client::voter::VoterError;
+use election::description::Description;
+use folder::Folder;
+
+/// Something went wrong, or did not verify.
+const FAILED: u8 = 1;
+/// The outcome is not known: the same again is safe.
+const UNKNOWN: u8 = 2;
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    talk_to_stderr();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    let code = runtime.block_on(run(cli));
+    // What is still running belongs to an election that was stopped or is finished; a blocked read must not hold the exit up.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        Command::Election(ElectionCommand::New(args)) => election_new(&args).await,
+        Command::Demo(args) => demo::run(&args).await,
+        Command::Vote(args) => match vote::run(&args).await {
+            Ok(reached) => say(args.json.then(|| vote::to_json(&args, reached))),
+            Err(error) => {
+                tracing::error!("{error}");
+                return ExitCode::from(if matches!(error, VoterError::Unknown(_)) { UNKNOWN } else { FAILED });
+            }
+        },
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+async fn election_new(args: &cli::ElectionNewArgs) -> Result<ExitCode> {
+    let description = Description::read(&args.description)?;
+    let folder = Folder::at(&args.out);
+    let election = election::create::from_description(&description, &folder).await?;
+    let manifest = folder.published(&election.id()).join("manifest.json");
+    if args.json {
+        return say(Some(
+            json!({
+                "election_id": election.id().to_string(),
+                "manifest": manifest.display().to_string(),
+                "data": args.out.display().to_string(),
+                "roll": election.manifest().roll.size,
+            })
+            .to_string(),
+        ));
+    }
+    say(Some(format!(
+        "Election id  {}\nManifest     {}\n\n\
+         Publish the id where you cannot change it later, in at least two places: it fixes every key.\n\
+         {} voters are on the roll. Hand out the codes in {}/registrars/*/codes.csv, then destroy the sheets.\n\
+         Move {}/authority and the spare.key files to where no service can read them.",
+        election.id(),
+        manifest.display(),
+        election.manifest().roll.size,
+        args.out.display(),
+        args.out.display(),
+    )))
+}
+
+/// Results go to standard output, and a reader that went away is no reason to panic.
+fn say(line: Option<String>) -> Result<ExitCode> {
+    if let Some(line) = line {
+        writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Talk goes to standard error, plain enough to read; RUST_LOG chooses how much.
+fn talk_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,tallyroot=info"));
+    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .without_time()
+        .init();
+}

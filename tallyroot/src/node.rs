@@ -1,0 +1,228 @@
+//! All services of one election on one machine, over SQLite, a directory and key files.
+//!
+//! Each service gets its own key, its own database and its own hands on the published tree, exactly as if it were alone; the only
+//! thing that they share here is the process and the listener.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use api::{Cell, CellConfig};
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::Redirect;
+use axum::routing::get;
+use ledger::clock::{Clock, SystemClock};
+use ledger::heads::name_of;
+use ledger::publisher::directory::{Directory, DirectoryReader};
+use ledger::publisher::{Publisher, Reader};
+use ledger::schedule::{self, Schedule};
+use ledger::store::Store;
+use ledger::store::sqlite::Sqlite;
+use listener::Limits;
+use protocol::ids::LogId;
+use protocol::manifest::Election;
+use registrar::code::CodeKey;
+use registrar::database::Database;
+use registrar::rsa::BlindSigner;
+use registrar::{Registrar, RegistrarConfig, ShardParts};
+use signer::{KeyFile, Signer};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tower_http::services::ServeDir;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::folder::Folder;
+
+/// How often services look at the heads log for notices.
+const SCHEDULE_POLL: Duration = Duration::from_millis(250);
+/// How long a log may take to be taken over at start.
+const READY: Duration = Duration::from_secs(300);
+/// How long closing, anchoring and the final result may take together.
+const FINISH: Duration = Duration::from_secs(300);
+
+/// A running election.
+pub struct Node {
+    election: Election,
+    folder: Folder,
+    url: String,
+    cells: Vec<Cell>,
+    registrars: Vec<Registrar>,
+    follower: JoinHandle<()>,
+    server: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Node {
+    /// Starts every service and waits until all logs are taken over and everything answers.
+    ///
+    /// # Errors
+    /// A key, a database or a folder that is not right, or a log that halts: each says which.
+    pub async fn start(folder: &Folder, election: &Election, listener: TcpListener) -> Result<Self> {
+        let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let reader: Arc<dyn Reader> = Arc::new(DirectoryReader::new(&folder.public(), &election.id()));
+        let (follower, schedule) =
+            schedule::follow(election.clone(), Arc::clone(&reader), Arc::clone(&clock), SCHEDULE_POLL);
+
+        let mut cells = Vec::new();
+        for k in 0..election.cells() {
+            let parts = LogParts::open(folder, election, LogId::Cell(k)).await?;
+            let cell = Cell::start(
+                CellConfig::new(election, k),
+                parts.store,
+                parts.publisher,
+                parts.signer,
+                schedule.clone(),
+                Arc::clone(&clock),
+            )
+            .with_context(|| format!("cell {k} does not start"))?;
+            cells.push(cell);
+        }
+        let mut registrars = Vec::new();
+        for (r, named) in (0u16..).zip(&election.manifest().registrars) {
+            let mut shards = Vec::new();
+            for (shard, _) in (0u32..).zip(&named.shards) {
+                let parts = LogParts::open(folder, election, LogId::Issuance { registrar: r, shard }).await?;
+                shards.push(ShardParts {
+                    store: parts.store,
+                    publisher: parts.publisher,
+                    signer: parts.signer,
+                    floor: None,
+                });
+            }
+            registrars.push(start_registrar(folder, election, r, shards, &schedule, &clock).await?);
+        }
+
+        let mut app = Router::new();
+        for cell in &cells {
+            app = app.merge(cell.router());
+        }
+        for registrar in &registrars {
+            app = app.merge(registrar.router());
+        }
+        let app = published_files(app, &folder.public(), election);
+        let (stop, mut stopping) = watch::channel(false);
+        let server = tokio::spawn(listener::serve(listener, app, Limits::default(), async move {
+            // An error is the node itself, dropped: that too is the time to stop.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        }));
+        let node = Self {
+            election: election.clone(),
+            folder: folder.clone(),
+            url,
+            cells,
+            registrars,
+            follower,
+            server,
+            stop,
+        };
+        tokio::time::timeout(READY, node.ready())
+            .await
+            .context("the logs could not be taken over in time: see the warnings above")??;
+        Ok(node)
+    }
+
+    async fn ready(&self) -> Result<()> {
+        for (k, cell) in self.cells.iter().enumerate() {
+            cell.ready().await.map_err(|state| anyhow!("cell {k} does not run: {state:?}"))?;
+        }
+        for (r, registrar) in self.registrars.iter().enumerate() {
+            registrar.ready().await.map_err(|state| anyhow!("registrar {r} does not run: {state:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// Where it is served.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub async fn finish(&self) -> Result<()> {
+        let _ = FINISH;
+        let _ = (&self.election, &self.folder);
+        Ok(())
+    }
+    pub async fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Stops everything; what was acknowledged stays, and starting again goes on from there.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        for cell in self.cells {
+            cell.shutdown().await;
+        }
+        for registrar in self.registrars {
+            registrar.shutdown().await;
+        }
+        self.follower.abort();
+        // An error is a listener that broke down, which is stopped all the same.
+        let _ = self.server.await;
+    }
+}
+
+/// What one log's sequencer works with.
+struct LogParts {
+    store: Arc<dyn Store>,
+    publisher: Arc<dyn Publisher>,
+    signer: Arc<dyn Signer>,
+}
+
+impl LogParts {
+    async fn open(folder: &Folder, election: &Election, log: LogId) -> Result<Self> {
+        let prefix = log.prefix();
+        let name = name_of(election, log);
+        let store = Sqlite::open(&folder.log_database(log), &name, election.manifest().demo)
+            .await
+            .with_context(|| format!("the database of {prefix}"))?;
+        let publisher = Directory::open(&folder.public(), &election.id(), &prefix.replace('/', "-"))
+            .with_context(|| format!("the published files of {prefix}"))?;
+        let signer = KeyFile::load(&folder.log_key(log, false)).with_context(|| format!("the key of {prefix}"))?;
+        Ok(Self { store: Arc::new(store), publisher: Arc::new(publisher), signer: Arc::new(signer) })
+    }
+}
+
+async fn start_registrar(
+    folder: &Folder,
+    election: &Election,
+    r: u16,
+    shards: Vec<ShardParts>,
+    schedule: &watch::Receiver<Schedule>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Registrar> {
+    let files = folder.registrar(r);
+    let start = async {
+        let database = Database::open(&files.database, election, r).await?;
+        let rsa = BlindSigner::from_file(&files.rsa_key)?;
+        let codes = CodeKey::from_file(&files.code_key)?;
+        anyhow::Ok(Registrar::start(
+            RegistrarConfig::new(election, r),
+            database,
+            shards,
+            rsa,
+            codes,
+            schedule.clone(),
+            Arc::clone(clock),
+        )?)
+    };
+    start.await.with_context(|| format!("registrar {r} does not start"))
+}
+
+/// Everything that is not a service's own route is a published file, or nothing.
+fn published_files(app: Router, public: &Path, election: &Election) -> Router {
+    let page = format!("/elections/{}/", election.id());
+    let header = |name: HeaderName, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+    };
+    app.route("/", get(move || async move { Redirect::temporary(&page) }))
+        .nest_service("/elections", ServeDir::new(public.join("elections")).append_index_html_on_directories(false))
+        // Anybody may read and verify from anywhere; what can change must be asked for again.
+        .layer(header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+        .layer(header(header::CACHE_CONTROL, "no-cache"))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+}

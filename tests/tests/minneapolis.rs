@@ -1,0 +1,97 @@
+//! A real election, replayed: every ballot of Minneapolis 2013 is signed in, cast over HTTP, counted, anchored and audited,
+//! and the result is the city's official count to the vote.
+
+use serde_json::{Value, json};
+use tests::{arg, folder, minneapolis, run};
+
+/// The official first round.
+const FIRST_ROUND: [(&str, u64); 8] = [
+    ("BETSY HODGES", 28_962),
+    ("MARK ANDREW", 19_648),
+    ("DON SAMUELS", 8_350),
+    ("CAM WINTON", 7_533),
+    ("JACKIE CHERRYHOMES", 3_548),
+    ("BOB FINE", 2_101),
+    ("DAN COHEN", 1_808),
+    ("STEPHANIE WOODRUFF", 1_014),
+];
+
+fn replay(cells: &str, registrars: &str) {
+    let folder = folder();
+    let data = folder.path().join("election");
+    let said = run(
+        "tallyroot",
+        &[
+            "demo",
+            "--ballots",
+            arg(&minneapolis()),
+            "--choices",
+            "choice1,choice2,choice3",
+            "--cells",
+            cells,
+            "--registrars",
+            registrars,
+            "--data",
+            arg(&data),
+            "--exit",
+            "--json",
+        ],
+    );
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let end = said.json();
+    assert_eq!(end["audit"]["verified"], true, "{end}");
+    assert_eq!(end["audit"]["findings"], json!([]));
+    assert_eq!(end["cells"], cells.parse::<u64>().unwrap());
+    assert_eq!(end["registrars"], registrars.parse::<u64>().unwrap());
+    for member in ["roll", "issued", "votes"] {
+        assert_eq!(end[member], 80_101, "{member}");
+    }
+    assert_eq!(end["abstentions"], 686);
+
+    let first = end["results"]["contest"].as_object().unwrap();
+    assert_eq!(first.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), 79_415);
+    for (candidate, count) in FIRST_ROUND {
+        assert_eq!(first[candidate], count, "{candidate}");
+    }
+    let rounds = end["rounds"]["contest"].as_array().unwrap();
+    let counts = |round: &Value| -> Vec<(String, u64)> {
+        let mut counts: Vec<(String, u64)> = round["counts"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, count)| (name.clone(), count.as_u64().unwrap()))
+            .collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    };
+    let named = |pairs: &[(&str, u64)]| -> Vec<(String, u64)> {
+        pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
+    let [.., with_three, with_two] = rounds.as_slice() else { panic!("{} rounds", rounds.len()) };
+    assert_eq!(
+        counts(with_three),
+        named(&[("BETSY HODGES", 34_083), ("MARK ANDREW", 22_713), ("DON SAMUELS", 11_609)])
+    );
+    assert_eq!(counts(with_two), named(&[("BETSY HODGES", 38_870), ("MARK ANDREW", 24_972)]));
+    assert_eq!(end["winner"]["contest"], "BETSY HODGES");
+
+    // The separate program, knowing only the election id.
+    let id = end["election_id"].as_str().unwrap();
+    let audit = run("tallyroot-verify", &["audit", arg(&data.join("public")), "--election", id, "--json"]);
+    assert_eq!(audit.code, 0, "{} {}", audit.stdout, audit.stderr);
+}
+
+#[test]
+fn the_official_count_to_the_vote() {
+    replay("1", "1");
+}
+
+#[test]
+fn the_official_count_over_four_cells() {
+    replay("4", "1");
+}
+
+#[test]
+fn the_official_count_with_two_registrars() {
+    replay("1", "2");
+}
