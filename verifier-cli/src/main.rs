@@ -1,2 +1,5 @@
-//! tallyroot-verify
-fn main() {}
+//! `tallyroot-verify`: see the library of this package.
+
+fn main() -> std::process::ExitCode {
+    verifier_cli::cli::main()
+}

@@ -1,0 +1,279 @@
+//! Reading and judging checkpoints: the newest of each log, and every `checkpoints/<size>`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use protocol::checkpoint::{Checkpoint, CheckpointError};
+use protocol::cosignature::WitnessKey;
+use protocol::ids::LogId;
+use protocol::manifest::Election;
+use protocol::note::{NOTE_BYTES_MAX, SignedNote};
+
+use super::context::{Context, Read};
+use super::tiles::strict_decimal;
+use super::walk::Walk;
+use crate::finding::{Code, Place, Votes};
+use crate::source::ListedKind;
+use crate::work::Pool;
+
+/// A checkpoint that one of its log's keys signed.
+#[derive(Clone, Debug)]
+pub(crate) struct Signed {
+    pub(crate) checkpoint: Checkpoint,
+    /// 0: the main key; 1: the spare.
+    pub(crate) key: usize,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Signed {
+    pub(crate) const fn size(&self) -> u64 {
+        self.checkpoint.size()
+    }
+}
+
+/// What is wrong with a checkpoint, as a finding.
+pub(crate) type Fault = (Code, String);
+
+/// Verifies a checkpoint note by either key of its log. Which of the two it must be depends on the notices: see [`Switches`].
+///
+/// The faults do not always spoil it: a note with a valid log signature and a line too many still says what the log signed.
+pub(crate) fn verify(
+    election: &Election,
+    log: LogId,
+    bytes: &[u8],
+) -> (Option<Signed>, Option<Fault>) {
+    let Some(keys) = election.log_keys(log) else {
+        return (None, None);
+    };
+    let keys = [*keys.main.as_bytes(), *keys.spare.as_bytes()];
+    let origin = election.origin(log);
+    let signed = |bytes: &[u8]| {
+        Checkpoint::verify(bytes, &origin, &keys).map(|(checkpoint, key)| Signed {
+            checkpoint,
+            key,
+            bytes: bytes.to_vec(),
+        })
+    };
+    match signed(bytes) {
+        Ok(signed) => (Some(signed), None),
+        Err(error @ CheckpointError::UnexpectedLine { .. }) => {
+            let first_line_only = SignedNote::parse(bytes)
+                .ok()
+                .and_then(|note| {
+                    let first = note.signatures().first()?.clone();
+                    SignedNote::new(note.text(), vec![first]).ok()
+                })
+                .map(|note| note.encode());
+            let rest = first_line_only.and_then(|first| signed(&first).ok());
+            let rest = rest.map(|rest| Signed {
+                bytes: bytes.to_vec(),
+                ..rest
+            });
+            (rest, Some((Code::CheckpointExtraLine, error.to_string())))
+        }
+        Err(error @ (CheckpointError::Signature | CheckpointError::OtherKey)) => {
+            (None, Some((Code::CheckpointSignature, error.to_string())))
+        }
+        Err(error) => (None, Some((Code::CheckpointMalformed, error.to_string()))),
+    }
+}
+
+/// Reads a log's `checkpoint`.
+pub(super) fn read_newest(context: &Context<'_>, log: LogId) -> Option<Signed> {
+    let path = format!("{log}/checkpoint");
+    let bytes = context.read_required(
+        &path,
+        NOTE_BYTES_MAX,
+        Votes::WholeRoll,
+        "without it nothing in this log is signed",
+    )?;
+    let (signed, fault) = verify(context.election, log, &bytes);
+    if let Some((code, evidence)) = fault {
+        context.add(code, Place::file(&path), Votes::WholeRoll, evidence);
+    }
+    signed
+}
+
+/// From which size on each log is signed by its spare key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Switches(pub(crate) Vec<(LogId, u64)>);
+
+impl Switches {
+    /// "above `size`, checkpoints of that log are signed by its spare key": the index, 0 or 1, of the key that must sign at this size.
+    pub(crate) fn key_at(&self, log: LogId, size: u64) -> usize {
+        let switched = self
+            .0
+            .iter()
+            .any(|(switched, above)| *switched == log && size > *above);
+        usize::from(switched)
+    }
+
+    /// Checks that the right one of the two keys signed.
+    pub(crate) fn judge(&self, log: LogId, signed: &Signed) -> Option<Fault> {
+        let must = self.key_at(log, signed.size());
+        if must == signed.key {
+            return None;
+        }
+        let names = ["main", "spare"];
+        let name = |key: usize| names.get(key).copied().unwrap_or("other");
+        Some((
+            Code::CheckpointSignature,
+            format!(
+                "the {} key signed at size {}, where the notices make it the {} key's",
+                name(signed.key),
+                signed.size(),
+                name(must)
+            ),
+        ))
+    }
+}
+
+/// Verifies every `checkpoints/<size>` that is listed, or where the source cannot list, those that must exist.
+///
+/// `checkpoints/<size>` must exist for every size that a head, an anchor, `results.json` or `checkpoint` names; others may.
+pub(super) fn compare_all<'a>(
+    pool: &Pool<'a>,
+    context: Context<'a>,
+    walk: &Walk,
+    required: &BTreeSet<u64>,
+    switches: &Arc<Switches>,
+) {
+    let log = walk.log();
+    let folder = format!("{log}/checkpoints");
+    let mut sizes: BTreeSet<u64> = required.clone();
+    for listed in context.list(&folder).unwrap_or_default() {
+        if let (Some(size), ListedKind::File) = (strict_decimal(&listed.name), listed.kind) {
+            sizes.insert(size);
+        }
+    }
+    for size in sizes {
+        // What lies above the walk is growth that was published since, or the census names it.
+        if size > walk.size() {
+            continue;
+        }
+        let path = format!("{folder}/{size}");
+        let Some(end) = walk.end_at(size) else {
+            if !required.contains(&size) {
+                context.add(
+                    Code::CheckpointPlace,
+                    Place::file(&path),
+                    Votes::AtMost(0),
+                    format!("no batch of the log ends at {size}, and checkpoints fall on batch ends only"),
+                );
+            }
+            continue;
+        };
+        let root = end.root;
+        let switches = Arc::clone(switches);
+        pool.run(move || {
+            let Some(bytes) = context.read_required(
+                &path,
+                NOTE_BYTES_MAX,
+                Votes::AtMost(0),
+                "a head, an anchor, results.json or `checkpoint` names this size",
+            ) else {
+                return;
+            };
+            let (signed, fault) = verify(context.election, log, &bytes);
+            let add = |(code, evidence): Fault| {
+                context.add(code, Place::file(&path), Votes::WholeRoll, evidence);
+            };
+            if let Some(fault) = fault {
+                add(fault);
+            }
+            let Some(signed) = signed else { return };
+            if let Some(fault) = switches.judge(log, &signed) {
+                add(fault);
+            }
+            if signed.size() != size {
+                add((
+                    Code::CheckpointPlace,
+                    format!("it is a checkpoint of size {}", signed.size()),
+                ));
+            } else if signed.checkpoint.root() != root {
+                add((
+                    Code::CheckpointRoot,
+                    format!(
+                        "it names root {}; the entries make {root}",
+                        signed.checkpoint.root()
+                    ),
+                ));
+            }
+        });
+    }
+}
+
+/// "In the heads log, `cosigned/<size>` holds the same note with the cosignatures of named witnesses after the log's line. Any other line is a finding."
+///
+/// Nobody says for which sizes they must exist; where the source cannot list, the newest is tried.
+pub(super) fn compare_cosigned<'a>(
+    pool: &Pool<'a>,
+    context: Context<'a>,
+    heads: &Walk,
+    newest: Option<u64>,
+) {
+    let witnesses: Arc<Vec<WitnessKey>> = Arc::new(
+        context
+            .election
+            .manifest()
+            .witnesses
+            .keys
+            .iter()
+            .filter_map(|vkey| WitnessKey::parse_vkey(vkey).ok())
+            .collect(),
+    );
+    let listed = context.list("heads/cosigned").unwrap_or_default();
+    let mut sizes: BTreeSet<u64> = listed
+        .iter()
+        .filter(|listed| listed.kind == ListedKind::File)
+        .filter_map(|listed| strict_decimal(&listed.name))
+        .filter(|size| *size <= heads.size())
+        .collect();
+    if !witnesses.is_empty() {
+        sizes.extend(newest);
+    }
+    for size in sizes {
+        let witnesses = Arc::clone(&witnesses);
+        pool.run(move || {
+            let path = format!("heads/cosigned/{size}");
+            let Read::File(cosigned) = context.read(&path, NOTE_BYTES_MAX) else {
+                return;
+            };
+            // Where it is missing, nobody vouches for the log's own line.
+            let own = match context.read(&format!("heads/checkpoints/{size}"), NOTE_BYTES_MAX) {
+                Read::File(own) => own,
+                _ => Vec::new(),
+            };
+            if let Err(evidence) = check_cosigned(context.election, &cosigned, &own, &witnesses) {
+                context.add(
+                    Code::CosignatureWrong,
+                    Place::file(path),
+                    Votes::AtMost(0),
+                    evidence,
+                );
+            }
+        });
+    }
+}
+
+fn check_cosigned(
+    election: &Election,
+    cosigned: &[u8],
+    own: &[u8],
+    witnesses: &[WitnessKey],
+) -> Result<(), String> {
+    // `checkpoints/<size>` was judged for itself, so whatever starts with it has the right text and the log's own line.
+    let Some(lines) = cosigned.strip_prefix(own).filter(|_| !own.is_empty()) else {
+        return Err("it does not start with the note of heads/checkpoints of its size".to_owned());
+    };
+    if lines.is_empty() {
+        return Err("it holds no cosignature".to_owned());
+    }
+    let Some(keys) = election.log_keys(LogId::Heads) else {
+        return Ok(());
+    };
+    let keys = [*keys.main.as_bytes(), *keys.spare.as_bytes()];
+    Checkpoint::verify_cosigned(cosigned, &election.origin(LogId::Heads), &keys, witnesses)
+        .map(|_| ())
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,229 @@
+//! The command line: arguments, exit codes, and what goes to which stream.
+//!
+//! The verdict goes to stdout, talk and the progress bar to stderr. The exit code is 0 where everything that was checked is right, 1 where something is
+//! wrong, 2 where it could not be checked: a script that only looks for 0 never takes a doubt for a yes.
+
+use std::io::{IsTerminal as _, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use protocol::ids::ElectionId;
+
+use crate::audit::{self, Options};
+use crate::finding::Code;
+use crate::progress::Progress;
+use crate::verdict::Outcome;
+use crate::{receipt, words};
+
+const ABOUT: &str = "Recounts and verifies a whole Tallyroot election, or one voter's receipt.";
+
+const LONG_ABOUT: &str = "\
+Recounts and verifies a whole Tallyroot election, or one voter's receipt.
+
+All it trusts is the election id that you give it: 64 hexadecimal digits, published in at least two places outside the operator's control. The id fixes the manifest, and the manifest fixes every key. Everything else is recomputed from the published files, and compared with them.";
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  verified: everything that was checked is right
+  1  findings: something is wrong; each finding has a code, a place and evidence
+  2  could not check: bad arguments, unreachable source, network or disk failure
+
+Examples:
+  tallyroot-verify audit https://votes.example.org --election 6b3f…
+  tallyroot-verify audit ./mirror --election 6b3f… --json > verdict.json
+  tallyroot-verify receipt my-receipt.json --election 6b3f…
+  tallyroot-verify explain vote-duplicate";
+
+const AUDIT_HELP: &str = "\
+What it does: checks that manifest.json hashes to the id; follows every log batch by batch; verifies every signature of every vote; checks that each credential voted once and in its own cell; adds up all ballots; and compares every batch root, tile, bundle, checkpoint, head, anchor and results.json, byte by byte, with what it computed.
+
+It reads an election that is still open, too: the verdict then holds for what was published when it began, and says `open`.
+
+What it cannot see is printed with the verdict: how many credentials were issued and not used, and what a web server does not list.
+
+`tallyroot-verify explain` lists every code that a finding can have.";
+
+const RECEIPT_HELP: &str = "\
+Offline, it checks that the log's key signed a tree that holds your vote. With --source it also checks that the published ledger still holds the vote today, that it belongs to the same tree as the receipt, and whether the final head counts it.
+
+A receipt shows your vote: whoever sees the file, or this command's output, knows it.";
+
+/// Parses the arguments, does the work, says the verdict.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Bad arguments end the process here, with exit code 2: nothing was checked.
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Audit(args) => run_audit(&args),
+        Command::Receipt(args) => run_receipt(&args),
+        Command::Explain { code } => run_explain(code.as_deref()),
+    };
+    ExitCode::from(u8::from(outcome))
+}
+
+/// Whether output to people may be coloured (<https://no-color.org>).
+#[must_use]
+pub fn colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::io::stdout().is_terminal()
+}
+
+#[derive(Parser)]
+#[command(name = "tallyroot-verify", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Recount and verify a whole election from its published files
+    #[command(after_long_help = AUDIT_HELP)]
+    Audit(AuditArgs),
+    /// Verify one voter's receipt
+    #[command(after_long_help = RECEIPT_HELP)]
+    Receipt(ReceiptArgs),
+    /// Say what the code of a finding means and what to do; without a code, list them all
+    Explain {
+        /// A finding's code, such as vote-duplicate
+        code: Option<String>,
+    },
+}
+
+#[derive(Args)]
+struct AuditArgs {
+    /// Where the election is published: the site's or the election's URL, or a directory (the site's root, or the folder with manifest.json)
+    #[arg(value_name = "URL OR DIRECTORY")]
+    source: String,
+    /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
+    #[arg(long, value_name = "ID")]
+    election: ElectionId,
+    /// Print the verdict as one JSON document
+    #[arg(long)]
+    json: bool,
+    /// Threads that verify signatures [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Seconds to wait for files that are published a moment after others (an anchor, the final results)
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    settle: u64,
+}
+
+#[derive(Args)]
+struct ReceiptArgs {
+    /// The receipt's file
+    file: PathBuf,
+    /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
+    #[arg(long, value_name = "ID")]
+    election: ElectionId,
+    /// Also check the published ledger: its URL or directory
+    #[arg(long, value_name = "URL OR DIRECTORY")]
+    source: Option<String>,
+    /// Your credential's public key (64 hexadecimal digits): check that the receipt is for it
+    #[arg(long, value_name = "HEX", value_parser = credential)]
+    credential: Option<[u8; 32]>,
+    /// Print the verdict as one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+fn credential(text: &str) -> Result<[u8; 32], String> {
+    let mut key = [0; 32];
+    hex::decode_to_slice(text, &mut key)
+        .map_err(|_| "a credential's public key is 64 hexadecimal digits".to_owned())?;
+    Ok(key)
+}
+
+fn run_audit(args: &AuditArgs) -> Outcome {
+    let options = Options {
+        threads: args
+            .threads
+            .or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN),
+        settle: Duration::from_secs(args.settle.min(600)),
+    };
+    let progress = Progress::on_stderr();
+    let verdict = audit::run(&args.source, &args.election, &options, &progress);
+    progress.finish();
+    let outcome = verdict.verdict;
+    say(
+        args.json,
+        &verdict,
+        || words::audit(&verdict, colour()),
+        outcome,
+    )
+}
+
+fn run_receipt(args: &ReceiptArgs) -> Outcome {
+    let verdict = receipt::run(
+        &args.file,
+        &args.election,
+        args.source.as_deref(),
+        args.credential.as_ref(),
+    );
+    let outcome = verdict.verdict;
+    say(
+        args.json,
+        &verdict,
+        || words::receipt(&verdict, colour()),
+        outcome,
+    )
+}
+
+fn run_explain(code: Option<&str>) -> Outcome {
+    let text = match code {
+        None => words::all_codes(),
+        Some(name) => match Code::by_name(name) {
+            Some(code) => words::code(code),
+            None => {
+                complain(&format!(
+                    "there is no code {name:?}; `tallyroot-verify explain` lists them all"
+                ));
+                return Outcome::Unchecked;
+            }
+        },
+    };
+    print(&text, Outcome::Verified)
+}
+
+/// Prints the verdict in one of its two forms.
+fn say(
+    json: bool,
+    verdict: &impl serde::Serialize,
+    in_words: impl FnOnce() -> String,
+    outcome: Outcome,
+) -> Outcome {
+    if !json {
+        return print(&in_words(), outcome);
+    }
+    match serde_json::to_string_pretty(verdict) {
+        Ok(text) => print(&format!("{text}\n"), outcome),
+        Err(error) => {
+            complain(&format!("the verdict cannot be written as JSON: {error}"));
+            Outcome::Unchecked
+        }
+    }
+}
+
+/// A verdict that nobody could read is none.
+fn print(text: &str, outcome: Outcome) -> Outcome {
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Ok(()) => outcome,
+        Err(error) => {
+            complain(&format!("the verdict could not be written: {error}"));
+            Outcome::Unchecked
+        }
+    }
+}
+
+fn complain(text: &str) {
+    // Where stderr is gone too, the exit code is all that is left to say it.
+    let _ = writeln!(std::io::stderr().lock(), "tallyroot-verify: {text}");
+}

@@ -1,0 +1,278 @@
+//! Every kind of finding, in one table: its stable code, its weight, what it means, what to do.
+//!
+//! Codes are a published interface: scripts, other verifiers and reports name them. They are added to, never renamed.
+
+use super::Severity;
+
+macro_rules! codes {
+    ($($(#[doc = $section:literal])? $variant:ident = $name:literal, $severity:ident, $meaning:literal, $do:literal;)+) => {
+        /// What kind of finding.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $meaning] $variant,)+
+        }
+
+        impl Code {
+            /// All of them, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The stable code.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// How much it weighs.
+            #[must_use]
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$variant => Severity::$severity,)+ }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)+ }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub const fn advice(self) -> &'static str {
+                match self { $(Self::$variant => $do,)+ }
+            }
+        }
+    };
+}
+
+impl Code {
+    /// The code of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+}
+
+codes! {
+    // Files.
+    MissingFile = "missing-file", Major,
+        "A file that must be published is not there.",
+        "Ask the operator for it, and compare with a mirror: a missing batch hides the votes in it.";
+    FileTooLarge = "file-too-large", Major,
+        "A file has more bytes than a file of its kind may have. It was not read further.",
+        "Keep the file as evidence; the operator must say where it comes from.";
+    NotAFile = "not-a-file", Major,
+        "A symbolic link, a folder or a device stands where a file must be. Links are not followed.",
+        "Copy the published tree anew, as plain files.";
+    ForeignFile = "foreign-file", Major,
+        "A file belongs to nothing that the election publishes.",
+        "Find out who put it there. It takes no part in the result.";
+    ManifestMismatch = "manifest-mismatch", Critical,
+        "manifest.json does not hash to the election id: it is another election's, or was changed.",
+        "Check the id at a second place that you trust. If it is right, this source shows another election.";
+    ManifestInvalid = "manifest-invalid", Critical,
+        "manifest.json hashes to the id and breaks a rule that every manifest must keep.",
+        "Such an election must not be held: report it before it opens.";
+
+    // Batches, the chain that everything is recomputed from.
+    BatchMalformed = "batch-malformed", Critical,
+        "A batch file cannot be decoded.",
+        "Compare with a mirror. The log cannot be followed beyond this batch.";
+    BatchForeign = "batch-foreign", Critical,
+        "A batch file is of another election, log or number.",
+        "Compare with a mirror. The log cannot be followed beyond this batch.";
+    BatchChain = "batch-chain", Critical,
+        "A batch does not continue the one before it, or its entries do not make the root that it names.",
+        "The file was changed, or there are two versions of the log. Compare with mirrors, receipts and anchors.";
+    EntryMalformed = "entry-malformed", Critical,
+        "An entry is not the encoding of anything that may stand in this log.",
+        "It is in the signed tree, so the log's operator put it there and must explain it.";
+    GenesisWrong = "genesis-wrong", Critical,
+        "The first entry does not name this election and this log, or does not stand alone in the first batch.",
+        "The log belongs to something else; nothing in it counts.";
+    GrammarBroken = "grammar-broken", Critical,
+        "An entry stands where the log's grammar does not allow it.",
+        "It is in the signed tree, so the log's operator put it there and must explain it.";
+    TimeBackwards = "time-backwards", Critical,
+        "A time in the log is earlier than the one before it, or is not a multiple of the grain.",
+        "Somebody turned a clock back. Compare with anchors and witnesses, which keep their own time.";
+    CloseWrong = "close-wrong", Critical,
+        "A close entry does not name the number of votes or issuances in its log.",
+        "The operator must explain the difference.";
+    LogNotClosed = "log-not-closed", Major,
+        "A head says that a log is closed, and the log does not end in a close entry there; or the other way round.",
+        "The heads log and the log disagree about the end of voting: ask both operators.";
+
+    // Votes.
+    VoteBadKey = "vote-bad-key", Critical,
+        "A vote's credential key is of small order, not canonical or not on the curve: one signature could fit several ballots.",
+        "The cell accepted what it must refuse. The vote is at dispute.";
+    VoteRegistrarSignature = "vote-registrar-signature", Critical,
+        "A registrar's signature on a vote's credential does not verify: nobody with the right to vote is behind it.",
+        "An invented vote. The cell that took it must explain.";
+    VoteBallotSignature = "vote-ballot-signature", Critical,
+        "The voter's signature on the ballot does not verify: the ballot is not what she signed.",
+        "A changed or invented ballot. The cell that took it must explain.";
+    VoteWrongCell = "vote-wrong-cell", Critical,
+        "A vote stands in another cell than its credential belongs to, so that it could be cast twice.",
+        "Look for the same credential in the cell where it belongs.";
+    VoteDuplicate = "vote-duplicate", Critical,
+        "A credential voted twice.",
+        "One of the two votes must not count; the cell's operator must explain.";
+    BatchOrder = "batch-order", Critical,
+        "The votes of a batch are not in ascending order of their leaf hashes: their order could tell when each was cast.",
+        "The secrecy of that batch is at risk; the cell's operator must explain.";
+    TallyWrong = "tally-wrong", Critical,
+        "A tally entry is not the sum of the votes up to it.",
+        "The running result was wrong from here on. The recount in this report is right.";
+
+    // Issuance.
+    IssuanceDuplicate = "issuance-duplicate", Critical,
+        "A registrar issued two credentials for one voter.",
+        "One credential too many exists. The registrar must explain; see the bound in the verdict.";
+    IssuanceOutOfRoll = "issuance-out-of-roll", Critical,
+        "A credential was issued for a roll index that does not exist, or that belongs to another shard.",
+        "An invented voter, or a mistake of the registrar, who must explain.";
+    CountWrong = "count-wrong", Major,
+        "A count entry does not name the number of issuances before it, or its counts fall.",
+        "The registrar's published counts cannot be relied on.";
+
+    // Checkpoints.
+    CheckpointMalformed = "checkpoint-malformed", Critical,
+        "A checkpoint is not a signed note of three lines in its one spelling, or is of another log.",
+        "Compare with a mirror.";
+    CheckpointExtraLine = "checkpoint-extra-line", Major,
+        "A checkpoint carries a signature line that the manifest does not allow.",
+        "Somebody hides data in it, or shows different readers different bytes.";
+    CheckpointSignature = "checkpoint-signature", Critical,
+        "A checkpoint is not signed by the key that the manifest, and the switch notices, name for it.",
+        "Forged or damaged. Compare with a mirror.";
+    CheckpointRoot = "checkpoint-root", Critical,
+        "A signed checkpoint names another root than the published entries have: the log's key signed two histories.",
+        "Keep both: together they prove it to everybody.";
+    CheckpointPlace = "checkpoint-place", Major,
+        "A checkpoint's size is not the one its file is named after, or no batch ends there.",
+        "The operator must say how it came to be signed.";
+    CheckpointDiffers = "checkpoint-differs", Major,
+        "`checkpoint` is not byte-equal to the `checkpoints/<size>` of its size.",
+        "Keep both as evidence.";
+    CheckpointRollback = "checkpoint-rollback", Critical,
+        "A log's newest checkpoint is smaller than a size that a head, an anchor or an earlier reading names.",
+        "The log was rolled back: votes above its checkpoint are withheld.";
+    CosignatureWrong = "cosignature-wrong", Major,
+        "A cosigned checkpoint is malformed, has a line of nobody who is named, or is of another checkpoint.",
+        "Ask the witness for its own copy.";
+
+    // Tiles.
+    TileMismatch = "tile-mismatch", Major,
+        "A published hash tile is not what the entries make.",
+        "Proofs made from it fail or deceive. The recount does not use it.";
+    BundleMismatch = "bundle-mismatch", Major,
+        "A published entry bundle does not hold the log's entries.",
+        "Readers of bundles see other votes than were counted. The recount uses the batches.";
+
+    // Heads and notices.
+    HeadSize = "head-size", Critical,
+        "A head names a size at which no batch of the log ends, or that the log never reached.",
+        "The heads log saw another log than is published: compare with mirrors.";
+    HeadRoot = "head-root", Critical,
+        "A head names another root than the log has at that size.",
+        "There were two versions of the log. Head and log together prove it.";
+    HeadFalls = "head-falls", Critical,
+        "A size, or the time, in a head is below the one before it.",
+        "The heads log must not go backwards; its operator must explain.";
+    HeadStale = "head-stale", Major,
+        "A head marks a log as stale and does not repeat the last size and root.",
+        "The heads log's operator must explain.";
+    VotesExceedIssued = "votes-exceed-issued", Critical,
+        "At a head, there are more votes than a registrar issued credentials.",
+        "At least the difference was invented with that registrar's key.";
+    IssuedExceedsRoll = "issued-exceeds-roll", Critical,
+        "A registrar issued more credentials than the roll has voters.",
+        "At least the difference was invented.";
+    IssuanceClosedLate = "issuance-closed-late", Critical,
+        "A cell was closed while an issuance log was still open: a registrar could pad its log after seeing the votes.",
+        "The bound on invented votes does not hold for that registrar.";
+    NoticeSignature = "notice-signature", Critical,
+        "A notice is not signed by the authority.",
+        "The heads log's operator put it there; it has no effect.";
+    NoticeInvalid = "notice-invalid", Critical,
+        "A notice is out of sequence, comes too late, repeats an effect, or names what the election does not have.",
+        "Ask the authority what was meant.";
+    FinalHeadEarly = "final-head-early", Critical,
+        "The final head was made before all logs were closed and before closing plus grace.",
+        "Votes may have been cut off; see what the logs hold above it.";
+    Unclosed = "unclosed", Major,
+        "The final head lists a log that was never closed.",
+        "The result counts what it had published; votes above it were dropped.";
+    LateVotes = "late", Minor,
+        "Votes were covered by a head only after closing and grace. They are counted.",
+        "Compare their number with the margin of each contest.";
+    EarlyVotes = "early", Minor,
+        "Votes were covered by a head before the election opened. They are counted.",
+        "Compare their number with the margin of each contest.";
+
+    // Anchors.
+    AnchorMalformed = "anchor-malformed", Major,
+        "An anchored object cannot be decoded, or is of another election or number.",
+        "Compare with the anchor itself: its objects are locked.";
+    AnchorConflict = "anchor-conflict", Critical,
+        "An anchored object holds other entries, or another note, than the heads log.",
+        "There were two versions of the heads log. The object and the log together prove it.";
+    AnchorNotFinal = "anchor-not-final", Major,
+        "The final head is not covered by an anchor.",
+        "Ask the anchoring service to write it.";
+
+    // Results.
+    ResultsWrong = "results-wrong", Critical,
+        "results.json is not what the votes below its sizes make.",
+        "What was shown to the public was not the count. The recount is in this report.";
+    ResultsNotFinal = "results-not-final", Major,
+        "There is a final head, and results.json is not final.",
+        "The published result is not the final one. The recount is in this report.";
+
+    // Receipts.
+    ReceiptMalformed = "receipt-malformed", Major,
+        "The file is not a receipt in its one spelling.",
+        "Ask for the receipt again: casting the same ballot again gives it.";
+    ReceiptForeign = "receipt-foreign", Major,
+        "The receipt is of another election than the one that was asked for.",
+        "Check the election id at a second place that you trust.";
+    ReceiptInvalid = "receipt-invalid", Critical,
+        "A signature or a proof in the receipt does not verify.",
+        "It proves nothing. Ask for the receipt again: casting the same ballot again gives it.";
+    ReceiptOtherKey = "receipt-other-key", Critical,
+        "The receipt is for another voter's credential.",
+        "It says nothing about your vote. Ask for your own receipt: casting the same ballot again gives it.";
+    Equivocation = "equivocation", Critical,
+        "The log's key signed two checkpoints that cannot belong to one log.",
+        "Keep both notes: together they prove to everybody that the operator shows different ledgers to different people.";
+    NotInLedger = "not-in-ledger", Critical,
+        "The ledger no longer holds the vote that the receipt proves was in it.",
+        "Publish the receipt: it is transferable evidence.";
+    Dropped = "dropped", Critical,
+        "The receipt is valid, and the final head does not count the vote.",
+        "Publish the receipt: it is transferable evidence.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_words() {
+        for (i, code) in Code::ALL.iter().enumerate() {
+            let name = code.name();
+            assert_eq!(Code::by_name(name), Some(*code));
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{name}"
+            );
+            assert!(
+                !Code::ALL
+                    .iter()
+                    .skip(i + 1)
+                    .any(|other| other.name() == name),
+                "{name}"
+            );
+        }
+    }
+}

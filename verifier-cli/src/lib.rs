@@ -1,0 +1,13 @@
+//! `tallyroot-verify`: recounts and verifies a whole election, or one receipt, from what is published and an election id.
+//!
+//! It shares the `protocol` crate with the services and nothing else. The idea of the audit is in [`audit`]; what it can find is in [`finding`].
+
+pub mod audit;
+pub mod cli;
+pub mod finding;
+pub mod progress;
+pub mod receipt;
+pub mod source;
+pub mod verdict;
+mod words;
+mod work;

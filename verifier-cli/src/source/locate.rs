@@ -1,0 +1,94 @@
+//! Finds the election's folder behind what the user typed: a site, a data directory, or the folder itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use protocol::ids::ElectionId;
+use protocol::manifest::MANIFEST_LEN_MAX;
+use sha2::{Digest as _, Sha256};
+
+use super::{Directory, Fetched, Http, Source, SourceError};
+
+/// An election's folder, found.
+#[derive(Clone)]
+pub struct Located {
+    /// Its files.
+    pub source: Arc<dyn Source>,
+    /// Where it is, for people.
+    pub place: String,
+}
+
+/// Finds the folder of `election` in `given`: a URL, or a directory.
+///
+/// The folder is the first whose `manifest.json` hashes to the id; failing that, the first that holds any election's files, so that the audit can say what is wrong with them.
+///
+/// # Errors
+/// There is nothing like an election, or the source cannot be read.
+pub fn locate(given: &str, election: &ElectionId) -> Result<Located, SourceError> {
+    let below = format!("elections/{election}");
+    let candidates: Vec<Located> = if given.contains("://") {
+        let site = Http::new(given)?;
+        [site.below(&below)?, site]
+            .into_iter()
+            .map(|source| Located {
+                place: source.base().to_string(),
+                source: Arc::new(source),
+            })
+            .collect()
+    } else {
+        let root = Path::new(given);
+        if !root.is_dir() {
+            return Err(SourceError::new(
+                given,
+                "there is no such directory (an address starts with https:// or http://)",
+            ));
+        }
+        [
+            root.join(&below),
+            root.join("public").join(&below),
+            root.to_path_buf(),
+        ]
+        .into_iter()
+        .filter(|folder| folder.is_dir())
+        .map(|folder| Located {
+            place: folder.display().to_string(),
+            source: Arc::new(Directory::new(folder)),
+        })
+        .collect()
+    };
+
+    let mut fallback = None;
+    for candidate in candidates {
+        match look(candidate.source.as_ref(), election)? {
+            Look::TheElection => return Ok(candidate),
+            Look::SomeElection if fallback.is_none() => fallback = Some(candidate),
+            Look::SomeElection | Look::Nothing => {}
+        }
+    }
+    fallback.ok_or_else(|| {
+        SourceError::new(
+            given,
+            format!("no election's files here: neither manifest.json nor {below}/manifest.json"),
+        )
+    })
+}
+
+enum Look {
+    TheElection,
+    SomeElection,
+    Nothing,
+}
+
+fn look(source: &dyn Source, election: &ElectionId) -> Result<Look, SourceError> {
+    match source.read("manifest.json", MANIFEST_LEN_MAX)? {
+        Fetched::File(bytes) if Sha256::digest(&bytes).as_slice() == election.as_bytes() => {
+            Ok(Look::TheElection)
+        }
+        // A folder or link of that name, or too large a file: a damaged election rather than none.
+        Fetched::File(_) | Fetched::TooLarge | Fetched::NotAFile => Ok(Look::SomeElection),
+        Fetched::Missing => match source.read("heads/checkpoint", 1 << 16)? {
+            Fetched::Missing => Ok(Look::Nothing),
+            _ => Ok(Look::SomeElection),
+        },
+    }
+}
