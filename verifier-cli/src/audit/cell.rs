@@ -7,6 +7,7 @@ use protocol::entry::{Close, Entry, Tally, TallyTotals, Vote, VoteError};
 use protocol::grammar::CellLog;
 use protocol::ids::LogId;
 use protocol::manifest::{Election, Method};
+use protocol::merkle::leaf_hash;
 
 use super::context::Context;
 use super::judge::{Judge, Opinion};
@@ -336,6 +337,10 @@ impl<'a> Content<'a> for Cell<'a> {
         Applied {
             total: self.totals.votes,
             closed: self.closed,
+            tally: self
+                .last_tally
+                .as_ref()
+                .map(|(index, entry)| (*index, leaf_hash(entry))),
         }
     }
 }

@@ -78,20 +78,39 @@ pub(crate) fn verify(
     }
 }
 
-/// Reads a log's `checkpoint`.
+/// Reads a log's `checkpoint`. It may be missing where the log has published nothing yet: see `judge_unpublished`.
 pub(super) fn read_newest(context: &Context<'_>, log: LogId) -> Option<Signed> {
     let path = format!("{log}/checkpoint");
-    let bytes = context.read_required(
-        &path,
-        NOTE_BYTES_MAX,
-        Votes::WholeRoll,
-        "without it nothing in this log is signed",
-    )?;
+    let Read::File(bytes) = context.read(&path, NOTE_BYTES_MAX) else {
+        return None;
+    };
     let (signed, fault) = verify(context.election, log, &bytes);
     if let Some((code, evidence)) = fault {
         context.add(code, Place::file(&path), Votes::WholeRoll, evidence);
     }
     signed
+}
+
+/// A log without a `checkpoint` must have published nothing else either, and nothing may speak of it.
+pub(super) fn judge_unpublished(context: &Context<'_>, walk: &Walk, is_named: bool) {
+    let log = walk.log();
+    let path = format!("{log}/checkpoint");
+    if !matches!(context.read(&path, NOTE_BYTES_MAX), Read::Missing) {
+        return;
+    }
+    let evidence = if walk.size() > 0 {
+        "there is no such file, and the log has published batches: nothing in it is signed"
+    } else if is_named {
+        "there is no such file, and heads or results name the log"
+    } else {
+        return;
+    };
+    context.add(
+        Code::MissingFile,
+        Place::file(path),
+        Votes::WholeRoll,
+        evidence,
+    );
 }
 
 /// From which size on each log is signed by its spare key.

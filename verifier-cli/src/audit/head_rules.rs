@@ -111,43 +111,36 @@ impl<'h> Standing<'h> {
     }
 }
 
-/// "in each head in which no issuance log is stale: total votes <= issued by each registrar <= `roll.size`", and issuance ends no later than casting.
+/// "in each head in which no issuance log is stale: total votes <= issued by each registrar <= `roll.size`".
 fn judge_sums(context: &Context<'_>, heads: &Heads<'_>, walks: &Walks<'_>) {
     let registrars = context.election.manifest().registrars.len();
     let roll = context.election.manifest().roll.size;
     // Of each fault only the first head is reported, with the largest excess: what went wrong once stays wrong in every later head.
     let mut too_many_votes: Vec<Option<(Place, u64)>> = vec![None; registrars];
     let mut too_many_issued: Vec<Option<(Place, u64)>> = vec![None; registrars];
-    let mut closed_late: Option<Place> = None;
     let mut standing = Standing::new(heads);
     for (number, HeadAt { place, .. }) in heads.heads().iter().enumerate() {
         standing.move_to(number);
         let mut votes = 0u64;
         let mut issued = vec![0u64; registrars];
-        let (mut stale, mut cell_closed, mut issuance_open) = (false, false, false);
+        let mut stale = false;
         for (walk, said) in walks.iter().zip(&standing.said) {
             let Some(said) = said else { continue };
             let total = walk.end_at(said.size).map_or(0, |end| end.total);
             match walk.log() {
                 LogId::Cell(_) => {
                     votes += total;
-                    cell_closed |= said.state == LogState::Closed;
                 }
                 LogId::Issuance { registrar, .. } => {
                     if let Some(issued) = issued.get_mut(usize::from(registrar)) {
                         *issued += total;
                     }
                     stale |= said.state == LogState::Stale;
-                    issuance_open |= said.state == LogState::Open;
                     // A log that could not be followed says nothing here.
                     stale |= walk.end_at(said.size).is_none();
                 }
                 LogId::Heads => {}
             }
-        }
-        // "In a head in which a cell is closed, every issuance log is closed or stale".
-        if cell_closed && issuance_open {
-            closed_late.get_or_insert_with(|| place.clone());
         }
         for ((issued, votes_fault), issued_fault) in issued
             .iter()
@@ -181,14 +174,6 @@ fn judge_sums(context: &Context<'_>, heads: &Heads<'_>, walks: &Walks<'_>) {
                 format!("from this head on registrar {registrar} issued up to {excess} more credentials than the roll's {roll} voters"),
             );
         }
-    }
-    if let Some(place) = closed_late {
-        context.add(
-            Code::IssuanceClosedLate,
-            place,
-            Votes::WholeRoll,
-            "in this head a cell is closed and an issuance log still open",
-        );
     }
 }
 

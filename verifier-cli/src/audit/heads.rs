@@ -102,7 +102,7 @@ impl<'a> Heads<'a> {
     }
 
     fn take_head(&mut self, head: &Head, index: u64, judge: &Judge<'_, 'a>) {
-        // "head times never fall; sizes never fall"
+        // "Times never fall."
         if let Some(last) = self.heads.last()
             && head.time < last.time
         {
@@ -117,45 +117,22 @@ impl<'a> Heads<'a> {
             );
         }
         let number = self.heads.len();
-        for ((log, now), changes) in self
-            .election
-            .logs()
-            .iter()
-            .zip(&head.logs)
-            .zip(&mut self.changes)
-        {
+        let logs = self.election.logs().iter().zip(&head.logs);
+        let mut newly_closed = None;
+        for ((log, now), changes) in logs.zip(&mut self.changes) {
             let last = changes.last().map(|(_, last)| *last);
-            if let Some(last) = last
-                && now.size < last.size
-            {
-                judge.add(
-                    Code::HeadFalls,
-                    index,
-                    Votes::AtMost(last.size - now.size),
-                    format!("its size of {log} falls from {} to {}", last.size, now.size),
-                );
-            }
-            if now.state == LogState::Stale {
-                // "size and root repeat the last head's, or are those of genesis"
-                let (size, root) = last.map_or_else(
-                    || (1, leaf_hash(&Genesis::of(self.election, *log).encode())),
-                    |last| (last.size, last.root),
-                );
-                if (now.size, now.root) != (size, root) {
-                    judge.add(
- Code::HeadStale,
- index,
-                        Votes::AtMost(now.size.abs_diff(size)),
-                        format!(
-                            "it calls {log} stale with size {} and root {}, where {size} and {root} were last",
-                            now.size, now.root
-                        ),
-                    );
-                }
+            judge_change(self.election, *log, last, now, index, judge);
+            let closes = now.state == LogState::Closed
+                && last.is_none_or(|last| last.state != LogState::Closed);
+            if closes && matches!(log, LogId::Cell(_)) && !self.notices.frozen.contains_key(log) {
+                newly_closed.get_or_insert(*log);
             }
             if last != Some(*now) {
                 changes.push((number, *now));
             }
+        }
+        if let Some(cell) = newly_closed {
+            judge_order_of_closing(self.election, cell, head, index, judge);
         }
         for frozen in self.notices.frozen.values_mut() {
             frozen.get_or_insert(head.time);
@@ -176,18 +153,18 @@ impl<'a> Heads<'a> {
             .filter(|(_, said)| said.state != LogState::Closed)
             .map(|(log, _)| log.to_string())
             .collect();
-        // "It is made once all logs are closed, or after closing plus grace."
+        // "It is made once all logs are closed, or later than closing plus grace."
         let end = self
             .notices
             .closing
             .saturating_add(self.election.manifest().times.grace);
-        if !open.is_empty() && head.time < end {
+        if !open.is_empty() && head.time <= end {
             judge.add(
- Code::FinalHeadEarly,
- index,
+                Code::FinalHeadEarly,
+                index,
                 Votes::WholeRoll,
                 format!(
-                    "it was made at {}, before closing plus grace ({end}), while these were not closed: {}",
+                    "it was made at {}, not later than closing plus grace ({end}), while these were not closed: {}",
                     head.time,
                     open.join(", ")
                 ),
@@ -254,6 +231,16 @@ impl<'a> Heads<'a> {
                     invalid(format!("{log} was switched to its spare key before"));
                     return;
                 }
+                // "A switch names no size below the last head's."
+                let position = self.election.head_position(log);
+                let last_size = position
+                    .and_then(|position| self.changes.get(position)?.last())
+                    .map_or(0, |(_, said)| said.size);
+                if size < last_size {
+                    invalid(format!(
+                        "it switches {log} at size {size}, and the last head names {last_size}"
+                    ));
+                }
                 // "For a switch of the heads log itself … its `size` is the index of the notice entry."
                 if log == LogId::Heads && size != index {
                     invalid(format!(
@@ -266,6 +253,79 @@ impl<'a> Heads<'a> {
                     .push((judge.place(index), log, size, root));
             }
         }
+    }
+}
+
+/// What a head says of one log, against what the head before it said.
+fn judge_change(
+    election: &Election,
+    log: LogId,
+    last: Option<HeadLog>,
+    now: &HeadLog,
+    index: u64,
+    judge: &Judge<'_, '_>,
+) {
+    // "sizes never fall (before the first head they are 1: the genesis)"
+    let least = last.map_or(1, |last| last.size);
+    if now.size < least {
+        judge.add(
+            Code::HeadFalls,
+            index,
+            Votes::AtMost(least - now.size),
+            format!("its size of {log} falls from {least} to {}", now.size),
+        );
+    }
+    // "once a log is closed in a head, every later head repeats its state, size and root"
+    if last.is_some_and(|last| last.state == LogState::Closed && last != *now) {
+        judge.add(
+            Code::HeadReopened,
+            index,
+            Votes::AtMost(now.size.abs_diff(least)),
+            format!(
+                "{log} was closed at size {least} in an earlier head; this one calls it {:?} at size {}, root {}",
+                now.state, now.size, now.root
+            ),
+        );
+    }
+    if now.state == LogState::Stale {
+        // "size and root repeat the last head's, or are those of genesis"
+        let (size, root) = last.map_or_else(
+            || (1, leaf_hash(&Genesis::of(election, log).encode())),
+            |last| (last.size, last.root),
+        );
+        if (now.size, now.root) != (size, root) {
+            judge.add(
+                Code::HeadStale,
+                index,
+                Votes::AtMost(now.size.abs_diff(size)),
+                format!(
+                    "it calls {log} stale with size {} and root {}, where {size} and {root} were last",
+                    now.size, now.root
+                ),
+            );
+        }
+    }
+}
+
+/// "In the head that first shows a cell closed, unless it is frozen, every issuance log is closed or stale".
+fn judge_order_of_closing(
+    election: &Election,
+    cell: LogId,
+    head: &Head,
+    index: u64,
+    judge: &Judge<'_, '_>,
+) {
+    let open =
+        election.logs().iter().zip(&head.logs).find(|(log, said)| {
+            matches!(log, LogId::Issuance { .. }) && said.state == LogState::Open
+        });
+    if let Some((log, _)) = open {
+        judge.add(
+            Code::IssuanceClosedLate,
+            index,
+            Votes::WholeRoll,
+            format!("{cell} is closed here for the first time, and {log} is still open"),
+        );
     }
 }
 
@@ -309,6 +369,7 @@ impl<'a> Content<'a> for Heads<'a> {
         Applied {
             total: 0,
             closed: self.final_head,
+            tally: None,
         }
     }
 }

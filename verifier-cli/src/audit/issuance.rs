@@ -202,6 +202,7 @@ impl<'a> Content<'a> for Shard<'a> {
         Applied {
             total: self.issued,
             closed: self.closed,
+            tally: None,
         }
     }
 }

@@ -35,12 +35,12 @@ use protocol::manifest::{Election, MANIFEST_LEN_MAX, ManifestError};
 
 use self::anchors::Chain;
 use self::cell::Cell;
-use self::checkpoint::{Signed, compare_all, compare_cosigned, read_newest};
+use self::checkpoint::{Signed, compare_all, compare_cosigned, judge_unpublished, read_newest};
 use self::context::{Context, Unread};
 use self::heads::Heads;
 use self::issuance::Shard;
 use self::log::Log;
-use self::results::{Counted, Published};
+use self::results::{Counted, Expected, Published};
 use self::walk::{End, Walk};
 use crate::finding::{Code, Findings, Place, Votes};
 use crate::progress::Progress;
@@ -170,7 +170,15 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> A
     let mut published = Published::read(&context);
 
     let mut heads = Log::new(LogId::Heads, Heads::new(election));
-    heads.follow(read_newest(&context, LogId::Heads), context, pool);
+    let mut newest = read_newest(&context, LogId::Heads);
+    if newest.is_none() {
+        // The first head may be about to be published.
+        wait(options.settle, || {
+            newest = read_newest(&context, LogId::Heads);
+            newest.is_some()
+        });
+    }
+    heads.follow(newest, context, pool);
     let mut chains: Vec<Chain> = election
         .manifest()
         .anchors
@@ -190,6 +198,17 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> A
     let walks: Vec<&Walk> = walks(&cells, &shards);
     let timing = head_rules::judge(&context, &heads.content, &walks);
     judge_totals(&context, &walks);
+    judge_unpublished(&context, &heads.walk, true);
+    for (position, (walk, changes)) in walks.iter().zip(heads.content.changes()).enumerate() {
+        let by_heads = changes
+            .iter()
+            .any(|(_, said)| said.state != LogState::Stale);
+        let by_results = published
+            .sizes()
+            .get(position)
+            .is_some_and(|size| *size > 0);
+        judge_unpublished(&context, walk, by_heads || by_results);
+    }
     let ends = walks
         .iter()
         .map(|walk| walk.ends().last().copied())
@@ -197,20 +216,17 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> A
     let (heads_size, head_count) = (heads.walk.size(), heads.content.heads().len() as u64);
 
     let cancelled = heads.content.notices().cancelled;
-    if final_sizes.is_some() && !published.is_final() && !cancelled {
-        // The tally service may be about to publish it.
+    let expected = match &final_sizes {
+        _ if cancelled => Expected::Cancelled,
+        Some(sizes) => Expected::Final(sizes),
+        None => Expected::Open,
+    };
+    if !published.is_up_to(&expected) && !published.is_unreadable() {
+        // Whoever publishes it may be about to.
         wait(options.settle, || {
             published = Published::read(&context);
-            published.is_final()
+            published.is_up_to(&expected)
         });
-    } else if matches!(published, Published::Missing) && !cancelled {
-        wait(options.settle, || {
-            !matches!(
-                context.source.read("results.json", 0),
-                Ok(crate::source::Fetched::Missing)
-            )
-        });
-        published = Published::read(&context);
     }
     let counted: Vec<Counted<'_>> = cells
         .iter()
@@ -219,9 +235,7 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> A
             cell: &log.content,
         })
         .collect();
-    if !(cancelled && matches!(published, Published::Missing)) {
-        results::judge(&context, &counted, &published, final_sizes.as_deref());
-    }
+    results::judge(&context, &counted, &published, &expected);
     let sizes = final_sizes
         .clone()
         .unwrap_or_else(|| cells.iter().map(|log| log.walk.size()).collect());

@@ -2,19 +2,29 @@
 
 use std::collections::BTreeSet;
 
+use protocol::batch::{BATCH_LEN_MAX, BatchFile};
 use protocol::count::Rankings;
+use protocol::entry::{Entry, TallyTotals};
 use protocol::manifest::{Election, Method};
-use protocol::merkle::verify_inclusion;
+use protocol::merkle::{Hash, leaf_hash, verify_inclusion};
 use protocol::note::NOTE_BYTES_MAX;
 use protocol::results::{CellPart, RESULTS_LEN_MAX, Results, Status};
 use protocol::tlog_proof::TlogProof;
 
 use super::cell::{Cell, Snapshot};
 use super::context::{Context, Read};
-use super::walk::Walk;
+use super::walk::{End, Walk};
 use crate::finding::{Code, Place, Votes};
 
 const FILE: &str = "results.json";
+
+/// What results.json must be, by the heads log.
+pub(super) enum Expected<'s> {
+    Open,
+    /// With the cells' sizes in the final head.
+    Final(&'s [u64]),
+    Cancelled,
+}
 
 /// What results.json says, before anything of it is believed.
 pub(super) enum Published {
@@ -45,8 +55,20 @@ impl Published {
         }
     }
 
-    pub(super) fn is_final(&self) -> bool {
-        matches!(self, Self::Results { results, .. } if results.status == Status::Final)
+    /// Whether it is what the heads log calls for.
+    pub(super) fn is_up_to(&self, expected: &Expected<'_>) -> bool {
+        let Self::Results { results, .. } = self else {
+            return false;
+        };
+        match expected {
+            Expected::Open => true,
+            Expected::Final(_) => results.status == Status::Final,
+            Expected::Cancelled => results.status == Status::Cancelled,
+        }
+    }
+
+    pub(super) const fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Unreadable)
     }
 
     /// The cells' sizes that it names.
@@ -114,7 +136,7 @@ pub(super) fn judge(
     context: &Context<'_>,
     cells: &[Counted<'_>],
     published: &Published,
-    final_sizes: Option<&[u64]>,
+    expected: &Expected<'_>,
 ) {
     let wrong = |evidence: String| {
         context.add(
@@ -138,16 +160,14 @@ pub(super) fn judge(
         }
         Published::Unreadable => return,
     };
-    match (results.status, final_sizes) {
-        (Status::Final, None) => {
-            return wrong("it says `final`, and there is no final head".to_owned());
-        }
-        (Status::Final, Some(sizes)) => {
+    match (results.status, expected) {
+        (Status::Open, Expected::Open) | (Status::Cancelled, Expected::Cancelled) => {}
+        (Status::Final, Expected::Final(sizes)) => {
             // "When `final`, the sizes are those of the final head"
             if let Some((cell, size)) = results
                 .cells
                 .iter()
-                .zip(sizes)
+                .zip(*sizes)
                 .find(|(cell, size)| cell.size != **size)
             {
                 wrong(format!(
@@ -156,21 +176,32 @@ pub(super) fn judge(
                 ));
             }
         }
-        (Status::Open, Some(_)) => context.add(
+        (status, Expected::Open) => {
+            return wrong(format!(
+                "it says {status:?}, and the heads log holds neither a final head nor a cancellation"
+            ));
+        }
+        (status, Expected::Final(_)) => context.add(
             Code::ResultsNotFinal,
             Place::file(FILE),
             Votes::WholeRoll,
-            "there is a final head, and it says `open`",
+            format!("there is a final head, and it says {status:?}"),
         ),
-        (Status::Open, None) => {}
+        (status, Expected::Cancelled) => {
+            return wrong(format!(
+                "the election was cancelled, and it says {status:?}"
+            ));
+        }
     }
     let Some(parts) = parts(context, cells, results, &wrong) else {
         return;
     };
-    let expected = if results.status == Status::Final {
-        Results::finalize(context.election, &parts, &rankings(context.election, cells))
-    } else {
-        Results::open(context.election, &parts)
+    let expected = match results.status {
+        Status::Final => {
+            Results::finalize(context.election, &parts, &rankings(context.election, cells))
+        }
+        Status::Open => Results::open(context.election, &parts),
+        Status::Cancelled => Results::cancelled(context.election, &parts),
     };
     match expected.and_then(|expected| Ok((expected.to_bytes()?, expected))) {
         Ok((right, _)) if right == *bytes => {}
@@ -193,7 +224,14 @@ fn parts(
     for (counted, published) in cells.iter().zip(&results.cells) {
         let size = published.size;
         let log = counted.walk.log();
-        let Some((end, snapshot)) = counted.walk.end_at(size).zip(counted.cell.snapshot(size))
+        // "`size` is 0 and `proof` null while a cell has published nothing."
+        if size == 0 && published.proof.is_none() {
+            parts.push(CellPart { size, tally: None });
+            continue;
+        }
+        let end = counted.walk.end_at(size);
+        let Some((end, snapshot)) =
+            end.and_then(|end| Some((end, snapshot(context, counted, end)?)))
         else {
             sound = false;
             if size > counted.walk.size() && !counted.walk.stopped() {
@@ -212,7 +250,7 @@ fn parts(
             context,
             counted,
             end.root,
-            snapshot,
+            &snapshot,
             published.proof.as_deref(),
             size,
         ) {
@@ -235,11 +273,44 @@ fn parts(
     sound.then_some(parts)
 }
 
+/// A cell's totals at a batch end. Those of results that were published after the walk come from the tally entry, which the walk found to be the sum.
+fn snapshot(context: &Context<'_>, counted: &Counted<'_>, end: &End) -> Option<Snapshot> {
+    if let Some(kept) = counted.cell.snapshot(end.size) {
+        return Some(kept.clone());
+    }
+    let Some((index, leaf)) = end.tally else {
+        return Some(Snapshot {
+            totals: TallyTotals::zero(context.election.contests()),
+            tally: None,
+        });
+    };
+    let n = counted.walk.ends().partition_point(|end| end.size <= index);
+    let Read::File(file) = context.read(
+        &format!("{}/batches/{n}", counted.walk.log()),
+        BATCH_LEN_MAX,
+    ) else {
+        return None;
+    };
+    let batch = BatchFile::decode(&file, context.election).ok()?;
+    let position = usize::try_from(index.checked_sub(batch.old_size)?).ok()?;
+    let bytes = batch
+        .entries
+        .get(position)
+        .filter(|bytes| leaf_hash(bytes) == leaf)?;
+    let Ok(Entry::Tally(tally)) = Entry::decode(bytes, context.election) else {
+        return None;
+    };
+    Some(Snapshot {
+        totals: tally.totals,
+        tally: Some((index, bytes.to_vec())),
+    })
+}
+
 /// The proof's text, if it proves the newest tally below the size under `checkpoints/<size>`. `Err(None)`: already written down why not.
 fn judge_proof(
     context: &Context<'_>,
     counted: &Counted<'_>,
-    root: protocol::merkle::Hash,
+    root: Hash,
     snapshot: &Snapshot,
     proof: Option<&str>,
     size: u64,
@@ -259,14 +330,8 @@ fn judge_proof(
     if proof.index() != index || proof.extra() != Some(entry.as_slice()) {
         return Err(fault("it is not of the newest tally below the size"));
     }
-    verify_inclusion(
-        &protocol::merkle::leaf_hash(entry),
-        index,
-        size,
-        proof.proof(),
-        &root,
-    )
-    .map_err(|error| Some(error.to_string()))?;
+    verify_inclusion(&leaf_hash(entry), index, size, proof.proof(), &root)
+        .map_err(|error| Some(error.to_string()))?;
     let path = format!("{}/checkpoints/{size}", counted.walk.log());
     match context.read(&path, NOTE_BYTES_MAX) {
         Read::File(note) if note == proof.checkpoint() => Ok(Some(text.to_owned())),

@@ -24,6 +24,8 @@ pub(super) struct End {
     pub(super) total: u64,
     /// The last entry is a close or a final head.
     pub(super) closed: bool,
+    /// A cell's newest tally entry: index and leaf hash.
+    pub(super) tally: Option<(u64, Hash)>,
 }
 
 /// A batch whose root is the one that its entries make.
@@ -47,6 +49,7 @@ pub(super) trait Content<'a> {
 pub(super) struct Applied {
     pub(super) total: u64,
     pub(super) closed: bool,
+    pub(super) tally: Option<(u64, Hash)>,
 }
 
 /// How far a walk goes.
@@ -259,6 +262,7 @@ impl Walk {
             root: opened.new_root,
             total: applied.total,
             closed: applied.closed,
+            tally: applied.tally,
         });
         context.progress.done(leaves.len() as u64);
     }

@@ -179,6 +179,9 @@ codes! {
     HeadFalls = "head-falls", Critical,
         "A size, or the time, in a head is below the one before it.",
         "The heads log must not go backwards; its operator must explain.";
+    HeadReopened = "head-reopened", Critical,
+        "A log was closed in a head, and a later head speaks of it as anything else.",
+        "Entries were added after the end of voting, or the heads log is wrong: ask both operators.";
     HeadStale = "head-stale", Major,
         "A head marks a log as stale and does not repeat the last size and root.",
         "The heads log's operator must explain.";
@@ -198,7 +201,7 @@ codes! {
         "A notice is out of sequence, comes too late, repeats an effect, or names what the election does not have.",
         "Ask the authority what was meant.";
     FinalHeadEarly = "final-head-early", Critical,
-        "The final head was made before all logs were closed and before closing plus grace.",
+        "The final head was made before all logs were closed, and not later than closing plus grace.",
         "Votes may have been cut off; see what the logs hold above it.";
     Unclosed = "unclosed", Major,
         "The final head lists a log that was never closed.",
