@@ -88,7 +88,12 @@ pub struct DemoArgs {
     #[arg(long, value_name = "FILE", requires = "choices")]
     pub ballots: Option<PathBuf>,
     /// The columns of the ballots file that hold the choices, best first
-    #[arg(long, value_name = "COL,COL,…", value_delimiter = ',', requires = "ballots")]
+    #[arg(
+        long,
+        value_name = "COL,COL,…",
+        value_delimiter = ',',
+        requires = "ballots"
+    )]
     pub choices: Vec<String>,
     /// Words in those columns that are no choice: the next one moves up
     #[arg(

@@ -32,7 +32,9 @@ impl Folder {
     /// The folder at `root`, whatever is there.
     #[must_use]
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self {
+            root: root.to_owned(),
+        }
     }
 
     /// Its path.
@@ -62,7 +64,9 @@ impl Folder {
     /// The receipt that a played voter keeps.
     #[must_use]
     pub fn receipt(&self, voter: u32) -> PathBuf {
-        self.root.join("receipts").join(format!("voter-{voter}.json"))
+        self.root
+            .join("receipts")
+            .join(format!("voter-{voter}.json"))
     }
 
     /// A registrar's files.
@@ -134,9 +138,13 @@ impl Folder {
             .with_context(|| format!("cannot read {}", manifest.display()))?
             .len();
         if len > MANIFEST_LEN_MAX as u64 {
-            bail!("{} has {len} bytes, more than a manifest may have", manifest.display());
+            bail!(
+                "{} has {len} bytes, more than a manifest may have",
+                manifest.display()
+            );
         }
-        let bytes = fs::read(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+        let bytes =
+            fs::read(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
         let election = Election::check_id(&bytes, &id)
             .with_context(|| format!("{} is not this election's manifest", manifest.display()))?;
         Ok(Some(election))
@@ -156,8 +164,9 @@ impl Folder {
         let partial = Self::at(Path::new(&partial));
         if partial.root.exists() {
             // Only this function makes such a folder, and it died in the middle.
-            fs::remove_dir_all(&partial.root)
-                .with_context(|| format!("cannot remove the unfinished {}", partial.root.display()))?;
+            fs::remove_dir_all(&partial.root).with_context(|| {
+                format!("cannot remove the unfinished {}", partial.root.display())
+            })?;
         }
         let filled = async {
             fs::create_dir_all(partial.public().join("elections"))
@@ -166,9 +175,15 @@ impl Folder {
             let published = partial.published(&election.id());
             fs::create_dir_all(&published)?;
             write_synced(&published.join("manifest.json"), election.manifest_bytes())?;
-            write_synced(&partial.root.join("election"), format!("{}\n", election.id()).as_bytes())?;
+            write_synced(
+                &partial.root.join("election"),
+                format!("{}\n", election.id()).as_bytes(),
+            )?;
             fs::rename(&partial.root, &self.root).with_context(|| {
-                format!("cannot move the finished folder to {}: is that place empty?", self.root.display())
+                format!(
+                    "cannot move the finished folder to {}: is that place empty?",
+                    self.root.display()
+                )
             })?;
             Ok(election)
         }
@@ -186,7 +201,8 @@ const fn key_name(spare: bool) -> &'static str {
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = fs::File::create_new(path).with_context(|| format!("cannot create {}", path.display()))?;
+    let mut file =
+        fs::File::create_new(path).with_context(|| format!("cannot create {}", path.display()))?;
     file.write_all(bytes)
         .and_then(|()| file.sync_all())
         .with_context(|| format!("cannot write {}", path.display()))
@@ -211,6 +227,9 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         fs::write(outer.path().join("letter.txt"), "dear").unwrap();
         let error = Folder::at(outer.path()).election().unwrap_err();
-        assert!(error.to_string().contains("name an empty or a new folder"), "{error}");
+        assert!(
+            error.to_string().contains("name an empty or a new folder"),
+            "{error}"
+        );
     }
 }

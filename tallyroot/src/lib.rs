@@ -34,7 +34,10 @@ const UNKNOWN: u8 = 2;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     talk_to_stderr();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!("cannot start: {error}");
@@ -55,7 +58,11 @@ async fn run(cli: Cli) -> ExitCode {
             Ok(reached) => say(args.json.then(|| vote::to_json(&args, reached))),
             Err(error) => {
                 tracing::error!("{error}");
-                return ExitCode::from(if matches!(error, VoterError::Unknown(_)) { UNKNOWN } else { FAILED });
+                return ExitCode::from(if matches!(error, VoterError::Unknown(_)) {
+                    UNKNOWN
+                } else {
+                    FAILED
+                });
             }
         },
     };
@@ -107,7 +114,8 @@ fn say(line: Option<String>) -> Result<ExitCode> {
 
 /// Talk goes to standard error, plain enough to read; RUST_LOG chooses how much.
 fn talk_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,tallyroot=info"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,tallyroot=info"));
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anchoring::{Anchor, Anchoring, AnchoringConfig, DirectoryAnchor};
 use anyhow::{Context, Result, anyhow};
 use api::{Cell, CellConfig};
 use axum::Router;
@@ -14,13 +15,14 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Redirect;
 use axum::routing::get;
 use ledger::clock::{Clock, SystemClock};
-use ledger::heads::name_of;
+use ledger::heads::{HeadsFollower, name_of};
 use ledger::publisher::directory::{Directory, DirectoryReader};
 use ledger::publisher::{Publisher, Reader};
 use ledger::schedule::{self, Schedule};
 use ledger::store::Store;
 use ledger::store::sqlite::Sqlite;
 use listener::Limits;
+use protocol::entry::{AuthorityKey, Notice, NoticeAction, NoticeBody};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use registrar::code::CodeKey;
@@ -50,6 +52,8 @@ pub struct Node {
     url: String,
     cells: Vec<Cell>,
     registrars: Vec<Registrar>,
+    anchoring: Anchoring,
+    reader: Arc<dyn Reader>,
     follower: JoinHandle<()>,
     server: JoinHandle<()>,
     stop: watch::Sender<bool>,
@@ -60,12 +64,26 @@ impl Node {
     ///
     /// # Errors
     /// A key, a database or a folder that is not right, or a log that halts: each says which.
-    pub async fn start(folder: &Folder, election: &Election, listener: TcpListener) -> Result<Self> {
-        let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
+    pub async fn start(
+        folder: &Folder,
+        election: &Election,
+        listener: TcpListener,
+    ) -> Result<Self> {
+        let url = format!(
+            "http://{}",
+            listener
+                .local_addr()
+                .context("the listener has no address")?
+        );
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let reader: Arc<dyn Reader> = Arc::new(DirectoryReader::new(&folder.public(), &election.id()));
-        let (follower, schedule) =
-            schedule::follow(election.clone(), Arc::clone(&reader), Arc::clone(&clock), SCHEDULE_POLL);
+        let reader: Arc<dyn Reader> =
+            Arc::new(DirectoryReader::new(&folder.public(), &election.id()));
+        let (follower, schedule) = schedule::follow(
+            election.clone(),
+            Arc::clone(&reader),
+            Arc::clone(&clock),
+            SCHEDULE_POLL,
+        );
 
         let mut cells = Vec::new();
         for k in 0..election.cells() {
@@ -85,7 +103,15 @@ impl Node {
         for (r, named) in (0u16..).zip(&election.manifest().registrars) {
             let mut shards = Vec::new();
             for (shard, _) in (0u32..).zip(&named.shards) {
-                let parts = LogParts::open(folder, election, LogId::Issuance { registrar: r, shard }).await?;
+                let parts = LogParts::open(
+                    folder,
+                    election,
+                    LogId::Issuance {
+                        registrar: r,
+                        shard,
+                    },
+                )
+                .await?;
                 shards.push(ShardParts {
                     store: parts.store,
                     publisher: parts.publisher,
@@ -96,6 +122,8 @@ impl Node {
             registrars.push(start_registrar(folder, election, r, shards, &schedule, &clock).await?);
         }
 
+        let anchoring = start_anchoring(folder, election, &reader, &clock).await?;
+
         let mut app = Router::new();
         for cell in &cells {
             app = app.merge(cell.router());
@@ -105,16 +133,23 @@ impl Node {
         }
         let app = published_files(app, &folder.public(), election);
         let (stop, mut stopping) = watch::channel(false);
-        let server = tokio::spawn(listener::serve(listener, app, Limits::default(), async move {
-            // An error is the node itself, dropped: that too is the time to stop.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        }));
+        let server = tokio::spawn(listener::serve(
+            listener,
+            app,
+            Limits::default(),
+            async move {
+                // An error is the node itself, dropped: that too is the time to stop.
+                let _ = stopping.wait_for(|stop| *stop).await;
+            },
+        ));
         let node = Self {
             election: election.clone(),
             folder: folder.clone(),
             url,
             cells,
             registrars,
+            anchoring,
+            reader,
             follower,
             server,
             stop,
@@ -127,10 +162,15 @@ impl Node {
 
     async fn ready(&self) -> Result<()> {
         for (k, cell) in self.cells.iter().enumerate() {
-            cell.ready().await.map_err(|state| anyhow!("cell {k} does not run: {state:?}"))?;
+            cell.ready()
+                .await
+                .map_err(|state| anyhow!("cell {k} does not run: {state:?}"))?;
         }
         for (r, registrar) in self.registrars.iter().enumerate() {
-            registrar.ready().await.map_err(|state| anyhow!("registrar {r} does not run: {state:?}"))?;
+            registrar
+                .ready()
+                .await
+                .map_err(|state| anyhow!("registrar {r} does not run: {state:?}"))?;
         }
         Ok(())
     }
@@ -141,12 +181,98 @@ impl Node {
         &self.url
     }
 
+    /// Ends the election by the authority's notices: freezes every log that is not yet, registrars' first, and waits for the
+    /// final head to be anchored and for the final result.
+    ///
+    /// # Errors
+    /// A notice is refused, a service halts, or it takes too long.
     pub async fn finish(&self) -> Result<()> {
-        let _ = FINISH;
-        let _ = (&self.election, &self.folder);
-        Ok(())
+        let authority =
+            KeyFile::load(&self.folder.authority_key(false)).context("the authority's key")?;
+        let mut follower = HeadsFollower::new(Arc::clone(&self.reader), &self.election);
+        follower.advance().await.context("the heads log")?;
+        let mut sequence = follower.log().next_sequence();
+        let logs = self.election.logs();
+        let issuance_first = logs
+            .iter()
+            .filter(|log| matches!(log, LogId::Issuance { .. }))
+            .chain(logs.iter().filter(|log| matches!(log, LogId::Cell(_))));
+        for log in issuance_first {
+            if follower.log().schedule().freeze(*log).is_some()
+                || follower.log().final_head().is_some()
+            {
+                continue;
+            }
+            let body = NoticeBody {
+                sequence,
+                action: NoticeAction::Freeze { log: *log },
+            };
+            let signature = authority
+                .sign(&body.message(&self.election.id(), AuthorityKey::Main))
+                .await?;
+            let notice = Notice {
+                key: AuthorityKey::Main,
+                signature,
+                body,
+            };
+            self.anchoring
+                .submit_notice(&notice)
+                .await
+                .with_context(|| format!("the notice that freezes {}", log.prefix()))?;
+            sequence += 1;
+        }
+        tokio::time::timeout(FINISH, async {
+            let last = self
+                .anchoring
+                .finished()
+                .await
+                .map_err(|reason| anyhow!("anchoring stopped: {reason}"))?;
+            self.anchored(last.end.size).await
+        })
+        .await
+        .context("the election did not come to its end in time: see the warnings above")?
     }
+
+    /// Waits until a head covers everything that is in the logs now, and every anchor holds it.
+    ///
+    /// # Errors
+    /// A service has stopped, or it takes too long.
     pub async fn settle(&self) -> Result<()> {
+        let sizes: Vec<u64> = self
+            .cells
+            .iter()
+            .map(|cell| cell.handle().published().end.size)
+            .collect();
+        let mut newest = self.anchoring.watch();
+        tokio::time::timeout(FINISH, async {
+            let size = {
+                let head = newest
+                    .wait_for(|newest| {
+                        newest.as_ref().is_some_and(|newest| {
+                            newest
+                                .head
+                                .logs
+                                .iter()
+                                .zip(&sizes)
+                                .all(|(log, size)| log.size >= *size)
+                        })
+                    })
+                    .await
+                    .context("anchoring has stopped: see the errors above")?;
+                head.as_ref().map_or(0, |newest| newest.end.size)
+            };
+            self.anchored(size).await
+        })
+        .await
+        .context("no head covers the votes in time: see the warnings above")?
+    }
+
+    async fn anchored(&self, size: u64) -> Result<()> {
+        self.anchoring
+            .anchored()
+            .wait_for(|anchored| *anchored >= size)
+            .await
+            .context("anchoring has stopped: see the errors above")?;
         Ok(())
     }
 
@@ -179,10 +305,16 @@ impl LogParts {
         let store = Sqlite::open(&folder.log_database(log), &name, election.manifest().demo)
             .await
             .with_context(|| format!("the database of {prefix}"))?;
-        let publisher = Directory::open(&folder.public(), &election.id(), &prefix.replace('/', "-"))
-            .with_context(|| format!("the published files of {prefix}"))?;
-        let signer = KeyFile::load(&folder.log_key(log, false)).with_context(|| format!("the key of {prefix}"))?;
-        Ok(Self { store: Arc::new(store), publisher: Arc::new(publisher), signer: Arc::new(signer) })
+        let publisher =
+            Directory::open(&folder.public(), &election.id(), &prefix.replace('/', "-"))
+                .with_context(|| format!("the published files of {prefix}"))?;
+        let signer = KeyFile::load(&folder.log_key(log, false))
+            .with_context(|| format!("the key of {prefix}"))?;
+        Ok(Self {
+            store: Arc::new(store),
+            publisher: Arc::new(publisher),
+            signer: Arc::new(signer),
+        })
     }
 }
 
@@ -209,7 +341,47 @@ async fn start_registrar(
             Arc::clone(clock),
         )?)
     };
-    start.await.with_context(|| format!("registrar {r} does not start"))
+    start
+        .await
+        .with_context(|| format!("registrar {r} does not start"))
+}
+
+async fn start_anchoring(
+    folder: &Folder,
+    election: &Election,
+    reader: &Arc<dyn Reader>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Anchoring> {
+    let parts = LogParts::open(folder, election, LogId::Heads).await?;
+    let keys = election
+        .log_keys(LogId::Heads)
+        .context("the election has no heads log")?;
+    let signer =
+        signer::checked(parts.signer, *keys.main.as_bytes()).context("the key of heads")?;
+    let published = folder.published(&election.id());
+    let unfinished = folder.public().join("tmp").join("anchors");
+    let anchors = election
+        .manifest()
+        .anchors
+        .iter()
+        .map(|anchor| {
+            let place = published.join("anchors").join(&anchor.name);
+            let opened = DirectoryAnchor::open(&anchor.name, &place, &unfinished)
+                .with_context(|| format!("cannot open the anchor {}", place.display()))?;
+            Ok(Arc::new(opened) as Arc<dyn Anchor>)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Anchoring::start(
+        AnchoringConfig::new(election),
+        Arc::clone(reader),
+        parts.store,
+        parts.publisher,
+        signer,
+        anchors,
+        Arc::clone(clock),
+    )
+    .await
+    .context("anchoring does not start")
 }
 
 /// Everything that is not a service's own route is a published file, or nothing.
@@ -219,7 +391,10 @@ fn published_files(app: Router, public: &Path, election: &Election) -> Router {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
     app.route("/", get(move || async move { Redirect::temporary(&page) }))
-        .nest_service("/elections", ServeDir::new(public.join("elections")).append_index_html_on_directories(false))
+        .nest_service(
+            "/elections",
+            ServeDir::new(public.join("elections")).append_index_html_on_directories(false),
+        )
         // Anybody may read and verify from anywhere; what can change must be asked for again.
         .layer(header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .layer(header(header::CACHE_CONTROL, "no-cache"))

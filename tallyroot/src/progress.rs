@@ -13,9 +13,9 @@ impl Progress {
     #[must_use]
     pub fn begin(what: &'static str, total: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-        if let Ok(style) =
-            ProgressStyle::with_template("{msg:<12} {wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left")
-        {
+        if let Ok(style) = ProgressStyle::with_template(
+            "{msg:<12} {wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left",
+        ) {
             bar.set_style(style);
         }
         bar.set_message(what);

@@ -79,7 +79,9 @@ pub async fn run(args: &VoteArgs) -> Result<Reached, VoterError> {
     let signatures = kept
         .signatures
         .iter()
-        .map(|signature| hex::decode(signature).context("the secret file holds a damaged signature"))
+        .map(|signature| {
+            hex::decode(signature).context("the secret file holds a damaged signature")
+        })
         .collect::<Result<Vec<_>>>()?;
     let vote = device.vote(&signatures, &choices)?;
 
@@ -88,7 +90,10 @@ pub async fn run(args: &VoteArgs) -> Result<Reached, VoterError> {
     }
     let in_log = device.cast(&site, &vote).await?;
     let receipt = receipts::provisional(&election, &in_log);
-    write(&args.receipt, &receipt.encode().context("cannot write the receipt down")?)?;
+    write(
+        &args.receipt,
+        &receipt.encode().context("cannot write the receipt down")?,
+    )?;
     tracing::info!(
         "recorded: your vote is entry {} of cell {}. Receipt: {}. It shows how you voted; whoever reads it knows your vote",
         in_log.index,
@@ -99,12 +104,19 @@ pub async fn run(args: &VoteArgs) -> Result<Reached, VoterError> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(args.wait);
     loop {
         if let Some(receipt) = receipts::sealed(&site, &election, &in_log).await? {
-            write(&args.receipt, &receipt.encode().context("cannot write the receipt down")?)?;
-            tracing::info!("sealed: an anchored head covers your vote, and the receipt now proves it");
+            write(
+                &args.receipt,
+                &receipt.encode().context("cannot write the receipt down")?,
+            )?;
+            tracing::info!(
+                "sealed: an anchored head covers your vote, and the receipt now proves it"
+            );
             return Ok(Reached::Sealed);
         }
         if tokio::time::Instant::now() >= deadline {
-            tracing::info!("not sealed yet: run the same command again later to upgrade the receipt");
+            tracing::info!(
+                "not sealed yet: run the same command again later to upgrade the receipt"
+            );
             return Ok(Reached::Recorded);
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -119,7 +131,10 @@ async fn wait_to_cast(election: &Election, kept: &mut SecretFile, path: &Path) -
         Some(from_ms) => from_ms,
         None => {
             let delay_ms = rand::rng().random_range(0..=manifest.cast_delay_s * 1_000);
-            let latest_ms = manifest.times.closing.saturating_sub(BEFORE_CLOSING_S * 1_000);
+            let latest_ms = manifest
+                .times
+                .closing
+                .saturating_sub(BEFORE_CLOSING_S * 1_000);
             let from_ms = (now_ms + delay_ms).min(latest_ms);
             kept.cast_from_ms = Some(from_ms);
             kept.save(path)?;
@@ -145,7 +160,11 @@ fn choices(chosen: &[String], contests: &[Contest]) -> Result<Vec<Vec<u16>>> {
         let found = choice.match_indices('=').find_map(|(at, _)| {
             let (name, option) = (choice.get(..at)?, choice.get(at + 1..)?);
             let place = contests.iter().position(|contest| contest.name == name)?;
-            let index = contests.get(place)?.options.iter().position(|label| label == option)?;
+            let index = contests
+                .get(place)?
+                .options
+                .iter()
+                .position(|label| label == option)?;
             Some((place, u16::try_from(index).ok()?))
         });
         let Some((place, index)) = found else {
@@ -154,13 +173,19 @@ fn choices(chosen: &[String], contests: &[Contest]) -> Result<Vec<Vec<u16>>> {
                 contests
                     .iter()
                     .flat_map(|contest| {
-                        contest.options.iter().map(move |option| format!("  {}={option}", contest.name))
+                        contest
+                            .options
+                            .iter()
+                            .map(move |option| format!("  {}={option}", contest.name))
                     })
                     .collect::<Vec<_>>()
                     .join("\n")
             );
         };
-        let (Some(of_contest), Some(contest)) = (choices.get_mut(place), contests.get(place)) else { continue };
+        let (Some(of_contest), Some(contest)) = (choices.get_mut(place), contests.get(place))
+        else {
+            continue;
+        };
         if of_contest.contains(&index) {
             bail!("--choose `{choice}` stands there twice");
         }
@@ -182,8 +207,12 @@ impl SecretFile {
     fn open(path: &Path, election: &ElectionId) -> Result<Self> {
         match std::fs::read(path) {
             Ok(bytes) => {
-                let kept: Self = serde_json::from_slice(&bytes)
-                    .with_context(|| format!("{} is not a secret file of `tallyroot vote`", path.display()))?;
+                let kept: Self = serde_json::from_slice(&bytes).with_context(|| {
+                    format!(
+                        "{} is not a secret file of `tallyroot vote`",
+                        path.display()
+                    )
+                })?;
                 if kept.election != *election {
                     bail!(
                         "{} belongs to election {}: name another file with --secret",

@@ -29,7 +29,10 @@ impl Reader for Site {
         Self::read(self, path, len_max)
             .await
             .map(|found| found.map(Bytes::from))
-            .map_err(|error| ReadError::Unavailable { path: path.to_owned(), reason: format!("{error:#}") })
+            .map_err(|error| ReadError::Unavailable {
+                path: path.to_owned(),
+                reason: format!("{error:#}"),
+            })
     }
 }
 
@@ -52,13 +55,19 @@ pub fn provisional(election: &Election, in_log: &InLog) -> Receipt {
 /// # Errors
 /// The site cannot be read, or shows something that does not verify.
 pub async fn sealed(site: &Site, election: &Election, in_log: &InLog) -> Result<Option<Receipt>> {
-    let Some(heads_checkpoint) = newest_anchored(site, election).await? else { return Ok(None) };
+    let Some(heads_checkpoint) = newest_anchored(site, election).await? else {
+        return Ok(None);
+    };
     let heads = client(site, election, LogId::Heads)?;
-    let Some((head_index, head_entry, head)) = newest_head(&heads, election, &heads_checkpoint).await? else {
+    let Some((head_index, head_entry, head)) =
+        newest_head(&heads, election, &heads_checkpoint).await?
+    else {
         return Ok(None);
     };
     let cell = LogId::Cell(in_log.cell);
-    let named = head.log(election, cell).context("the head does not list this cell")?;
+    let named = head
+        .log(election, cell)
+        .context("the head does not list this cell")?;
     if named.size <= in_log.index {
         return Ok(None);
     }
@@ -66,13 +75,21 @@ pub async fn sealed(site: &Site, election: &Election, in_log: &InLog) -> Result<
     let (cell_checkpoint, cell_note) = client(site, election, cell)?
         .at(named.size)
         .await?
-        .with_context(|| format!("{}/checkpoints/{} is missing, though a head names it", cell.prefix(), named.size))?;
+        .with_context(|| {
+            format!(
+                "{}/checkpoints/{} is missing, though a head names it",
+                cell.prefix(),
+                named.size
+            )
+        })?;
     anyhow::ensure!(
         cell_checkpoint.root() == named.root,
         "the cell's checkpoint at size {} has another root than the head: keep both, the log forked",
         named.size
     );
-    let vote = client(site, election, cell)?.inclusion(in_log.index, &cell_checkpoint).await?;
+    let vote = client(site, election, cell)?
+        .inclusion(in_log.index, &cell_checkpoint)
+        .await?;
     anyhow::ensure!(
         leaf_hash(&vote.entry) == in_log.leaf,
         "index {} of the cell holds another entry than the receipt: keep the receipt, the vote was changed",
@@ -81,8 +98,18 @@ pub async fn sealed(site: &Site, election: &Election, in_log: &InLog) -> Result<
     let head_proof = heads.inclusion(head_index, &heads_checkpoint.0).await?;
     let mut receipt = provisional(election, in_log);
     receipt.sealed = Some(Seal {
-        vote: text(&TlogProof::new(Some(in_log.entry.clone()), in_log.index, vote.proof, cell_note.to_vec())?)?,
-        head: text(&TlogProof::new(Some(head_entry), head_index, head_proof.proof, heads_checkpoint.1)?)?,
+        vote: text(&TlogProof::new(
+            Some(in_log.entry.clone()),
+            in_log.index,
+            vote.proof,
+            cell_note.to_vec(),
+        )?)?,
+        head: text(&TlogProof::new(
+            Some(head_entry),
+            head_index,
+            head_proof.proof,
+            heads_checkpoint.1,
+        )?)?,
     });
     Ok(Some(receipt))
 }
@@ -95,11 +122,19 @@ fn text(proof: &TlogProof) -> Result<String> {
 ///
 /// # Errors
 /// An anchor cannot be read, or does not verify.
-pub async fn newest_anchored(site: &Site, election: &Election) -> Result<Option<(Checkpoint, Vec<u8>)>> {
+pub async fn newest_anchored(
+    site: &Site,
+    election: &Election,
+) -> Result<Option<(Checkpoint, Vec<u8>)>> {
     let mut newest: Option<(Checkpoint, Vec<u8>)> = None;
     for anchor in &election.manifest().anchors {
-        let Some(held) = newest_of_anchor(site, election, &anchor.name).await? else { return Ok(None) };
-        if newest.as_ref().is_none_or(|(least, _)| held.0.size() < least.size()) {
+        let Some(held) = newest_of_anchor(site, election, &anchor.name).await? else {
+            return Ok(None);
+        };
+        if newest
+            .as_ref()
+            .is_none_or(|(least, _)| held.0.size() < least.size())
+        {
             newest = Some(held);
         }
     }
@@ -107,9 +142,18 @@ pub async fn newest_anchored(site: &Site, election: &Election) -> Result<Option<
 }
 
 /// Objects are numbered without a gap, so the newest is found by doubling and halving.
-async fn newest_of_anchor(site: &Site, election: &Election, name: &str) -> Result<Option<(Checkpoint, Vec<u8>)>> {
-    let object = async |n: u64| site.read(&format!("anchors/{name}/{n}"), ANCHOR_LEN_MAX).await;
-    let Some(mut bytes) = object(0).await? else { return Ok(None) };
+async fn newest_of_anchor(
+    site: &Site,
+    election: &Election,
+    name: &str,
+) -> Result<Option<(Checkpoint, Vec<u8>)>> {
+    let object = async |n: u64| {
+        site.read(&format!("anchors/{name}/{n}"), ANCHOR_LEN_MAX)
+            .await
+    };
+    let Some(mut bytes) = object(0).await? else {
+        return Ok(None);
+    };
     let (mut there, mut missing) = (0u64, 1u64);
     while let Some(found) = object(missing).await? {
         (there, bytes) = (missing, found);
@@ -122,9 +166,12 @@ async fn newest_of_anchor(site: &Site, election: &Election, name: &str) -> Resul
             None => missing = middle,
         }
     }
-    let object = AnchorObject::decode(&bytes, &election.id())
-        .with_context(|| format!("anchors/{name}/{there} is not an anchor object of this election"))?;
-    let keys = election.log_keys(LogId::Heads).context("the election has no heads log")?;
+    let object = AnchorObject::decode(&bytes, &election.id()).with_context(|| {
+        format!("anchors/{name}/{there} is not an anchor object of this election")
+    })?;
+    let keys = election
+        .log_keys(LogId::Heads)
+        .context("the election has no heads log")?;
     let (checkpoint, _) = Checkpoint::verify(
         object.note,
         &election.origin(LogId::Heads),
@@ -147,7 +194,9 @@ pub async fn newest_head(
         let index = checkpoint.size() - back;
         let entry = heads.inclusion(index, checkpoint).await?.entry;
         match Entry::decode(&entry, election)? {
-            Entry::Head(head) | Entry::FinalHead(head) => return Ok(Some((index, entry.to_vec(), head))),
+            Entry::Head(head) | Entry::FinalHead(head) => {
+                return Ok(Some((index, entry.to_vec(), head)));
+            }
             _ => {}
         }
     }
@@ -159,7 +208,9 @@ pub async fn newest_head(
 /// # Errors
 /// There is no such log.
 pub fn client(site: &Site, election: &Election, log: LogId) -> Result<LogClient> {
-    let keys = election.log_keys(log).with_context(|| format!("the election has no log {}", log.prefix()))?;
+    let keys = election
+        .log_keys(log)
+        .with_context(|| format!("the election has no log {}", log.prefix()))?;
     Ok(LogClient::new(
         Arc::new(site.clone()),
         ledger::heads::name_of(election, log),

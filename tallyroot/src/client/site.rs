@@ -113,8 +113,9 @@ impl Site {
     /// # Errors
     /// An address that is not one.
     pub fn new(site: &str, election: &ElectionId) -> Result<Self> {
-        let url = reqwest::Url::parse(site)
-            .with_context(|| format!("`{site}` is not the address of a site, such as https://vote.example.org"))?;
+        let url = reqwest::Url::parse(site).with_context(|| {
+            format!("`{site}` is not the address of a site, such as https://vote.example.org")
+        })?;
         if !matches!(url.scheme(), "http" | "https") {
             bail!("`{site}` is not an http or https address");
         }
@@ -125,7 +126,10 @@ impl Site {
             .no_proxy()
             .build()
             .context("cannot set up the HTTP client")?;
-        Ok(Self { http, base: format!("{}/elections/{election}", site.trim_end_matches('/')) })
+        Ok(Self {
+            http,
+            base: format!("{}/elections/{election}", site.trim_end_matches('/')),
+        })
     }
 
     /// The election behind `id`: the manifest's hash is checked before a byte of it is read.
@@ -136,7 +140,9 @@ impl Site {
         let bytes = self
             .read("manifest.json", MANIFEST_LEN_MAX)
             .await?
-            .ok_or_else(|| anyhow!("the site has no election {id}: check the id and the address"))?;
+            .ok_or_else(|| {
+                anyhow!("the site has no election {id}: check the id and the address")
+            })?;
         Election::check_id(&bytes, id).context("the site's manifest.json is not this election's")
     }
 
@@ -159,9 +165,17 @@ impl Site {
 
     async fn read_once(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>> {
         let url = format!("{}/{path}", self.base);
-        let response = self.http.get(&url).send().await.with_context(|| format!("cannot reach {url}"))?;
+        let response = self
+            .http
+            .get(&url)
+            .send()
+            .await
+            .with_context(|| format!("cannot reach {url}"))?;
         match response.status().as_u16() {
-            200 => bounded(response, max).await.map(Some).with_context(|| format!("while reading {url}")),
+            200 => bounded(response, max)
+                .await
+                .map(Some)
+                .with_context(|| format!("while reading {url}")),
             404 => Ok(None),
             status => bail!("{url} answered with status {status}"),
         }
@@ -170,7 +184,8 @@ impl Site {
     /// Asks registrar `registrar` for a blind signature.
     pub async fn issue(&self, registrar: usize, code: &str, blinded: &[u8]) -> Answer<Issued> {
         let body = serde_json::json!({ "blinded": BASE64.encode(blinded), "code": code });
-        self.post(&format!("registrars/{registrar}/credentials"), &body).await
+        self.post(&format!("registrars/{registrar}/credentials"), &body)
+            .await
     }
 
     /// Casts a vote entry in cell `cell`.
@@ -183,25 +198,35 @@ impl Site {
         let url = format!("{}/{path}", self.base);
         let response = match self.http.post(&url).json(body).send().await {
             Ok(response) => response,
-            Err(error) => return Answer::Unknown(format!("no answer from {url}: {}", error.without_url())),
+            Err(error) => {
+                return Answer::Unknown(format!("no answer from {url}: {}", error.without_url()));
+            }
         };
         let status = response.status().as_u16();
         let bytes = match bounded(response, ANSWER_BYTES_MAX).await {
             Ok(bytes) => bytes,
-            Err(error) => return Answer::Unknown(format!("the answer from {url} broke off: {error:#}")),
+            Err(error) => {
+                return Answer::Unknown(format!("the answer from {url} broke off: {error:#}"));
+            }
         };
         match status {
             200 => match serde_json::from_slice(&bytes) {
                 Ok(answer) => Answer::Done(answer),
-                Err(error) => Answer::Unknown(format!("the answer from {url} is not what the protocol says: {error}")),
+                Err(error) => Answer::Unknown(format!(
+                    "the answer from {url} is not what the protocol says: {error}"
+                )),
             },
             400..=499 if status != 408 && status != 429 => match serde_json::from_slice(&bytes) {
                 Ok(refusal) => Answer::Refused(refusal),
-                Err(_) => Answer::Unknown(format!("{url} answered with status {status} and no reason")),
+                Err(_) => {
+                    Answer::Unknown(format!("{url} answered with status {status} and no reason"))
+                }
             },
             _ => {
-                let words = serde_json::from_slice::<Refusal>(&bytes)
-                    .map_or_else(|_| format!("status {status}"), |refusal| refusal.error.message);
+                let words = serde_json::from_slice::<Refusal>(&bytes).map_or_else(
+                    |_| format!("status {status}"),
+                    |refusal| refusal.error.message,
+                );
                 Answer::Unknown(format!("{url}: {words}"))
             }
         }
@@ -210,7 +235,11 @@ impl Site {
 
 async fn bounded(mut response: reqwest::Response, max: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(reqwest::Error::without_url)?
+    {
         if bytes.len() + chunk.len() > max {
             bail!("it is larger than {max} bytes");
         }

@@ -24,10 +24,14 @@ pub enum VoterError {
     #[error("refused ({}): {}", .0.error.code, .0.error.message)]
     Refused(Box<Refusal>),
     /// Whether it was done is unknown. The same again is safe.
-    #[error("outcome unknown: {0}. Try again with the same secret and choices: it can never count twice")]
+    #[error(
+        "outcome unknown: {0}. Try again with the same secret and choices: it can never count twice"
+    )]
     Unknown(String),
     /// The service answered with something that does not verify. Keep it: it is evidence.
-    #[error("the answer does not verify: {0:#}. Do not trust this site; keep its answer and tell the election's auditors")]
+    #[error(
+        "the answer does not verify: {0:#}. Do not trust this site; keep its answer and tell the election's auditors"
+    )]
     Dishonest(anyhow::Error),
     /// The choices are not a ballot of this election, or another mistake on this side.
     #[error("{0:#}")]
@@ -71,7 +75,11 @@ impl Device {
     #[must_use]
     pub fn new(election: &Election, secret: DeviceSecret) -> Self {
         let key = CredentialKey::derive(&secret, &election.id());
-        Self { election: election.clone(), secret, key }
+        Self {
+            election: election.clone(),
+            secret,
+            key,
+        }
     }
 
     /// The credential's public key.
@@ -84,7 +92,12 @@ impl Device {
     ///
     /// # Errors
     /// See [`VoterError`].
-    pub async fn sign_in(&self, site: &Site, registrar: u16, code: &str) -> Result<(Vec<u8>, OnRoll), VoterError> {
+    pub async fn sign_in(
+        &self,
+        site: &Site,
+        registrar: u16,
+        code: &str,
+    ) -> Result<(Vec<u8>, OnRoll), VoterError> {
         let key = self
             .election
             .registrar_keys()
@@ -92,7 +105,8 @@ impl Device {
             .with_context(|| format!("the election has no registrar {registrar}"))?;
         let blinded = credential::blind(&self.secret, &self.election.id(), registrar, key)
             .context("cannot blind the credential")?;
-        let issued = until_known(|| site.issue(usize::from(registrar), code, blinded.message())).await?;
+        let issued =
+            until_known(|| site.issue(usize::from(registrar), code, blinded.message())).await?;
         let on_roll = self
             .check_issued(registrar, &issued, &blinded.digest())
             .map_err(VoterError::Dishonest)?;
@@ -108,13 +122,18 @@ impl Device {
 
     /// The issuance stands in the registrar's log for this blinded message, and the roll place is under the manifest's root.
     fn check_issued(&self, registrar: u16, issued: &Issued, digest: &[u8; 32]) -> Result<OnRoll> {
-        let log = LogId::Issuance { registrar, shard: issued.issuance.shard };
+        let log = LogId::Issuance {
+            registrar,
+            shard: issued.issuance.shard,
+        };
         let proof = TlogProof::parse(issued.issuance.proof.as_bytes())?;
         let entry = proof.extra().context("the issuance proof holds no entry")?;
         self.check_in_log(log, issued.issuance.index, entry, &proof)?;
         match Entry::decode(entry, &self.election)? {
-            Entry::Issuance(Issuance { roll_index, blinded_digest })
-                if roll_index == issued.roll.index && blinded_digest == *digest => {}
+            Entry::Issuance(Issuance {
+                roll_index,
+                blinded_digest,
+            }) if roll_index == issued.roll.index && blinded_digest == *digest => {}
             _ => anyhow::bail!("the issuance entry is not for this request"),
         }
         let roll = &self.election.manifest().roll;
@@ -141,7 +160,10 @@ impl Device {
             &Hash(roll.root),
         )
         .context("the roll place is not under the manifest's root")?;
-        Ok(OnRoll { identity: issued.roll.identity.clone(), index: issued.roll.index })
+        Ok(OnRoll {
+            identity: issued.roll.identity.clone(),
+            index: issued.roll.index,
+        })
     }
 
     /// The vote entry for these choices (for each contest, option indices).
@@ -151,8 +173,15 @@ impl Device {
     pub fn vote(&self, signatures: &[Vec<u8>], choices: &[Vec<u16>]) -> Result<Vote> {
         let ballot = Ballot::new(choices, self.election.contests())
             .context("these choices are not a ballot of this election")?;
-        let signature = self.key.sign(&ballot_message(&self.election.id(), &ballot.encode()));
-        Ok(Vote { credential: self.key.public(), signatures: signatures.to_vec(), ballot, signature })
+        let signature = self
+            .key
+            .sign(&ballot_message(&self.election.id(), &ballot.encode()));
+        Ok(Vote {
+            credential: self.key.public(),
+            signatures: signatures.to_vec(),
+            ballot,
+            signature,
+        })
     }
 
     /// Casts, again and again until the outcome is known, and checks the answer.
@@ -163,7 +192,8 @@ impl Device {
         let cell = self.election.cell_of(&vote.credential);
         let entry = vote.encode();
         let recorded = until_known(|| site.cast(cell, &entry)).await?;
-        self.check_recorded(cell, vote, &recorded).map_err(VoterError::Dishonest)
+        self.check_recorded(cell, vote, &recorded)
+            .map_err(VoterError::Dishonest)
     }
 
     fn check_recorded(&self, cell: u32, vote: &Vote, recorded: &Recorded) -> Result<InLog> {
@@ -173,10 +203,18 @@ impl Device {
         let Entry::Vote(stored) = Entry::decode(entry, &self.election)? else {
             anyhow::bail!("the proof is for something else than a vote");
         };
-        anyhow::ensure!(stored.credential == vote.credential, "the stored vote is under another key");
-        anyhow::ensure!(stored.ballot == vote.ballot, "the stored vote holds another ballot");
+        anyhow::ensure!(
+            stored.credential == vote.credential,
+            "the stored vote is under another key"
+        );
+        anyhow::ensure!(
+            stored.ballot == vote.ballot,
+            "the stored vote holds another ballot"
+        );
         if stored != *vote {
-            stored.verify(&self.election).context("the stored vote's signatures")?;
+            stored
+                .verify(&self.election)
+                .context("the stored vote's signatures")?;
         }
         self.check_in_log(LogId::Cell(cell), recorded.index, entry, &proof)?;
         Ok(InLog {
@@ -190,7 +228,10 @@ impl Device {
 
     fn check_in_log(&self, log: LogId, index: u64, entry: &[u8], proof: &TlogProof) -> Result<()> {
         anyhow::ensure!(proof.index() == index, "the proof is for another index");
-        let keys = self.election.log_keys(log).context("there is no such log")?;
+        let keys = self
+            .election
+            .log_keys(log)
+            .context("there is no such log")?;
         proof
             .verify(
                 &leaf_hash(entry),

@@ -44,8 +44,12 @@ pub struct ContestPlan {
 /// # Errors
 /// An unreadable file, bad CSV, a column that is not there, too many voters or options: each names the place and says what to do.
 pub fn read(path: &Path, columns: &[String], skip: &[String]) -> Result<BallotBox> {
-    let file = File::open(path)
-        .with_context(|| format!("cannot open the ballots file {}: check the path", path.display()))?;
+    let file = File::open(path).with_context(|| {
+        format!(
+            "cannot open the ballots file {}: check the path",
+            path.display()
+        )
+    })?;
     let plain: Box<dyn Read> = if path.extension().is_some_and(|e| e == "gz") {
         Box::new(MultiGzDecoder::new(file))
     } else {
@@ -54,11 +58,17 @@ pub fn read(path: &Path, columns: &[String], skip: &[String]) -> Result<BallotBo
     // A gzip bomb ends here, as an error below, and not in the machine's memory.
     let mut limited = plain.take(FILE_BYTES_MAX + 1);
     let mut bytes = Vec::new();
-    limited
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("cannot read {}: is it complete, and gzip if it is named .gz?", path.display()))?;
+    limited.read_to_end(&mut bytes).with_context(|| {
+        format!(
+            "cannot read {}: is it complete, and gzip if it is named .gz?",
+            path.display()
+        )
+    })?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        bail!("{} holds more than {FILE_BYTES_MAX} bytes: split it", path.display());
+        bail!(
+            "{} holds more than {FILE_BYTES_MAX} bytes: split it",
+            path.display()
+        );
     }
     parse(&bytes, columns, skip).with_context(|| format!("in {}", path.display()))
 }
@@ -68,10 +78,16 @@ fn parse(bytes: &[u8], columns: &[String], skip: &[String]) -> Result<BallotBox>
         bail!("name the columns that hold the choices, best first: --choices COL,COL,…");
     }
     let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
-    let headers = reader.headers().context("the first line is not a CSV header in UTF-8")?.clone();
+    let headers = reader
+        .headers()
+        .context("the first line is not a CSV header in UTF-8")?
+        .clone();
     let mut positions = Vec::new();
     for column in columns {
-        let mut found = headers.iter().enumerate().filter(|(_, header)| header == column);
+        let mut found = headers
+            .iter()
+            .enumerate()
+            .filter(|(_, header)| header == column);
         let Some((position, _)) = found.next() else {
             bail!(
                 "there is no column `{column}`: the columns are {}",
@@ -90,7 +106,8 @@ fn parse(bytes: &[u8], columns: &[String], skip: &[String]) -> Result<BallotBox>
 
     let mut rows: Vec<Vec<String>> = Vec::new();
     for record in reader.records() {
-        let record = record.context("a row is not valid CSV in UTF-8 with as many cells as the header")?;
+        let record =
+            record.context("a row is not valid CSV in UTF-8 with as many cells as the header")?;
         if rows.len() == VOTERS_MAX {
             bail!("more than {VOTERS_MAX} rows: one machine does not play more voters");
         }
@@ -107,8 +124,13 @@ fn parse(bytes: &[u8], columns: &[String], skip: &[String]) -> Result<BallotBox>
         bail!("there is no row below the header");
     }
 
-    let options: Vec<String> =
-        rows.iter().flatten().cloned().collect::<BTreeSet<String>>().into_iter().collect();
+    let options: Vec<String> = rows
+        .iter()
+        .flatten()
+        .cloned()
+        .collect::<BTreeSet<String>>()
+        .into_iter()
+        .collect();
     if options.is_empty() {
         bail!("no row holds a valid choice: are --choices and --skip right?");
     }
@@ -118,11 +140,16 @@ fn parse(bytes: &[u8], columns: &[String], skip: &[String]) -> Result<BallotBox>
             options.len()
         );
     }
-    let index: HashMap<&str, u16> =
-        options.iter().map(String::as_str).zip(0u16..).collect();
+    let index: HashMap<&str, u16> = options.iter().map(String::as_str).zip(0u16..).collect();
     let ballots = rows
         .iter()
-        .map(|row| vec![row.iter().filter_map(|choice| index.get(choice.as_str()).copied()).collect()])
+        .map(|row| {
+            vec![
+                row.iter()
+                    .filter_map(|choice| index.get(choice.as_str()).copied())
+                    .collect(),
+            ]
+        })
         .collect();
     Ok(BallotBox {
         contests: vec![ContestPlan {

@@ -9,11 +9,21 @@ use super::ballots::{BallotBox, ContestPlan};
 /// How strongly voters lean to each option, in percent; what is missing to 100 stays blank.
 struct Leaning(&'static [(&'static str, u32)]);
 
-const MAYOR: Leaning =
-    Leaning(&[("Ada Lovelace", 31), ("Grace Hopper", 27), ("Alan Turing", 22), ("Mary Somerville", 12), ("Charles Babbage", 6)]);
+const MAYOR: Leaning = Leaning(&[
+    ("Ada Lovelace", 31),
+    ("Grace Hopper", 27),
+    ("Alan Turing", 22),
+    ("Mary Somerville", 12),
+    ("Charles Babbage", 6),
+]);
 const LIBRARY: Leaning = Leaning(&[("Yes", 57), ("No", 39)]);
-const PARK: Leaning =
-    Leaning(&[("Playground", 62), ("Pond", 35), ("Orchard", 48), ("Skate ramp", 29), ("Open stage", 21)]);
+const PARK: Leaning = Leaning(&[
+    ("Playground", 62),
+    ("Pond", 35),
+    ("Orchard", 48),
+    ("Skate ramp", 29),
+    ("Open stage", 21),
+]);
 
 /// The ballots of `voters` voters, always the same for the same seed.
 #[must_use]
@@ -25,14 +35,22 @@ pub fn generate(voters: u32, seed: u64) -> BallotBox {
             if rng.random_ratio(1, 50) {
                 vec![Vec::new(), Vec::new(), Vec::new()]
             } else {
-                vec![ranking(&MAYOR, &mut rng), one(&LIBRARY, &mut rng), several(&PARK, &mut rng)]
+                vec![
+                    ranking(&MAYOR, &mut rng),
+                    one(&LIBRARY, &mut rng),
+                    several(&PARK, &mut rng),
+                ]
             }
         })
         .collect();
     let contest = |name: &str, method, leaning: &Leaning| ContestPlan {
         name: name.to_owned(),
         method,
-        options: leaning.0.iter().map(|(label, _)| (*label).to_owned()).collect(),
+        options: leaning
+            .0
+            .iter()
+            .map(|(label, _)| (*label).to_owned())
+            .collect(),
     };
     BallotBox {
         contests: vec![
@@ -58,7 +76,11 @@ fn one(leaning: &Leaning, rng: &mut StdRng) -> Vec<u16> {
 
 /// Each option by its own chance, ascending as approval ballots are.
 fn several(leaning: &Leaning, rng: &mut StdRng) -> Vec<u16> {
-    (0u16..).zip(leaning.0).filter(|(_, (_, weight))| rng.random_ratio(*weight, 100)).map(|(option, _)| option).collect()
+    (0u16..)
+        .zip(leaning.0)
+        .filter(|(_, (_, weight))| rng.random_ratio(*weight, 100))
+        .map(|(option, _)| option)
+        .collect()
 }
 
 /// Up to four draws by weight; what was drawn already ends the ranking sooner, as people's rankings do.

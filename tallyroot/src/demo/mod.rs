@@ -68,16 +68,28 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
         .map(|registrar| read_codes(&folder, registrar))
         .collect::<Result<Vec<_>>>()?;
     let guests = guests(&codes, &plan);
-    let voters = Arc::new(Voters::open(&folder.voters(), codes, &election, site.clone())?);
+    let voters = Arc::new(Voters::open(
+        &folder.voters(),
+        codes,
+        &election,
+        site.clone(),
+    )?);
 
     let progress = Progress::begin("signing in", plan.voters);
-    voters.sign_in(&progress).await.context("while voters signed in")?;
+    voters
+        .sign_in(&progress)
+        .await
+        .context("while voters signed in")?;
     progress.end();
     clock.lap("sign in");
     let progress = Progress::begin("casting", plan.voters);
     let ballots_cast = Arc::new(ballots.ballots);
     voters
-        .cast(&ballots_cast, plan.casting_order(!args.no_shuffle), &progress)
+        .cast(
+            &ballots_cast,
+            plan.casting_order(!args.no_shuffle),
+            &progress,
+        )
         .await
         .context("while voters cast")?;
     progress.end();
@@ -86,7 +98,9 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
     if args.exit {
         node.finish().await.context("while closing the election")?;
         clock.lap("close");
-        sealing::check(&site, &election, &voters.recorded()).await.context("while voters checked their sealed votes")?;
+        sealing::check(&site, &election, &voters.recorded())
+            .await
+            .context("while voters checked their sealed votes")?;
         clock.lap("check");
     } else {
         node.settle().await?;
@@ -106,7 +120,9 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
     clock.tell();
     if !args.exit {
         tracing::info!("staying up until Ctrl-C");
-        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
+        tokio::signal::ctrl_c()
+            .await
+            .context("cannot wait for Ctrl-C")?;
     }
     node.stop().await;
     Ok(ExitCode::from(u8::from(!verified)))
@@ -120,7 +136,10 @@ struct StageClock {
 
 impl Default for StageClock {
     fn default() -> Self {
-        Self { last: Instant::now(), laps: Vec::new() }
+        Self {
+            last: Instant::now(),
+            laps: Vec::new(),
+        }
     }
 }
 
@@ -131,7 +150,11 @@ impl StageClock {
     }
 
     fn tell(&self) {
-        let laps: Vec<String> = self.laps.iter().map(|(what, s)| format!("{what} {s:.1} s")).collect();
+        let laps: Vec<String> = self
+            .laps
+            .iter()
+            .map(|(what, s)| format!("{what} {s:.1} s"))
+            .collect();
         tracing::debug!("stages: {}", laps.join(", "));
     }
 }
@@ -140,8 +163,14 @@ fn data_folder(args: &DemoArgs) -> Result<PathBuf> {
     if let Some(folder) = &args.data {
         return Ok(folder.clone());
     }
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
-    Ok(std::env::temp_dir().join(format!("tallyroot-demo-{}-{}", since.as_secs(), std::process::id())))
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("the clock stands before 1970")?;
+    Ok(std::env::temp_dir().join(format!(
+        "tallyroot-demo-{}-{}",
+        since.as_secs(),
+        std::process::id()
+    )))
 }
 
 /// Makes the election that the plan asks for.
@@ -161,7 +190,9 @@ async fn prepare(plan: &Plan, ballots: &BallotBox, folder: &Folder) -> Result<El
         retention: None,
         demo: true,
         cells: plan.cells,
-        registrars: (1..=plan.registrars).map(|number| format!("Registrar {number}")).collect(),
+        registrars: (1..=plan.registrars)
+            .map(|number| format!("Registrar {number}"))
+            .collect(),
         shards: 1,
         batch_min: 16,
         batch_wait_ms: 1_000,
@@ -196,9 +227,9 @@ async fn prepare(plan: &Plan, ballots: &BallotBox, folder: &Folder) -> Result<El
 
 async fn listen(args: &DemoArgs) -> Result<TcpListener> {
     if let Some(address) = args.listen {
-        return TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address}: is the port taken? Give another with --listen"));
+        return TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}: is the port taken? Give another with --listen")
+        });
     }
     let preferred = if args.exit { ANY_PORT } else { LISTEN };
     for address in [preferred, ANY_PORT] {
@@ -212,13 +243,16 @@ async fn listen(args: &DemoArgs) -> Result<TcpListener> {
 /// A registrar's sheet, in the order of identities, which is the order of the voters; the guests come last.
 fn read_codes(folder: &Folder, registrar: u16) -> Result<Vec<String>> {
     let path = folder.registrar(registrar).code_sheet;
-    let mut reader =
-        csv::Reader::from_path(&path).with_context(|| format!("cannot read the codes in {}", path.display()))?;
+    let mut reader = csv::Reader::from_path(&path)
+        .with_context(|| format!("cannot read the codes in {}", path.display()))?;
     reader
         .records()
         .map(|record| {
             let record = record?;
-            record.get(1).map(str::to_owned).context("a line without a code")
+            record
+                .get(1)
+                .map(str::to_owned)
+                .context("a line without a code")
         })
         .collect::<Result<Vec<_>>>()
         .with_context(|| format!("cannot read the codes in {}", path.display()))
@@ -229,7 +263,10 @@ fn guests(codes: &[Vec<String>], plan: &Plan) -> Vec<Vec<String>> {
     (plan.voters..plan.voters + plan.guests)
         .filter_map(|guest| {
             let guest = usize::try_from(guest).ok()?;
-            codes.iter().map(|sheet| sheet.get(guest).cloned()).collect()
+            codes
+                .iter()
+                .map(|sheet| sheet.get(guest).cloned())
+                .collect()
         })
         .collect()
 }
@@ -242,7 +279,12 @@ async fn audit(folder: &Folder, election: &Election) -> Result<AuditVerdict> {
         settle: AUDIT_SETTLE,
     };
     tokio::task::spawn_blocking(move || {
-        verifier_cli::audit::run(&public.to_string_lossy(), &id, &options, &verifier_cli::progress::Progress::silent())
+        verifier_cli::audit::run(
+            &public.to_string_lossy(),
+            &id,
+            &options,
+            &verifier_cli::progress::Progress::hidden(),
+        )
     })
     .await
     .context("the audit broke down")

@@ -42,7 +42,9 @@ impl Plan {
     /// Unreadable ballots, or a folder that was made for something else.
     pub fn resolve(args: &DemoArgs, voters_folder: &Path) -> Result<(Self, BallotBox)> {
         let kept = Self::read(voters_folder)?;
-        let seed = kept.as_ref().map_or_else(|| rand::rng().random(), |plan| plan.seed);
+        let seed = kept
+            .as_ref()
+            .map_or_else(|| rand::rng().random(), |plan| plan.seed);
         let ballots = match &args.ballots {
             Some(file) => ballots::read(file, &args.choices, &args.skip)?,
             None => generate::generate(args.voters, seed),
@@ -50,7 +52,9 @@ impl Plan {
         let asked = Self {
             ballots: digest(&ballots)?,
             voters: ballots.ballots.len() as u64,
-            guests: kept.as_ref().map_or(if args.exit { 0 } else { GUESTS }, |plan| plan.guests),
+            guests: kept
+                .as_ref()
+                .map_or(if args.exit { 0 } else { GUESTS }, |plan| plan.guests),
             cells: args.cells,
             registrars: args.registrars,
             seed,
@@ -70,9 +74,12 @@ impl Plan {
     fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .with_context(|| format!("{} is damaged: begin with another --data folder", path.display())),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
+                format!(
+                    "{} is damaged: begin with another --data folder",
+                    path.display()
+                )
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
@@ -92,7 +99,9 @@ impl Plan {
     /// orders must not be able to match them.
     #[must_use]
     pub fn casting_order(&self, shuffled: bool) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.voters).filter_map(|voter| u32::try_from(voter).ok()).collect();
+        let mut order: Vec<u32> = (0..self.voters)
+            .filter_map(|voter| u32::try_from(voter).ok())
+            .collect();
         if shuffled {
             order.shuffle(&mut StdRng::seed_from_u64(self.seed));
         }
@@ -106,6 +115,7 @@ fn digest(ballots: &BallotBox) -> Result<String> {
         .iter()
         .map(|contest| (&contest.name, contest.method, &contest.options))
         .collect();
-    let bytes = serde_json::to_vec(&(contests, &ballots.ballots)).context("cannot digest the ballots")?;
+    let bytes =
+        serde_json::to_vec(&(contests, &ballots.ballots)).context("cannot digest the ballots")?;
     Ok(hex::encode(Sha256::digest(bytes)))
 }

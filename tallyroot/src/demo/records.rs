@@ -33,7 +33,8 @@ impl Records {
             .open(path)
             .with_context(|| format!("cannot open {}", path.display()))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+        file.read_to_end(&mut bytes)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         let framed_len = record_len + CHECKSUM_LEN;
         let mut records = Vec::with_capacity(bytes.len() / framed_len);
         for (number, framed) in bytes.chunks_exact(framed_len).enumerate() {
@@ -47,7 +48,8 @@ impl Records {
             records.push(record.to_vec());
         }
         let whole = (records.len() * framed_len) as u64;
-        file.set_len(whole).with_context(|| format!("cannot cut the torn end off {}", path.display()))?;
+        file.set_len(whole)
+            .with_context(|| format!("cannot cut the torn end off {}", path.display()))?;
         file.seek(SeekFrom::Start(whole))?;
         Ok((Self { file, record_len }, records))
     }
@@ -58,11 +60,17 @@ impl Records {
     /// The write failed, or the record has another length.
     pub fn append(&mut self, record: &[u8]) -> Result<()> {
         if record.len() != self.record_len {
-            bail!("a record of {} bytes, where records have {}", record.len(), self.record_len);
+            bail!(
+                "a record of {} bytes, where records have {}",
+                record.len(),
+                self.record_len
+            );
         }
         let mut framed = record.to_vec();
         framed.extend_from_slice(&checksum_of(record));
-        self.file.write_all(&framed).context("cannot write down what a voter must remember")
+        self.file
+            .write_all(&framed)
+            .context("cannot write down what a voter must remember")
     }
 }
 
@@ -89,7 +97,12 @@ mod tests {
         records.append(b"other").unwrap();
         drop(records);
         let len = std::fs::metadata(&path).unwrap().len();
-        OpenOptions::new().write(true).open(&path).unwrap().set_len(len - 1).unwrap();
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(len - 1)
+            .unwrap();
 
         let (mut records, kept) = Records::open(&path, 5).unwrap();
         assert_eq!(kept, [b"first".to_vec()]);

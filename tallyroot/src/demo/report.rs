@@ -43,7 +43,8 @@ impl Report {
             .context("results.json is missing")?;
         Ok(Self {
             election: election.clone(),
-            results: Results::parse(&bytes, election).context("results.json is not what it must be")?,
+            results: Results::parse(&bytes, election)
+                .context("results.json is not what it must be")?,
             issued: audit.issued.iter().map(|by| by.issued).min().unwrap_or(0),
             audit,
             data: folder.root().display().to_string(),
@@ -65,7 +66,12 @@ impl Report {
     pub fn print_json(&self) -> Result<()> {
         let manifest = self.election.manifest();
         let by_contest = |value: &dyn Fn(&ContestResult) -> Value| -> Value {
-            self.results.contests.iter().map(|contest| (contest.name.clone(), value(contest))).collect::<Map<_, _>>().into()
+            self.results
+                .contests
+                .iter()
+                .map(|contest| (contest.name.clone(), value(contest)))
+                .collect::<Map<_, _>>()
+                .into()
         };
         let line = json!({
             "election_id": self.election.id().to_string(),
@@ -95,10 +101,16 @@ impl Report {
     /// Standard output is gone.
     pub fn print_words(&self, closed: bool, guests: &[Vec<String>]) -> Result<()> {
         let mut out = std::io::stdout().lock();
-        self.words(&mut out, closed, guests).context("cannot write to standard output")
+        self.words(&mut out, closed, guests)
+            .context("cannot write to standard output")
     }
 
-    fn words(&self, out: &mut impl std::io::Write, closed: bool, guests: &[Vec<String>]) -> std::io::Result<()> {
+    fn words(
+        &self,
+        out: &mut impl std::io::Write,
+        closed: bool,
+        guests: &[Vec<String>],
+    ) -> std::io::Result<()> {
         let manifest = self.election.manifest();
         let id = self.election.id();
         let registrars = manifest.registrars.len();
@@ -107,19 +119,33 @@ impl Report {
             out,
             "  {} people on the roll signed in at {} and got blind-signed credentials: {} in all.",
             manifest.roll.size,
-            if registrars == 1 { "one registrar".to_owned() } else { format!("each of {registrars} registrars") },
+            if registrars == 1 {
+                "one registrar".to_owned()
+            } else {
+                format!("each of {registrars} registrars")
+            },
             self.issued
         )?;
         writeln!(
             out,
             "  They cast {} votes over HTTP, in another order than they had signed in, into {}; {} left everything blank.",
             self.results.votes,
-            if manifest.cells.len() == 1 { "one cell".to_owned() } else { format!("{} cells", manifest.cells.len()) },
+            if manifest.cells.len() == 1 {
+                "one cell".to_owned()
+            } else {
+                format!("{} cells", manifest.cells.len())
+            },
             self.results.abstentions
         )?;
-        writeln!(out, "  Each voter's device checked the inclusion proof that it got as a receipt.")?;
+        writeln!(
+            out,
+            "  Each voter's device checked the inclusion proof that it got as a receipt."
+        )?;
         if closed {
-            writeln!(out, "  All logs were closed and anchored, and every acknowledged vote was found under the final head.")?;
+            writeln!(
+                out,
+                "  All logs were closed and anchored, and every acknowledged vote was found under the final head."
+            )?;
         } else {
             writeln!(out, "  The election is still open.")?;
         }
@@ -132,10 +158,20 @@ impl Report {
         writeln!(
             out,
             "  An audit, knowing only the election id, recomputed everything from the published files: {}.",
-            if self.verified() { "no findings" } else { "FINDINGS, see below" }
+            if self.verified() {
+                "no findings"
+            } else {
+                "FINDINGS, see below"
+            }
         )?;
         for finding in &self.audit.findings {
-            writeln!(out, "  - {} ({}): {}", finding.code.name(), finding.place, finding.evidence)?;
+            writeln!(
+                out,
+                "  - {} ({}): {}",
+                finding.code.name(),
+                finding.place,
+                finding.evidence
+            )?;
         }
         writeln!(
             out,
@@ -149,14 +185,32 @@ impl Report {
         if !closed {
             writeln!(out, "  Live results     {}/elections/{id}/", self.url)?;
         }
-        writeln!(out, "  Published files  {}/public/elections/{id}/", self.data)?;
+        writeln!(
+            out,
+            "  Published files  {}/public/elections/{id}/",
+            self.data
+        )?;
         writeln!(out, "  Some receipts    {}/receipts/", self.data)?;
 
         writeln!(out, "\nWhat to try next")?;
-        writeln!(out, "  Audit it yourself:\n    tallyroot-verify audit {}/public --election {id}", self.data)?;
-        writeln!(out, "  Check a receipt:\n    tallyroot-verify receipt {}/receipts/voter-0.json --election {id}", self.data)?;
-        writeln!(out, "  Change any byte below {}/public and audit again.", self.data)?;
-        if let (false, Some(codes), Some(contest)) = (closed, guests.first(), manifest.contests.first()) {
+        writeln!(
+            out,
+            "  Audit it yourself:\n    tallyroot-verify audit {}/public --election {id}",
+            self.data
+        )?;
+        writeln!(
+            out,
+            "  Check a receipt:\n    tallyroot-verify receipt {}/receipts/voter-0.json --election {id}",
+            self.data
+        )?;
+        writeln!(
+            out,
+            "  Change any byte below {}/public and audit again.",
+            self.data
+        )?;
+        if let (false, Some(codes), Some(contest)) =
+            (closed, guests.first(), manifest.contests.first())
+        {
             let codes: String = codes.iter().map(|code| format!(" --code {code}")).collect();
             writeln!(
                 out,
@@ -169,9 +223,14 @@ impl Report {
         writeln!(out, "\n{:.1} s", self.seconds)
     }
 
-    fn contest(&self, out: &mut impl std::io::Write, contest: &ContestResult) -> std::io::Result<()> {
+    fn contest(
+        &self,
+        out: &mut impl std::io::Write,
+        contest: &ContestResult,
+    ) -> std::io::Result<()> {
         writeln!(out, "\n{}", contest.name)?;
-        let mut options: Vec<(&String, &u64)> = contest.options.iter().zip(&contest.counts).collect();
+        let mut options: Vec<(&String, &u64)> =
+            contest.options.iter().zip(&contest.counts).collect();
         options.sort_by(|a, b| b.1.cmp(a.1));
         for (option, count) in options.iter().take(10) {
             writeln!(out, "  {count:>9}  {option}")?;
@@ -190,7 +249,11 @@ impl Report {
                 Some(winner) => writeln!(
                     out,
                     "  winner: {winner}{}",
-                    if contest.tie_broken == Some(true) { " (after a tie, by the manifest's rule)" } else { "" }
+                    if contest.tie_broken == Some(true) {
+                        " (after a tie, by the manifest's rule)"
+                    } else {
+                        ""
+                    }
                 )?,
                 None => writeln!(out, "  no winner")?,
             }
@@ -204,12 +267,20 @@ fn label(contest: &ContestResult, option: Option<u16>) -> Option<String> {
 }
 
 fn labelled(contest: &ContestResult, values: impl Iterator<Item = Value>) -> Value {
-    contest.options.iter().cloned().zip(values).collect::<Map<_, _>>().into()
+    contest
+        .options
+        .iter()
+        .cloned()
+        .zip(values)
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 /// Each round: the counts of the options still in it, who goes, how many ballots are exhausted. Null without a run-off.
 fn rounds(contest: &ContestResult) -> Value {
-    let Some(rounds) = &contest.rounds else { return Value::Null };
+    let Some(rounds) = &contest.rounds else {
+        return Value::Null;
+    };
     rounds
         .iter()
         .map(|round| {

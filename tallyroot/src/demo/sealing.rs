@@ -24,19 +24,26 @@ const TILE_BYTES: usize = 256 * 32;
 /// # Errors
 /// The first vote that does not, or files that cannot be read or verified.
 pub async fn check(site: &Site, election: &Election, recorded: &[RecordedVote]) -> Result<()> {
-    let anchored = receipts::newest_anchored(site, election).await?.context("no anchor holds a head")?;
+    let anchored = receipts::newest_anchored(site, election)
+        .await?
+        .context("no anchor holds a head")?;
     let heads = receipts::client(site, election, LogId::Heads)?;
-    let (_, _, head) =
-        receipts::newest_head(&heads, election, &anchored).await?.context("no head is anchored")?;
+    let (_, _, head) = receipts::newest_head(&heads, election, &anchored)
+        .await?
+        .context("no head is anchored")?;
     let mut by_cell: BTreeMap<u32, Vec<&RecordedVote>> = BTreeMap::new();
     for vote in recorded {
         by_cell.entry(vote.cell).or_default().push(vote);
     }
     for (cell, votes) in by_cell {
-        let named = head.log(election, LogId::Cell(cell)).with_context(|| format!("the head lists no cell {cell}"))?;
+        let named = head
+            .log(election, LogId::Cell(cell))
+            .with_context(|| format!("the head lists no cell {cell}"))?;
         let leaves = leaves(site, LogId::Cell(cell), named.size, &named.root).await?;
         for vote in votes {
-            let leaf = usize::try_from(vote.index).ok().and_then(|index| leaves.get(index));
+            let leaf = usize::try_from(vote.index)
+                .ok()
+                .and_then(|index| leaves.get(index));
             ensure!(
                 leaf == Some(&vote.leaf),
                 "the vote at index {} of cell {cell} was acknowledged, and is not there under the final head",
@@ -53,7 +60,10 @@ async fn leaves(site: &Site, log: LogId, size: u64, root: &Hash) -> Result<Vec<H
     let mut leaves = Vec::new();
     for tile in tiles(size).filter(|tile| tile.level() == 0) {
         let path = format!("{}/{}", log.prefix(), tile.path());
-        let bytes = site.read(&path, TILE_BYTES).await?.with_context(|| format!("{path} is missing"))?;
+        let bytes = site
+            .read(&path, TILE_BYTES)
+            .await?
+            .with_context(|| format!("{path} is missing"))?;
         for hash in bytes.chunks_exact(32) {
             let leaf = Hash(hash.try_into()?);
             range.push(leaf);
@@ -89,8 +99,11 @@ pub async fn keep_receipts(
             None => receipts::provisional(election, &in_log),
         };
         let path = folder.receipt(voter);
-        std::fs::write(&path, receipt.encode().context("cannot write the receipt down")?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(
+            &path,
+            receipt.encode().context("cannot write the receipt down")?,
+        )
+        .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

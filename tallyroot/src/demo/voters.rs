@@ -71,19 +71,44 @@ impl Voters {
     ///
     /// # Errors
     /// Files that are missing or damaged.
-    pub fn open(folder: &Path, codes: Vec<Vec<String>>, election: &Election, site: Site) -> Result<Self> {
+    pub fn open(
+        folder: &Path,
+        codes: Vec<Vec<String>>,
+        election: &Election,
+        site: Site,
+    ) -> Result<Self> {
         let path = folder.join("secrets");
-        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let secrets: Vec<[u8; 32]> =
-            bytes.chunks_exact(32).filter_map(|secret| secret.try_into().ok()).collect();
-        if secrets.len() * 32 != bytes.len() || codes.iter().any(|sheet| sheet.len() < secrets.len()) {
-            bail!("{} does not fit the sheets of codes: begin with another --data folder", path.display());
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let secrets: Vec<[u8; 32]> = bytes
+            .chunks_exact(32)
+            .filter_map(|secret| secret.try_into().ok())
+            .collect();
+        if secrets.len() * 32 != bytes.len()
+            || codes.iter().any(|sheet| sheet.len() < secrets.len())
+        {
+            bail!(
+                "{} does not fit the sheets of codes: begin with another --data folder",
+                path.display()
+            );
         }
-        let signatures_len: usize =
-            election.registrar_keys().iter().map(protocol::rsa::RegistrarKey::signature_len).sum();
-        let credentials =
-            Kept::open(&folder.join("credentials"), secrets.len(), signatures_len, |bytes| Some(bytes.to_vec()))?;
-        let recorded = Kept::open(&folder.join("recorded"), secrets.len(), RECORDED_LEN - 4, RecordedVote::decode)?;
+        let signatures_len: usize = election
+            .registrar_keys()
+            .iter()
+            .map(protocol::rsa::RegistrarKey::signature_len)
+            .sum();
+        let credentials = Kept::open(
+            &folder.join("credentials"),
+            secrets.len(),
+            signatures_len,
+            |bytes| Some(bytes.to_vec()),
+        )?;
+        let recorded = Kept::open(
+            &folder.join("recorded"),
+            secrets.len(),
+            RECORDED_LEN - 4,
+            RecordedVote::decode,
+        )?;
         Ok(Self {
             election: election.clone(),
             site,
@@ -101,17 +126,24 @@ impl Voters {
     pub async fn sign_in(self: &Arc<Self>, progress: &Progress) -> Result<u64> {
         let waiting: Vec<u32> = lock(&self.credentials).missing();
         let count = waiting.len() as u64;
-        self.each(waiting, SIGN_IN_WORKERS, progress, |voters, voter| async move {
-            let device = voters.device(voter)?;
-            let mut signatures = Vec::new();
-            for (registrar, sheet) in (0u16..).zip(&voters.codes) {
-                let code = sheet.get(voter as usize).context("no code for this voter")?;
-                let (signature, _) = device.sign_in(&voters.site, registrar, code).await?;
-                signatures.extend_from_slice(&signature);
-            }
-            let record = [&voter.to_be_bytes()[..], &signatures].concat();
-            lock(&voters.credentials).keep(voter, &record, signatures)
-        })
+        self.each(
+            waiting,
+            SIGN_IN_WORKERS,
+            progress,
+            |voters, voter| async move {
+                let device = voters.device(voter)?;
+                let mut signatures = Vec::new();
+                for (registrar, sheet) in (0u16..).zip(&voters.codes) {
+                    let code = sheet
+                        .get(voter as usize)
+                        .context("no code for this voter")?;
+                    let (signature, _) = device.sign_in(&voters.site, registrar, code).await?;
+                    signatures.extend_from_slice(&signature);
+                }
+                let record = [&voter.to_be_bytes()[..], &signatures].concat();
+                lock(&voters.credentials).keep(voter, &record, signatures)
+            },
+        )
         .await?;
         Ok(count)
     }
@@ -128,21 +160,26 @@ impl Voters {
     ) -> Result<u64> {
         let waiting: Vec<u32> = {
             let recorded = lock(&self.recorded);
-            order.into_iter().filter(|voter| recorded.get(*voter).is_none()).collect()
+            order
+                .into_iter()
+                .filter(|voter| recorded.get(*voter).is_none())
+                .collect()
         };
         let count = waiting.len() as u64;
         let ballots = Arc::clone(ballots);
         self.each(waiting, CAST_WORKERS, progress, move |voters, voter| {
             let ballots = Arc::clone(&ballots);
             async move {
-            let choices = ballots.get(voter as usize).context("no ballot for this voter")?;
-            let signatures = voters.signatures(voter)?;
-            let device = voters.device(voter)?;
-            let vote = device.vote(&signatures, choices)?;
-            let in_log = device.cast(&voters.site, &vote).await?;
-            let recorded = RecordedVote::from(&in_log);
-            let record = [&voter.to_be_bytes()[..], &recorded.encode()].concat();
-            lock(&voters.recorded).keep(voter, &record, recorded)
+                let choices = ballots
+                    .get(voter as usize)
+                    .context("no ballot for this voter")?;
+                let signatures = voters.signatures(voter)?;
+                let device = voters.device(voter)?;
+                let vote = device.vote(&signatures, choices)?;
+                let in_log = device.cast(&voters.site, &vote).await?;
+                let recorded = RecordedVote::from(&in_log);
+                let record = [&voter.to_be_bytes()[..], &recorded.encode()].concat();
+                lock(&voters.recorded).keep(voter, &record, recorded)
             }
         })
         .await?;
@@ -160,8 +197,14 @@ impl Voters {
     /// # Errors
     /// There is no such voter.
     pub fn device(&self, voter: u32) -> Result<Device> {
-        let secret = self.secrets.get(voter as usize).with_context(|| format!("there is no voter {voter}"))?;
-        Ok(Device::new(&self.election, DeviceSecret::from_bytes(*secret)))
+        let secret = self
+            .secrets
+            .get(voter as usize)
+            .with_context(|| format!("there is no voter {voter}"))?;
+        Ok(Device::new(
+            &self.election,
+            DeviceSecret::from_bytes(*secret),
+        ))
     }
 
     /// A voter's credential signatures, one a registrar.
@@ -175,8 +218,9 @@ impl Voters {
         let mut rest = all.as_slice();
         let mut signatures = Vec::new();
         for key in self.election.registrar_keys() {
-            let (signature, after) =
-                rest.split_at_checked(key.signature_len()).context("a credential is too short")?;
+            let (signature, after) = rest
+                .split_at_checked(key.signature_len())
+                .context("a credential is too short")?;
             signatures.push(signature.to_vec());
             rest = after;
         }
@@ -198,11 +242,18 @@ impl Voters {
         let voters = Arc::new(voters);
         let mut tasks = JoinSet::new();
         for _ in 0..workers.min(voters.len()) {
-            let (this, next, voters, progress, act) =
-                (Arc::clone(self), Arc::clone(&next), Arc::clone(&voters), progress.clone(), act.clone());
+            let (this, next, voters, progress, act) = (
+                Arc::clone(self),
+                Arc::clone(&next),
+                Arc::clone(&voters),
+                progress.clone(),
+                act.clone(),
+            );
             tasks.spawn(async move {
                 while let Some(voter) = voters.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    act(Arc::clone(&this), *voter).await.with_context(|| format!("voter {voter}"))?;
+                    act(Arc::clone(&this), *voter)
+                        .await
+                        .with_context(|| format!("voter {voter}"))?;
                     progress.tick();
                 }
                 anyhow::Ok(())
@@ -216,7 +267,12 @@ impl Voters {
 }
 
 impl<T: Clone> Kept<T> {
-    fn open(path: &Path, voters: usize, len: usize, decode: impl Fn(&[u8]) -> Option<T>) -> Result<Self> {
+    fn open(
+        path: &Path,
+        voters: usize,
+        len: usize,
+        decode: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Self> {
         let (file, records) = Records::open(path, 4 + len)?;
         let mut of: Vec<Option<T>> = vec![None; voters];
         for record in records {
@@ -225,7 +281,10 @@ impl<T: Clone> Kept<T> {
                 .and_then(|(voter, rest)| Some((u32::from_be_bytes(*voter), decode(rest)?)))
                 .and_then(|(voter, value)| Some((of.get_mut(voter as usize)?, value)));
             let Some((place, value)) = place else {
-                bail!("{} does not fit this election: begin with another --data folder", path.display());
+                bail!(
+                    "{} does not fit this election: begin with another --data folder",
+                    path.display()
+                );
             };
             *place = Some(value);
         }
@@ -237,19 +296,31 @@ impl<T: Clone> Kept<T> {
     }
 
     fn missing(&self) -> Vec<u32> {
-        (0u32..).zip(&self.of).filter(|(_, value)| value.is_none()).map(|(voter, _)| voter).collect()
+        (0u32..)
+            .zip(&self.of)
+            .filter(|(_, value)| value.is_none())
+            .map(|(voter, _)| voter)
+            .collect()
     }
 
     fn keep(&mut self, voter: u32, record: &[u8], value: T) -> Result<()> {
         self.file.append(record)?;
-        *self.of.get_mut(voter as usize).with_context(|| format!("there is no voter {voter}"))? = Some(value);
+        *self
+            .of
+            .get_mut(voter as usize)
+            .with_context(|| format!("there is no voter {voter}"))? = Some(value);
         Ok(())
     }
 }
 
 impl RecordedVote {
     fn encode(&self) -> Vec<u8> {
-        [&self.cell.to_be_bytes()[..], &self.index.to_be_bytes(), &self.leaf.0].concat()
+        [
+            &self.cell.to_be_bytes()[..],
+            &self.index.to_be_bytes(),
+            &self.leaf.0,
+        ]
+        .concat()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -265,7 +336,11 @@ impl RecordedVote {
 
 impl From<&InLog> for RecordedVote {
     fn from(in_log: &InLog) -> Self {
-        Self { cell: in_log.cell, index: in_log.index, leaf: in_log.leaf }
+        Self {
+            cell: in_log.cell,
+            index: in_log.index,
+            leaf: in_log.leaf,
+        }
     }
 }
 

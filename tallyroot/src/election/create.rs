@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, bail};
 use protocol::ids::LogId;
 use protocol::manifest::{
-    self, Anchor, AnchorKind, Contest, Election, KeyPair, Manifest, Registrar, Roll, Times, Witnesses,
+    self, Anchor, AnchorKind, Contest, Election, KeyPair, Manifest, Registrar, Roll, Times,
+    Witnesses,
 };
 use registrar::create::RegistrarFiles;
 use registrar::roll::{SealedRoll, identities_from_csv};
@@ -38,7 +39,10 @@ pub async fn create(
     also: impl FnOnce(&Folder) -> Result<()>,
 ) -> Result<Election> {
     if out.election()?.is_some() {
-        bail!("{} holds an election already: name a new folder", out.root().display());
+        bail!(
+            "{} holds an election already: name a new folder",
+            out.root().display()
+        );
     }
     let roll = SealedRoll::seal(identities);
     out.create(|folder| async move {
@@ -61,12 +65,21 @@ pub async fn create(
 fn read_roll(description: &Description) -> Result<Vec<String>> {
     let path = &description.roll;
     let len = std::fs::metadata(path)
-        .with_context(|| format!("cannot read the roll {}: check `roll` in the description", path.display()))?
+        .with_context(|| {
+            format!(
+                "cannot read the roll {}: check `roll` in the description",
+                path.display()
+            )
+        })?
         .len();
     if len > ROLL_BYTES_MAX {
-        bail!("the roll {} has {len} bytes, more than {ROLL_BYTES_MAX}", path.display());
+        bail!(
+            "the roll {} has {len} bytes, more than {ROLL_BYTES_MAX}",
+            path.display()
+        );
     }
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read the roll {}", path.display()))?;
+    let bytes =
+        std::fs::read(path).with_context(|| format!("cannot read the roll {}", path.display()))?;
     identities_from_csv(&bytes).with_context(|| format!("in the roll {}", path.display()))
 }
 
@@ -82,7 +95,11 @@ fn manifest(description: &Description, roll: &SealedRoll, folder: &Folder) -> Re
             let shards = (0..description.shards)
                 .map(|shard| log_keys(folder, LogId::Issuance { registrar, shard }))
                 .collect::<Result<Vec<_>>>()?;
-            Ok(Registrar { name: name.clone(), rsa: rsa_key(&folder.registrar(registrar))?, shards })
+            Ok(Registrar {
+                name: name.clone(),
+                rsa: rsa_key(&folder.registrar(registrar))?,
+                shards,
+            })
         })
         .collect::<Result<Vec<_>>>()?;
     folder.make_private("authority")?;
@@ -115,7 +132,10 @@ fn manifest(description: &Description, roll: &SealedRoll, folder: &Folder) -> Re
             main: key(&folder.authority_key(false))?,
             spare: key(&folder.authority_key(true))?,
         },
-        roll: Roll { size: roll.size(), root: roll.root().0 },
+        roll: Roll {
+            size: roll.size(),
+            root: roll.root().0,
+        },
         batch_min: description.batch_min,
         batch_wait_ms: description.batch_wait_ms,
         cast_delay_s: description.cast_delay_s,
@@ -123,23 +143,36 @@ fn manifest(description: &Description, roll: &SealedRoll, folder: &Folder) -> Re
         anchors: description
             .anchors
             .iter()
-            .map(|name| Anchor { kind: AnchorKind::Directory, name: name.clone() })
+            .map(|name| Anchor {
+                kind: AnchorKind::Directory,
+                name: name.clone(),
+            })
             .collect(),
-        witnesses: Witnesses { keys: Vec::new(), quorum: 0 },
+        witnesses: Witnesses {
+            keys: Vec::new(),
+            quorum: 0,
+        },
     })
 }
 
 fn log_keys(folder: &Folder, log: LogId) -> Result<KeyPair> {
     folder.make_private(&log.prefix())?;
-    Ok(KeyPair { main: key(&folder.log_key(log, false))?, spare: key(&folder.log_key(log, true))? })
+    Ok(KeyPair {
+        main: key(&folder.log_key(log, false))?,
+        spare: key(&folder.log_key(log, true))?,
+    })
 }
 
 fn key(path: &std::path::Path) -> Result<[u8; 32]> {
-    Ok(KeyFile::generate(path).context("cannot make a key file")?.public_key())
+    Ok(KeyFile::generate(path)
+        .context("cannot make a key file")?
+        .public_key())
 }
 
 fn rsa_key(files: &RegistrarFiles) -> Result<Vec<u8>> {
     let signer = BlindSigner::generate(RSA_BITS).context("cannot make an RSA key")?;
-    signer.create_file(&files.rsa_key).context("cannot write an RSA key file")?;
+    signer
+        .create_file(&files.rsa_key)
+        .context("cannot write an RSA key file")?;
     Ok(signer.public().spki().to_vec())
 }

@@ -103,15 +103,30 @@ impl Description {
     /// An unreadable or oversized file, or TOML that does not fit: with the line, and what is allowed.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::metadata(path)
-            .with_context(|| format!("cannot read the description {}: check the path", path.display()))?
+            .with_context(|| {
+                format!(
+                    "cannot read the description {}: check the path",
+                    path.display()
+                )
+            })?
             .len();
         if bytes > DESCRIPTION_BYTES_MAX {
-            bail!("{} has {bytes} bytes; a description has at most {DESCRIPTION_BYTES_MAX}", path.display());
+            bail!(
+                "{} has {bytes} bytes; a description has at most {DESCRIPTION_BYTES_MAX}",
+                path.display()
+            );
         }
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the description {}: is it UTF-8 text?", path.display()))?;
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!(
+                "cannot read the description {}: is it UTF-8 text?",
+                path.display()
+            )
+        })?;
         let mut description: Self = toml::from_str(&text).with_context(|| {
-            format!("{} is not a description of an election: see `tallyroot election new --help`", path.display())
+            format!(
+                "{} is not a description of an election: see `tallyroot election new --help`",
+                path.display()
+            )
         })?;
         if let Some(folder) = path.parent() {
             description.roll = folder.join(&description.roll);
@@ -122,7 +137,8 @@ impl Description {
     /// Until when anchors are locked.
     #[must_use]
     pub fn retention_ms(&self) -> u64 {
-        self.retention.map_or_else(|| self.closing.0.saturating_add(YEAR_MS), |moment| moment.0)
+        self.retention
+            .map_or_else(|| self.closing.0.saturating_add(YEAR_MS), |moment| moment.0)
     }
 }
 
