@@ -10,6 +10,7 @@ use protocol::ids::ElectionId;
 pub use stream::Watchers;
 
 use stream::Updates;
+pub(crate) use stream::{Updates as LiveUpdates, event};
 
 /// The routes of one election:
 ///
@@ -31,5 +32,3 @@ pub(crate) fn router(election: ElectionId, updates: Updates) -> Router {
         .route(&format!("{root}/events"), get(stream::events))
         .with_state(updates)
 }
-
-pub(crate) use stream::{Updates as LiveUpdates, event};
