@@ -6,6 +6,7 @@
 pub mod ballots;
 pub mod generate;
 pub mod plan;
+pub mod play;
 pub mod records;
 mod report;
 pub mod sealing;
@@ -15,7 +16,6 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -30,9 +30,9 @@ use crate::election::create;
 use crate::election::description::{ContestDescription, Description, Moment};
 use crate::folder::Folder;
 use crate::node::Node;
-use crate::progress::Progress;
 use ballots::BallotBox;
 use plan::Plan;
+use play::Play;
 use report::Report;
 use voters::Voters;
 
@@ -48,76 +48,66 @@ const DAY_MS: u64 = 24 * 3_600 * 1_000;
 /// Whatever keeps the election from being run whole; what did not verify is a report and exit code 1 instead.
 pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
     let begun = Instant::now();
-    let mut clock = StageClock::default();
     let folder = Folder::at(&data_folder(args)?);
-    let (plan, ballots) = Plan::resolve(args, &folder.voters())?;
-    let election = match folder.election()? {
-        Some(election) => {
-            tracing::info!("going on with the election in {}", folder.root().display());
-            election
+    let (election, plan) = match folder.election()? {
+        // Made by `tallyroot election new`: its voters are real ones.
+        Some(election) if !Plan::is_kept(&folder.voters()) => (election, None),
+        kept => {
+            let plan = Plan::resolve(args, &folder.voters())?;
+            let election = match kept {
+                Some(election) => {
+                    tracing::info!("going on with the election in {}", folder.root().display());
+                    election
+                }
+                None => prepare(&plan.0, &plan.1, &folder).await?,
+            };
+            (election, Some(plan))
         }
-        None => prepare(&plan, &ballots, &folder).await?,
     };
-    clock.lap("prepare");
 
-    let listener = listen(args).await?;
-    let node = Node::start(&folder, &election, listener).await?;
+    let node = Node::start(&folder, &election, listen(args).await?).await?;
     tracing::info!("serving at {}", node.url());
+    let mut clock = StageClock::begin();
     let site = Site::new(node.url(), &election.id())?;
-    let codes = (0..plan.registrars)
-        .map(|registrar| read_codes(&folder, registrar))
-        .collect::<Result<Vec<_>>>()?;
-    let guests = guests(&codes, &plan);
-    let voters = Arc::new(Voters::open(
-        &folder.voters(),
-        codes,
-        &election,
-        site.clone(),
-    )?);
-
-    let progress = Progress::begin("signing in", plan.voters);
-    voters
-        .sign_in(&progress)
-        .await
-        .context("while voters signed in")?;
-    progress.end();
-    clock.lap("sign in");
-    let progress = Progress::begin("casting", plan.voters);
-    let ballots_cast = Arc::new(ballots.ballots);
-    voters
-        .cast(
-            &ballots_cast,
-            plan.casting_order(!args.no_shuffle),
-            &progress,
-        )
-        .await
-        .context("while voters cast")?;
-    progress.end();
-    clock.lap("cast");
-
+    let play = match plan {
+        Some((plan, ballots)) => Some(Play::open(plan, ballots, &folder, &election, &site)?),
+        None => None,
+    };
+    if let Some(play) = &play {
+        play.sign_in().await?;
+        clock.lap("sign in");
+        play.cast(!args.no_shuffle).await?;
+        clock.lap("cast");
+    }
     if args.exit {
         node.finish().await.context("while closing the election")?;
         clock.lap("close");
-        sealing::check(&site, &election, &voters.recorded())
-            .await
-            .context("while voters checked their sealed votes")?;
-        clock.lap("check");
     } else {
         node.settle().await?;
     }
-    sealing::keep_receipts(&site, &election, &voters, &ballots_cast, &folder).await?;
+    if let Some(play) = &play {
+        play.look_again(args.exit, &folder).await?;
+        clock.lap("check");
+    }
 
-    let url = node.url().to_owned();
     let audit = audit(&folder, &election).await?;
     clock.lap("audit");
-    let report = Report::new(&election, &site, &folder, &url, audit, begun.elapsed()).await?;
+    let report = Report::new(
+        &election,
+        &site,
+        &folder,
+        node.url(),
+        audit,
+        begun.elapsed(),
+    )
+    .await?;
     let verified = report.verified();
     if args.json {
         report.print_json()?;
     } else {
-        report.print_words(args.exit, &guests)?;
+        let guests = play.as_ref().map(Play::guests).unwrap_or_default();
+        report.print_words(args.exit, play.is_some(), &guests)?;
     }
-    clock.tell();
     if !args.exit {
         tracing::info!("staying up until Ctrl-C");
         tokio::signal::ctrl_c()
@@ -128,34 +118,21 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!verified)))
 }
 
-/// Where the time goes, for whoever asks with RUST_LOG=tallyroot=debug.
+/// Says where the time goes, for whoever asks with RUST_LOG=tallyroot=debug.
 struct StageClock {
     last: Instant,
-    laps: Vec<(&'static str, f64)>,
-}
-
-impl Default for StageClock {
-    fn default() -> Self {
-        Self {
-            last: Instant::now(),
-            laps: Vec::new(),
-        }
-    }
 }
 
 impl StageClock {
-    fn lap(&mut self, what: &'static str) {
-        self.laps.push((what, self.last.elapsed().as_secs_f64()));
-        self.last = Instant::now();
+    fn begin() -> Self {
+        Self {
+            last: Instant::now(),
+        }
     }
 
-    fn tell(&self) {
-        let laps: Vec<String> = self
-            .laps
-            .iter()
-            .map(|(what, s)| format!("{what} {s:.1} s"))
-            .collect();
-        tracing::debug!("stages: {}", laps.join(", "));
+    fn lap(&mut self, stage: &'static str) {
+        tracing::debug!("{stage}: {:.1} s", self.last.elapsed().as_secs_f64());
+        self.last = Instant::now();
     }
 }
 
@@ -238,37 +215,6 @@ async fn listen(args: &DemoArgs) -> Result<TcpListener> {
         }
     }
     anyhow::bail!("cannot listen on any port of 127.0.0.1: give an address with --listen")
-}
-
-/// A registrar's sheet, in the order of identities, which is the order of the voters; the guests come last.
-fn read_codes(folder: &Folder, registrar: u16) -> Result<Vec<String>> {
-    let path = folder.registrar(registrar).code_sheet;
-    let mut reader = csv::Reader::from_path(&path)
-        .with_context(|| format!("cannot read the codes in {}", path.display()))?;
-    reader
-        .records()
-        .map(|record| {
-            let record = record?;
-            record
-                .get(1)
-                .map(str::to_owned)
-                .context("a line without a code")
-        })
-        .collect::<Result<Vec<_>>>()
-        .with_context(|| format!("cannot read the codes in {}", path.display()))
-}
-
-/// For each guest, the codes of all registrars.
-fn guests(codes: &[Vec<String>], plan: &Plan) -> Vec<Vec<String>> {
-    (plan.voters..plan.voters + plan.guests)
-        .filter_map(|guest| {
-            let guest = usize::try_from(guest).ok()?;
-            codes
-                .iter()
-                .map(|sheet| sheet.get(guest).cloned())
-                .collect()
-        })
-        .collect()
 }
 
 /// The audit that anybody could run, over what is published.

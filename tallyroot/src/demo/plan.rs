@@ -71,6 +71,12 @@ impl Plan {
         }
     }
 
+    /// Whether the folder was made by a demo.
+    #[must_use]
+    pub fn is_kept(voters_folder: &Path) -> bool {
+        voters_folder.join(FILE).is_file()
+    }
+
     fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         match std::fs::read(&path) {

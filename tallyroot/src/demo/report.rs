@@ -99,9 +99,9 @@ impl Report {
     ///
     /// # Errors
     /// Standard output is gone.
-    pub fn print_words(&self, closed: bool, guests: &[Vec<String>]) -> Result<()> {
+    pub fn print_words(&self, closed: bool, played: bool, guests: &[Vec<String>]) -> Result<()> {
         let mut out = std::io::stdout().lock();
-        self.words(&mut out, closed, guests)
+        self.words(&mut out, closed, played, guests)
             .context("cannot write to standard output")
     }
 
@@ -109,51 +109,62 @@ impl Report {
         &self,
         out: &mut impl std::io::Write,
         closed: bool,
+        played: bool,
         guests: &[Vec<String>],
     ) -> std::io::Result<()> {
-        let manifest = self.election.manifest();
-        let id = self.election.id();
-        let registrars = manifest.registrars.len();
-        writeln!(out, "\nWhat happened")?;
-        writeln!(
-            out,
-            "  {} people on the roll signed in at {} and got blind-signed credentials: {} in all.",
-            manifest.roll.size,
-            if registrars == 1 {
-                "one registrar".to_owned()
-            } else {
-                format!("each of {registrars} registrars")
-            },
-            self.issued
-        )?;
-        writeln!(
-            out,
-            "  They cast {} votes over HTTP, in another order than they had signed in, into {}; {} left everything blank.",
-            self.results.votes,
-            if manifest.cells.len() == 1 {
-                "one cell".to_owned()
-            } else {
-                format!("{} cells", manifest.cells.len())
-            },
-            self.results.abstentions
-        )?;
-        writeln!(
-            out,
-            "  Each voter's device checked the inclusion proof that it got as a receipt."
-        )?;
-        if closed {
-            writeln!(
-                out,
-                "  All logs were closed and anchored, and every acknowledged vote was found under the final head."
-            )?;
-        } else {
-            writeln!(out, "  The election is still open.")?;
-        }
-
+        self.what_happened(out, closed, played)?;
         for contest in &self.results.contests {
             self.contest(out, contest)?;
         }
+        self.what_was_verified(out)?;
+        self.where_it_is(out, closed, played)?;
+        self.what_to_try(out, closed, played, guests)?;
+        writeln!(out, "\n{:.1} s", self.seconds)
+    }
 
+    fn what_happened(
+        &self,
+        out: &mut impl std::io::Write,
+        closed: bool,
+        played: bool,
+    ) -> std::io::Result<()> {
+        let manifest = self.election.manifest();
+        let registrars = match manifest.registrars.len() {
+            1 => "one registrar".to_owned(),
+            count => format!("each of {count} registrars"),
+        };
+        let cells = match manifest.cells.len() {
+            1 => "one cell".to_owned(),
+            count => format!("{count} cells"),
+        };
+        writeln!(out, "\nWhat happened")?;
+        writeln!(
+            out,
+            "  Of {} people on the roll, {} signed in at {registrars} and got a blind-signed credential.",
+            manifest.roll.size, self.issued
+        )?;
+        writeln!(
+            out,
+            "  {} votes were cast over HTTP into {cells}; {} of them left everything blank.",
+            self.results.votes, self.results.abstentions
+        )?;
+        if played {
+            writeln!(
+                out,
+                "  Voters cast in another order than they had signed in, and each device checked the proof that it got as a receipt."
+            )?;
+        }
+        match (closed, played) {
+            (true, true) => writeln!(
+                out,
+                "  All logs were closed and anchored, and every acknowledged vote was found under the final head."
+            ),
+            (true, false) => writeln!(out, "  All logs were closed and anchored."),
+            (false, _) => writeln!(out, "  The election is still open."),
+        }
+    }
+
+    fn what_was_verified(&self, out: &mut impl std::io::Write) -> std::io::Result<()> {
         writeln!(out, "\nWhat was verified")?;
         writeln!(
             out,
@@ -161,7 +172,7 @@ impl Report {
             if self.verified() {
                 "no findings"
             } else {
-                "FINDINGS, see below"
+                "IT DID NOT VERIFY"
             }
         )?;
         for finding in &self.audit.findings {
@@ -173,13 +184,24 @@ impl Report {
                 finding.evidence
             )?;
         }
+        for gap in &self.audit.not_covered {
+            writeln!(out, "  Not covered: {gap}")?;
+        }
         writeln!(
             out,
-            "  What no audit can exclude: that some of the {} credentials were issued in the names of people who never look. \
-             {} of the people on the roll have not voted, so at most so many more votes could still appear.",
-            self.issued, self.audit.bounds.voters_without_vote
-        )?;
+            "  What no audit can exclude: credentials issued in the names of people who never look. {} of the people on \
+             the roll have no vote, which bounds what could still be added.",
+            self.audit.bounds.voters_without_vote
+        )
+    }
 
+    fn where_it_is(
+        &self,
+        out: &mut impl std::io::Write,
+        closed: bool,
+        played: bool,
+    ) -> std::io::Result<()> {
+        let id = self.election.id();
         writeln!(out, "\nWhere it is")?;
         writeln!(out, "  Election id      {id}")?;
         if !closed {
@@ -190,37 +212,53 @@ impl Report {
             "  Published files  {}/public/elections/{id}/",
             self.data
         )?;
-        writeln!(out, "  Some receipts    {}/receipts/", self.data)?;
+        if played {
+            writeln!(out, "  Some receipts    {}/receipts/", self.data)?;
+        }
+        Ok(())
+    }
 
+    fn what_to_try(
+        &self,
+        out: &mut impl std::io::Write,
+        closed: bool,
+        played: bool,
+        guests: &[Vec<String>],
+    ) -> std::io::Result<()> {
+        let id = self.election.id();
+        let program = beside_us("tallyroot-verify");
         writeln!(out, "\nWhat to try next")?;
         writeln!(
             out,
-            "  Audit it yourself:\n    tallyroot-verify audit {}/public --election {id}",
+            "  Audit it yourself:\n    {program} audit {}/public --election {id}",
             self.data
         )?;
         writeln!(
             out,
-            "  Check a receipt:\n    tallyroot-verify receipt {}/receipts/voter-0.json --election {id}",
+            "  Change any byte below {}/public/elections and audit again.",
             self.data
         )?;
-        writeln!(
-            out,
-            "  Change any byte below {}/public and audit again.",
-            self.data
-        )?;
+        if played {
+            writeln!(
+                out,
+                "  Check a receipt:\n    {program} receipt {}/receipts/voter-0.json --election {id}",
+                self.data
+            )?;
+        }
         if let (false, Some(codes), Some(contest)) =
-            (closed, guests.first(), manifest.contests.first())
+            (closed, guests.first(), self.election.contests().first())
         {
             let codes: String = codes.iter().map(|code| format!(" --code {code}")).collect();
             writeln!(
                 out,
-                "  Vote yourself, and watch the live results:\n    tallyroot vote {} --election {id}{codes} \\\n      --choose '{}={}'",
+                "  Vote yourself, and watch the live results:\n    {} vote {} --election {id}{codes} \\\n      --choose '{}={}'",
+                beside_us("tallyroot"),
                 self.url,
                 contest.name,
                 contest.options.first().map_or("", String::as_str)
             )?;
         }
-        writeln!(out, "\n{:.1} s", self.seconds)
+        Ok(())
     }
 
     fn contest(
@@ -299,4 +337,17 @@ fn rounds(contest: &ContestResult) -> Value {
         })
         .collect::<Vec<_>>()
         .into()
+}
+
+/// How the user can call one of our programs: as it was called, if it was called by a path.
+fn beside_us(program: &str) -> String {
+    std::env::args_os()
+        .next()
+        .map(std::path::PathBuf::from)
+        .and_then(|called| called.parent().map(|folder| folder.join(program)))
+        .filter(|path| {
+            path.parent()
+                .is_some_and(|folder| !folder.as_os_str().is_empty())
+        })
+        .map_or_else(|| program.to_owned(), |path| path.display().to_string())
 }
