@@ -25,11 +25,13 @@ use listener::Limits;
 use protocol::entry::{AuthorityKey, Notice, NoticeAction, NoticeBody};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
+use protocol::results::Results;
 use registrar::code::CodeKey;
 use registrar::database::Database;
 use registrar::rsa::BlindSigner;
 use registrar::{Registrar, RegistrarConfig, ShardParts};
 use signer::{KeyFile, Signer};
+use tally::{Tally, TallyConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -53,6 +55,7 @@ pub struct Node {
     cells: Vec<Cell>,
     registrars: Vec<Registrar>,
     anchoring: Anchoring,
+    tally: Tally,
     reader: Arc<dyn Reader>,
     follower: JoinHandle<()>,
     server: JoinHandle<()>,
@@ -122,7 +125,18 @@ impl Node {
             registrars.push(start_registrar(folder, election, r, shards, &schedule, &clock).await?);
         }
 
+        // A log that is not there yet would begin the heads log as a stale one.
+        tokio::time::timeout(READY, ready(&cells, &registrars))
+            .await
+            .context("the logs could not be taken over in time: see the warnings above")??;
         let anchoring = start_anchoring(folder, election, &reader, &clock).await?;
+        let results = Directory::open(&folder.public(), &election.id(), "tally")
+            .context("the published results")?;
+        let tally = Tally::start(
+            TallyConfig::new(election),
+            Arc::clone(&reader),
+            Arc::new(results),
+        );
 
         let mut app = Router::new();
         for cell in &cells {
@@ -131,7 +145,7 @@ impl Node {
         for registrar in &registrars {
             app = app.merge(registrar.router());
         }
-        let app = published_files(app, &folder.public(), election);
+        let app = published_files(app.merge(tally.router()), &folder.public(), election);
         let (stop, mut stopping) = watch::channel(false);
         let server = tokio::spawn(listener::serve(
             listener,
@@ -142,37 +156,19 @@ impl Node {
                 let _ = stopping.wait_for(|stop| *stop).await;
             },
         ));
-        let node = Self {
+        Ok(Self {
             election: election.clone(),
             folder: folder.clone(),
             url,
             cells,
             registrars,
             anchoring,
+            tally,
             reader,
             follower,
             server,
             stop,
-        };
-        tokio::time::timeout(READY, node.ready())
-            .await
-            .context("the logs could not be taken over in time: see the warnings above")??;
-        Ok(node)
-    }
-
-    async fn ready(&self) -> Result<()> {
-        for (k, cell) in self.cells.iter().enumerate() {
-            cell.ready()
-                .await
-                .map_err(|state| anyhow!("cell {k} does not run: {state:?}"))?;
-        }
-        for (r, registrar) in self.registrars.iter().enumerate() {
-            registrar
-                .ready()
-                .await
-                .map_err(|state| anyhow!("registrar {r} does not run: {state:?}"))?;
-        }
-        Ok(())
+        })
     }
 
     /// Where it is served.
@@ -227,13 +223,18 @@ impl Node {
                 .finished()
                 .await
                 .map_err(|reason| anyhow!("anchoring stopped: {reason}"))?;
-            self.anchored(last.end.size).await
+            self.anchored(last.end.size).await?;
+            self.tally
+                .finished()
+                .await
+                .context("the tally has stopped: see the errors above")?;
+            Ok(())
         })
         .await
         .context("the election did not come to its end in time: see the warnings above")?
     }
 
-    /// Waits until a head covers everything that is in the logs now, and every anchor holds it.
+    /// Waits until a head covers everything that is in the logs now, every anchor holds it, and the results show it.
     ///
     /// # Errors
     /// A service has stopped, or it takes too long.
@@ -261,7 +262,25 @@ impl Node {
                     .context("anchoring has stopped: see the errors above")?;
                 head.as_ref().map_or(0, |newest| newest.end.size)
             };
-            self.anchored(size).await
+            self.anchored(size).await?;
+            let shown = |bytes: &Option<bytes::Bytes>| {
+                bytes
+                    .as_ref()
+                    .and_then(|bytes| Results::parse(bytes, &self.election).ok())
+                    .is_some_and(|results| {
+                        results
+                            .cells
+                            .iter()
+                            .zip(&sizes)
+                            .all(|(cell, size)| cell.size >= *size)
+                    })
+            };
+            self.tally
+                .watch()
+                .wait_for(shown)
+                .await
+                .context("the tally has stopped: see the errors above")?;
+            Ok(())
         })
         .await
         .context("no head covers the votes in time: see the warnings above")?
@@ -316,6 +335,21 @@ impl LogParts {
             signer: Arc::new(signer),
         })
     }
+}
+
+async fn ready(cells: &[Cell], registrars: &[Registrar]) -> Result<()> {
+    for (k, cell) in cells.iter().enumerate() {
+        cell.ready()
+            .await
+            .map_err(|state| anyhow!("cell {k} does not run: {state:?}"))?;
+    }
+    for (r, registrar) in registrars.iter().enumerate() {
+        registrar
+            .ready()
+            .await
+            .map_err(|state| anyhow!("registrar {r} does not run: {state:?}"))?;
+    }
+    Ok(())
 }
 
 async fn start_registrar(
