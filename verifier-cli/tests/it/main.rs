@@ -1,0 +1,11 @@
+//! `tallyroot-verify` against elections that are right, and against every way in which they can be wrong.
+#![allow(missing_docs, unreachable_pub, dead_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod common;
+mod right;
