@@ -79,7 +79,7 @@ pub(crate) fn verify(
 }
 
 /// Reads a log's `checkpoint`. It may be missing where the log has published nothing yet: see `judge_unpublished`.
-pub(super) fn read_newest(context: &Context<'_>, log: LogId) -> Option<Signed> {
+pub(crate) fn read_newest(context: &Context<'_>, log: LogId) -> Option<Signed> {
     let path = format!("{log}/checkpoint");
     let Read::File(bytes) = context.read(&path, NOTE_BYTES_MAX) else {
         return None;

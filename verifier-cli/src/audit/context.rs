@@ -16,16 +16,16 @@ const UNREAD_LISTED_MAX: usize = 20;
 
 /// Handed to every step, and to every job.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
-    pub(super) election: &'a Election,
-    pub(super) source: &'a dyn Source,
-    pub(super) findings: &'a Findings,
-    pub(super) unread: &'a Unread,
-    pub(super) progress: &'a Progress,
+pub(crate) struct Context<'a> {
+    pub(crate) election: &'a Election,
+    pub(crate) source: &'a dyn Source,
+    pub(crate) findings: &'a Findings,
+    pub(crate) unread: &'a Unread,
+    pub(crate) progress: &'a Progress,
 }
 
 /// What reading a file came to. What is not `File` was already written down.
-pub(super) enum Read {
+pub(crate) enum Read {
     /// The bytes.
     File(Vec<u8>),
     /// Certainly not there.
@@ -38,7 +38,7 @@ pub(super) enum Read {
 
 impl<'a> Context<'a> {
     /// Reads a file that may be missing.
-    pub(super) fn read(&self, path: &str, max_len: usize) -> Read {
+    pub(crate) fn read(&self, path: &str, max_len: usize) -> Read {
         match self.fetch(path, max_len) {
             Ok(Fetched::File(bytes)) => Read::File(bytes),
             Ok(Fetched::Missing) => Read::Missing,
@@ -65,7 +65,7 @@ impl<'a> Context<'a> {
     }
 
     /// Reads a file that must be there.
-    pub(super) fn read_required(
+    pub(crate) fn read_required(
         &self,
         path: &str,
         max_len: usize,
@@ -88,7 +88,7 @@ impl<'a> Context<'a> {
     }
 
     /// Reads without judging; failures are noted, and a source that keeps failing is not asked again.
-    pub(super) fn fetch(&self, path: &str, max_len: usize) -> Result<Fetched, SourceError> {
+    pub(crate) fn fetch(&self, path: &str, max_len: usize) -> Result<Fetched, SourceError> {
         if self.unread.gave_up() {
             let error = SourceError {
                 path: path.to_owned(),
@@ -103,7 +103,7 @@ impl<'a> Context<'a> {
     }
 
     /// The names in a folder; `None` where the source cannot list, or could not now.
-    pub(super) fn list(&self, folder: &str) -> Option<Vec<Listed>> {
+    pub(crate) fn list(&self, folder: &str) -> Option<Vec<Listed>> {
         self.source
             .list(folder)
             .inspect_err(|error| self.unread.add(error))
@@ -111,25 +111,25 @@ impl<'a> Context<'a> {
             .flatten()
     }
 
-    pub(super) fn add(&self, code: Code, place: Place, votes: Votes, evidence: impl Into<String>) {
+    pub(crate) fn add(&self, code: Code, place: Place, votes: Votes, evidence: impl Into<String>) {
         self.findings.add(code, place, votes, evidence);
     }
 }
 
 /// What could not be read or was not looked at: no findings, and no verdict `verified` either.
 #[derive(Debug, Default)]
-pub(super) struct Unread {
+pub(crate) struct Unread {
     failures: AtomicUsize,
     listed: Mutex<Vec<String>>,
 }
 
 impl Unread {
-    pub(super) fn add(&self, error: &SourceError) {
+    pub(crate) fn add(&self, error: &SourceError) {
         self.note(error.to_string());
     }
 
     /// Something that the verdict does not rest on.
-    pub(super) fn note(&self, what: String) {
+    pub(crate) fn note(&self, what: String) {
         let before = self.failures.fetch_add(1, Ordering::Relaxed);
         if before < UNREAD_LISTED_MAX {
             self.listed
@@ -144,7 +144,7 @@ impl Unread {
     }
 
     /// What is to be printed as not covered; empty where everything was read.
-    pub(super) fn finish(&self) -> Vec<String> {
+    pub(crate) fn finish(&self) -> Vec<String> {
         let count = self.failures.load(Ordering::Relaxed);
         let mut listed =
             std::mem::take(&mut *self.listed.lock().unwrap_or_else(PoisonError::into_inner));

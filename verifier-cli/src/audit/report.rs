@@ -155,12 +155,7 @@ pub(super) fn verdict(
             votes: small.votes,
             smallest: small.smallest,
         },
-        not_covered: not_covered(
-            election,
-            &audited,
-            unread,
-            findings_by_code.get(Code::MissingFile.name()).is_some(),
-        ),
+        not_covered: not_covered(election, &audited, unread),
         results: audited
             .recount
             .filter(|_| state != State::Cancelled)
@@ -266,12 +261,7 @@ fn issued(election: &Election, audited: &Audited<'_>) -> Vec<Issued> {
 }
 
 /// What the verdict does not rest on, in words.
-fn not_covered(
-    election: &Election,
-    audited: &Audited<'_>,
-    unread: Vec<String>,
-    files_missing: bool,
-) -> Vec<String> {
+fn not_covered(election: &Election, audited: &Audited<'_>, unread: Vec<String>) -> Vec<String> {
     let mut words: Vec<String> = unread
         .into_iter()
         .map(|problem| format!("could not be read: {problem}"))
@@ -284,14 +274,10 @@ fn not_covered(
         words.push("the result: not every cell could be followed to where it counts".to_owned());
     }
     if !audited.lists {
-        let also = if files_missing {
-            ", or why files are missing"
-        } else {
-            ""
-        };
-        words.push(format!(
-            "files that nothing names (a web server does not list them): superseded partial tiles, further checkpoints, foreign files{also}"
-        ));
+        words.push(
+            "files that nothing names (a web server does not list them): superseded partial tiles, further checkpoints, foreign files"
+                .to_owned(),
+        );
     }
     if election.manifest().witnesses.keys.is_empty() {
         words.push("witnesses: the manifest names none".to_owned());
