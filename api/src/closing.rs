@@ -39,7 +39,7 @@ pub(crate) fn demand(election: &Election, cell: u32, schedule: &Schedule, now: u
         .saturating_add(election.manifest().times.grace / 2);
     if over && (schedule.issuance_closed() || now >= last_call) {
         Demand::Close
-    } else if stopped || (over && schedule.head_time() >= closing) {
+    } else if stopped || (over && schedule.head_time() > closing) {
         // Past its closing time a log is frozen only when a head past that time is known: until then there may be an extension that
         // this process has not seen yet, and freezing cannot be undone. New credentials are refused all the same.
         Demand::Freeze

@@ -1,4 +1,5 @@
 //! What voters do: cast, cast again, cast something else, come early or late.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Nothing that could be joined is ever logged: all that the process traces during an election is searched.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -72,7 +72,7 @@ impl Schedule {
         self.in_force.freeze(log).is_some() || self.in_force.cancelled().is_some()
     }
 
-    /// The newest head's time in ms, 0 before the first. Once it is at or above a closing time, no notice can extend that any more
+    /// The newest head's time in ms, 0 before the first. Once it is above a closing time, no notice can extend that any more
     /// ("an `extend` after the closing time in force, by the time of the last head before it, is a finding").
     #[must_use]
     pub const fn head_time(&self) -> u64 {

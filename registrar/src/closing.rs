@@ -26,7 +26,7 @@ pub(crate) fn must_end(election: &Election, log: LogId, schedule: &Schedule, now
     let closing = schedule.in_force().closing_of(log);
     let last_call = closing.saturating_add(election.manifest().times.grace / 4);
     schedule.is_stopped(log)
-        || (now >= closing && (schedule.head_time() >= closing || now >= last_call))
+        || (now >= closing && (schedule.head_time() > closing || now >= last_call))
 }
 
 /// Runs until the log is closed, or this process cannot close it any more.

@@ -4,11 +4,13 @@
 //! What goes wrong, and when, a [`Faults`] plan decides: none, one at a given step, or at random from a seed.
 
 mod faults;
+mod heads;
 mod publisher;
 mod signer;
 mod store;
 
 pub use faults::{Fault, Faults};
+pub use heads::HeadsWriter;
 pub use publisher::MemoryPublisher;
 pub use signer::{MemorySigner, Signed};
 pub use store::MemoryStore;
