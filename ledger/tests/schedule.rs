@@ -106,16 +106,19 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let election = election();
+        Self::of(&election())
+    }
+
+    fn of(election: &Election) -> Self {
         let files = MemoryPublisher::new(Faults::none());
         let heads = HeadsWriter::new(
-            &election,
+            election,
             Arc::new(files.clone()),
             key(HEADS),
             key(AUTHORITY),
         );
         let (task, schedule) = follow(
-            election,
+            election.clone(),
             Arc::new(files.clone()),
             Arc::new(SystemClock),
             Duration::from_millis(2),
@@ -130,7 +133,8 @@ impl World {
 
     /// Waits until the schedule is as asked for, and returns it.
     async fn until(&mut self, what: impl Fn(&Schedule) -> bool) -> Schedule {
-        let found = tokio::time::timeout(Duration::from_secs(20), self.schedule.wait_for(|s| what(s)));
+        let found =
+            tokio::time::timeout(Duration::from_secs(20), self.schedule.wait_for(|s| what(s)));
         let schedule = found.await.map(|found| found.unwrap().clone());
         schedule.unwrap_or_else(|_| panic!("never came: {:?}", *self.schedule.borrow()))
     }
@@ -142,14 +146,17 @@ impl World {
     }
 
     async fn inconsistent(&mut self) -> Schedule {
-        self.until(|s| matches!(s.health(), Health::Inconsistent(_))).await
+        self.until(|s| matches!(s.health(), Health::Inconsistent(_)))
+            .await
     }
 }
 
 #[tokio::test]
 async fn notices_take_effect_and_heads_tell_when_issuance_ended() {
     let mut world = World::new();
-    let first = world.until(|s| s.checked_ms() > 0 || *s.health() == Health::NotPublished).await;
+    let first = world
+        .until(|s| s.checked_ms() > 0 || *s.health() == Health::NotPublished)
+        .await;
     assert!(first.is_healthy());
     assert_eq!(first.in_force().closing(), CLOSING);
     assert_eq!((first.head_time(), first.issuance_closed()), (0, false));
@@ -159,11 +166,21 @@ async fn notices_take_effect_and_heads_tell_when_issuance_ended() {
     let opened = world.caught_up().await;
     assert_eq!((opened.head_time(), opened.issuance_closed()), (500, false));
 
-    world.heads.notice(NoticeAction::Extend { closing: CLOSING + 7 }).await.unwrap();
+    world
+        .heads
+        .notice(NoticeAction::Extend {
+            closing: CLOSING + 7,
+        })
+        .await
+        .unwrap();
     let extended = world.caught_up().await;
     assert_eq!(extended.in_force().closing_of(CELL), CLOSING + 7);
 
-    world.heads.notice(NoticeAction::Freeze { log: CELL }).await.unwrap();
+    world
+        .heads
+        .notice(NoticeAction::Freeze { log: CELL })
+        .await
+        .unwrap();
     let frozen = world.caught_up().await;
     assert!(frozen.is_stopped(CELL) && !frozen.is_stopped(ISSUANCE[0]));
     assert_eq!(frozen.in_force().closing_of(CELL), CLOSING + 7);
@@ -171,10 +188,24 @@ async fn notices_take_effect_and_heads_tell_when_issuance_ended() {
     assert_eq!(world.caught_up().await.in_force().closing_of(CELL), 600);
 
     // One issuance log closes, then the other, and then the first cannot be read: it stays closed.
-    let only = |closed: LogId| move |log| if log == closed { LogState::Closed } else { LogState::Open };
+    let only = |closed: LogId| {
+        move |log| {
+            if log == closed {
+                LogState::Closed
+            } else {
+                LogState::Open
+            }
+        }
+    };
     world.heads.head(700, only(ISSUANCE[0])).await.unwrap();
     assert!(!world.caught_up().await.issuance_closed());
-    let both = |log| if log == CELL { LogState::Open } else { LogState::Closed };
+    let both = |log| {
+        if log == CELL {
+            LogState::Open
+        } else {
+            LogState::Closed
+        }
+    };
     world.heads.head(800, both).await.unwrap();
     assert!(world.caught_up().await.issuance_closed());
 
@@ -196,11 +227,17 @@ async fn what_does_not_check_out_changes_nothing_and_raises_the_alarm() {
         world.heads.genesis().await.unwrap();
         world.heads.head(500, |_| LogState::Open).await.unwrap();
         world.caught_up().await;
-        let extend = NoticeAction::Extend { closing: CLOSING + 7 };
+        let extend = NoticeAction::Extend {
+            closing: CLOSING + 7,
+        };
         match forge {
             0 => world.heads.authority = key(77),
             1 => world.heads.sequence = 3,
-            2 => world.heads.head(CLOSING + 1, |_| LogState::Open).await.unwrap(),
+            2 => world
+                .heads
+                .head(CLOSING + 1, |_| LogState::Open)
+                .await
+                .unwrap(),
             _ => world.heads.key = key(77),
         }
         world.heads.notice(extend).await.unwrap();
@@ -213,28 +250,43 @@ async fn what_does_not_check_out_changes_nothing_and_raises_the_alarm() {
 
 #[tokio::test]
 async fn an_old_a_changed_or_a_missing_log_is_noticed_and_a_restored_one_too() {
-    let mut world = World::new();
+    let election = election();
+    let mut world = World::of(&election);
     world.heads.genesis().await.unwrap();
     let old = world.files.files()["heads/checkpoint"].clone();
     world.caught_up().await;
-    world.heads.notice(NoticeAction::Extend { closing: CLOSING + 7 }).await.unwrap();
+    world
+        .heads
+        .notice(NoticeAction::Extend {
+            closing: CLOSING + 7,
+        })
+        .await
+        .unwrap();
     let good = world.files.files();
     world.caught_up().await;
 
     // Rolled back.
     world.files.tamper("heads/checkpoint", Some(old));
     assert_eq!(world.inconsistent().await.in_force().closing(), CLOSING + 7);
-    world.files.tamper("heads/checkpoint", Some(good["heads/checkpoint"].clone()));
+    world
+        .files
+        .tamper("heads/checkpoint", Some(good["heads/checkpoint"].clone()));
     world.caught_up().await;
     // Gone.
     world.files.tamper("heads/checkpoint", None);
     assert_eq!(world.inconsistent().await.in_force().closing(), CLOSING + 7);
-    world.files.tamper("heads/checkpoint", Some(good["heads/checkpoint"].clone()));
+    world
+        .files
+        .tamper("heads/checkpoint", Some(good["heads/checkpoint"].clone()));
     world.caught_up().await;
     // Garbage.
-    world.files.tamper("heads/checkpoint", Some(Bytes::from_static(b"x")));
+    world
+        .files
+        .tamper("heads/checkpoint", Some(Bytes::from_static(b"x")));
     assert_eq!(world.inconsistent().await.in_force().closing(), CLOSING + 7);
-    world.files.tamper("heads/checkpoint", Some(good["heads/checkpoint"].clone()));
+    world
+        .files
+        .tamper("heads/checkpoint", Some(good["heads/checkpoint"].clone()));
     world.caught_up().await;
 
     // The next batch is late: not wrong, only not there yet.
@@ -243,13 +295,18 @@ async fn an_old_a_changed_or_a_missing_log_is_noticed_and_a_restored_one_too() {
     world.caught_up().await;
     world.heads.head(600, |_| LogState::Open).await.unwrap();
     let batch = world.files.files()["heads/batches/3"].clone();
-    let mut late = World::new();
+    let mut late = World::of(&election);
     for (path, bytes) in &after {
         late.files.tamper(path, Some(bytes.clone()));
     }
     late.until(|s| s.heads_size() == 3).await;
-    late.files.tamper("heads/checkpoint", Some(world.files.files()["heads/checkpoint"].clone()));
-    let waiting = late.until(|s| matches!(s.health(), Health::Unreachable(_))).await;
+    late.files.tamper(
+        "heads/checkpoint",
+        Some(world.files.files()["heads/checkpoint"].clone()),
+    );
+    let waiting = late
+        .until(|s| matches!(s.health(), Health::Unreachable(_)))
+        .await;
     assert_eq!(waiting.heads_size(), 3);
     late.files.tamper("heads/batches/3", Some(batch));
     let there = late.until(|s| s.heads_size() == 4).await;

@@ -89,9 +89,7 @@ impl HeadsWriter {
         };
         self.sequence += 1;
         let key = AuthorityKey::Main;
-        let signature = self
-            .authority
-            .sign(&body.message(&self.election.id(), key));
+        let signature = self.authority.sign(&body.message(&self.election.id(), key));
         self.append(&[Entry::Notice(Notice {
             key,
             signature,
@@ -158,7 +156,11 @@ impl HeadsWriter {
         let signature = self.key.sign(checkpoint.body().as_bytes());
         let note: Bytes = checkpoint.signed(&self.key.public(), &signature).into();
         self.publisher
-            .move_checkpoint(&name.path("checkpoint"), self.checkpoint.take(), note.clone())
+            .move_checkpoint(
+                &name.path("checkpoint"),
+                self.checkpoint.take(),
+                note.clone(),
+            )
             .await?;
         self.checkpoint = Some(note);
         Ok(())

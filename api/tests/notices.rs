@@ -1,0 +1,191 @@
+//! What the authority's notices do to a running cell.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{CLOSING, GRACE, OPENING, Options, Served, code, election, seed, until};
+use ledger::faulty::HeadsWriter;
+use ledger::{Directory, DirectoryReader};
+use protocol::ed25519::SigningKey;
+use protocol::entry::{Entry, LogState, NoticeAction};
+use protocol::ids::LogId;
+use protocol::merkle::Hash;
+use tokio::task::JoinHandle;
+
+const CELL: LogId = LogId::Cell(0);
+
+/// A heads log beside the cell's, and the task that follows it for the cell.
+struct Heads {
+    writer: HeadsWriter,
+    follower: JoinHandle<()>,
+}
+
+impl Heads {
+    async fn beside(served: &Served) -> Self {
+        let election = &served.keys.election;
+        let root = served.folder.path().join("public");
+        let publisher = Directory::open(&root, &election.id(), "heads").unwrap();
+        let mut writer = HeadsWriter::new(
+            election,
+            Arc::new(publisher),
+            SigningKey::from_seed(&seed(3, 0)),
+            SigningKey::from_seed(&seed(4, 0)),
+        );
+        writer.genesis().await.unwrap();
+        let (_, mut followed) = ledger::schedule::follow(
+            election.clone(),
+            Arc::new(DirectoryReader::new(&root, &election.id())),
+            served.clock.clone(),
+            Duration::from_millis(5),
+        );
+        let schedule = served.schedule.clone();
+        let follower = tokio::spawn(async move {
+            while followed.changed().await.is_ok() {
+                schedule.send_replace(followed.borrow_and_update().clone());
+            }
+        });
+        Self { writer, follower }
+    }
+
+    async fn seen(&self, served: &Served) {
+        let mut schedule = served.schedule.subscribe();
+        let size = self.writer.size();
+        schedule.wait_for(|s| s.heads_size() == size).await.unwrap();
+    }
+
+    async fn notice(&mut self, served: &Served, action: NoticeAction) {
+        self.writer.notice(action).await.unwrap();
+        self.seen(served).await;
+    }
+
+    async fn head(&mut self, served: &Served, time: u64, issuance: LogState) {
+        let state = |log| match log {
+            LogId::Issuance { .. } => issuance,
+            LogId::Cell(_) | LogId::Heads => LogState::Open,
+        };
+        self.writer.head(time, state).await.unwrap();
+        self.seen(served).await;
+    }
+}
+
+impl Drop for Heads {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_closes_once_a_head_shows_all_issuance_logs_closed() {
+    let served = Served::start(election(|_| ()), Options::default()).await;
+    let mut heads = Heads::beside(&served).await;
+    let voters = served.keys.voters_of(0, 2);
+    let vote = served.keys.vote(&voters[0], &[&[1], &[]]);
+    assert_eq!(served.cast(&vote).await.0, 200);
+    served.clock.set(CLOSING + 1);
+    heads.head(&served, CLOSING, LogState::Open).await;
+    let late = served.keys.vote(&voters[1], &[&[1], &[]]);
+    assert_eq!(code(&served.cast(&late).await), (403, "closed"));
+    assert!(!served.cell.is_closed());
+    heads.head(&served, CLOSING + 1, LogState::Closed).await;
+    served.cell.closed().await.unwrap();
+    let entries = served.audit();
+    let Some(Entry::Close(close)) = entries.last() else {
+        panic!("the log ends in a close");
+    };
+    assert_eq!(
+        (close.time, close.count),
+        ((CLOSING + 1).next_multiple_of(100), 1)
+    );
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_extension_that_is_seen_after_closing_still_opens_the_cell_again() {
+    let served = Served::start(election(|_| ()), Options::default()).await;
+    let mut heads = Heads::beside(&served).await;
+    let voter = &served.keys.voters_of(0, 1)[0];
+    let vote = served.keys.vote(voter, &[&[1], &[]]);
+    served.clock.set(CLOSING + 5);
+    assert_eq!(code(&served.cast(&vote).await), (403, "closed"));
+    // No head was made after closing: the notice is in time, though this cell sees it late.
+    let closing = CLOSING + 1_000;
+    heads
+        .notice(&served, NoticeAction::Extend { closing })
+        .await;
+    assert_eq!(served.cast(&vote).await.0, 200);
+    served.clock.set(closing);
+    let next = served
+        .keys
+        .vote(&served.keys.voters_of(0, 2)[1], &[&[1], &[]]);
+    assert_eq!(code(&served.cast(&next).await), (403, "closed"));
+    served.clock.set(closing + GRACE / 2);
+    served.cell.closed().await.unwrap();
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_cell_takes_nothing_new_and_closes_after_the_issuance_logs() {
+    let served = Served::start(election(|_| ()), Options::default()).await;
+    let mut heads = Heads::beside(&served).await;
+    let voters = served.keys.voters_of(0, 2);
+    let vote = served.keys.vote(&voters[0], &[&[1], &[]]);
+    assert_eq!(served.cast(&vote).await.0, 200);
+    heads
+        .notice(&served, NoticeAction::Freeze { log: CELL })
+        .await;
+    let late = served.keys.vote(&voters[1], &[&[1], &[]]);
+    assert_eq!(code(&served.cast(&late).await), (403, "closed"));
+    assert_eq!(served.cast(&vote).await.0, 200, "repeats are answered");
+    heads.head(&served, OPENING + 10, LogState::Open).await;
+    // Closed now, it would be closed while issuance goes on, which heads must not show.
+    assert!(!served.cell.is_closed());
+    heads.head(&served, OPENING + 20, LogState::Closed).await;
+    served.cell.closed().await.unwrap();
+    assert_eq!(served.cast(&vote).await.0, 200);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_election_takes_no_votes() {
+    let served = Served::start(election(|_| ()), Options::default()).await;
+    let mut heads = Heads::beside(&served).await;
+    heads.notice(&served, NoticeAction::Cancel).await;
+    let voter = &served.keys.voters_of(0, 1)[0];
+    let answer = served.cast(&served.keys.vote(voter, &[&[1], &[]])).await;
+    assert_eq!(code(&answer), (403, "closed"));
+    assert!(
+        answer.1["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("cancelled")
+    );
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_to_the_spare_key_stops_the_process_that_holds_the_main_key() {
+    let served = Served::start(election(|_| ()), Options::default()).await;
+    let mut heads = Heads::beside(&served).await;
+    let voters = served.keys.voters_of(0, 2);
+    let vote = served.keys.vote(&voters[0], &[&[1], &[]]);
+    assert_eq!(served.cast(&vote).await.0, 200);
+    let end = served.cell.handle().published().end;
+    let switch = |root: Hash| NoticeAction::Switch {
+        log: CELL,
+        size: end.size,
+        root,
+    };
+    heads.notice(&served, switch(end.root)).await;
+    let handle = served.cell.handle();
+    until(|| matches!(handle.state(), ledger::State::Halted(_))).await;
+    let next = served.keys.vote(&voters[1], &[&[1], &[]]);
+    assert_eq!(code(&served.cast(&next).await), (503, "halted"));
+    // What is final keeps its receipt under the main key.
+    let (status, answer) = served.cast(&vote).await;
+    assert_eq!(status, 200);
+    assert_eq!(served.keys.check_receipt(0, &answer), vote);
+    served.stop().await;
+}
