@@ -27,12 +27,21 @@ pub enum HeadsKey {
     Spare,
 }
 
-/// An entry, to be appended once: the same bytes again are the same entry, so submitting after an unknown outcome is safe.
-pub(crate) fn submission(entry: Vec<u8>) -> Submission {
+/// A notice, to be appended once: submitting the same again gives the same index.
+pub(crate) fn notice(entry: Vec<u8>) -> Submission {
     let key = Sha256::digest(&entry).into();
     Submission {
         key: Some(key),
         same: key,
+        entry,
+    }
+}
+
+/// A head. Nothing about it is unique, since the same may be true twice; appended twice by a retry, it says the same twice.
+pub(crate) fn head(entry: Vec<u8>) -> Submission {
+    Submission {
+        key: None,
+        same: [0; 32],
         entry,
     }
 }
@@ -152,18 +161,17 @@ impl Content for HeadsContent {
                 .verify(&self.election)
                 .map_err(|error| ContentError::new(format!("entry {index}: {error}")))?;
         }
-        let keyed = (0u32..)
-            .zip(entries)
-            // The genesis and the final head are nobody's submissions; that they get a key too does no harm.
-            .map(|(offset, entry)| {
-                let key = Sha256::digest(entry).into();
-                Keyed {
+        let mut keyed = Vec::new();
+        for ((offset, bytes), entry) in (0u32..).zip(entries).zip(&summary.entries) {
+            if let Entry::Notice(_) = entry {
+                let key = Sha256::digest(bytes).into();
+                keyed.push(Keyed {
                     offset,
                     key,
                     same: key,
-                }
-            })
-            .collect();
+                });
+            }
+        }
         Ok(Replayed {
             keyed,
             closed: self.log.final_head().is_some(),

@@ -20,7 +20,7 @@ use protocol::manifest::Election;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, timeout};
 
-use crate::content::submission;
+use crate::content;
 use crate::judge::{Judged, Look, judge};
 use crate::observe::{Known, observe};
 
@@ -269,9 +269,9 @@ impl Heads {
 
     async fn submit(&self, entry: Vec<u8>) -> Result<bool, String> {
         loop {
-            match self.handle.submit(submission(entry.clone())).await {
+            match self.handle.submit(content::head(entry.clone())).await {
                 Ok(_) => return Ok(true),
-                // The same entry again is always safe, whatever became of it.
+                // A head that stands there twice says the same twice, so trying again is safe whatever became of it.
                 Err(SubmitError::Unknown | SubmitError::NotOpen | SubmitError::Full) => {}
                 Err(error @ (SubmitError::Refused(_) | SubmitError::TooLong)) => {
                     tracing::error!(%error, "a head was refused");

@@ -15,10 +15,10 @@ use protocol::manifest::Election;
 use signer::{Checked, Signer as _};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::anchor::Anchor;
-use crate::content::{HeadsContent, HeadsKey, submission};
+use crate::content::{self, HeadsContent, HeadsKey};
 use crate::heads::{Heads, NewestHead};
 use crate::keeper::{Keeper, held};
 use crate::object::Objects;
@@ -52,10 +52,15 @@ impl AnchoringConfig {
     }
 }
 
+/// Between two tries of a notice.
+const RETRY: Duration = Duration::from_millis(50);
+
 /// The running service. Dropping it stops everything where it stands, as a crash would.
 pub struct Anchoring {
     election: Election,
     handle: Handle,
+    /// How long a notice waits for a log that is just being taken over.
+    patience: Duration,
     newest: watch::Receiver<Option<NewestHead>>,
     anchored: watch::Receiver<u64>,
     ended: watch::Receiver<Option<Result<(), String>>>,
@@ -197,6 +202,7 @@ impl Anchoring {
         });
         Ok(Self {
             election: config.election,
+            patience: config.read_timeout,
             handle,
             newest,
             anchored,
@@ -215,18 +221,27 @@ impl Anchoring {
         notice
             .verify(&self.election)
             .map_err(|error| NoticeRefused::Refused(error.to_string()))?;
-        match self.handle.submit(submission(notice.encode())).await {
-            Ok(Outcome::Final { index, .. } | Outcome::Different { index }) => {
-                Ok(NoticeAppended { index })
-            }
-            Err(SubmitError::Refused(reason)) => Err(NoticeRefused::Refused(reason)),
-            Err(SubmitError::Closed) => Err(NoticeRefused::Ended),
-            Err(error @ SubmitError::TooLong) => Err(NoticeRefused::Refused(error.to_string())),
-            Err(SubmitError::Halted) => {
-                Err(NoticeRefused::Stopped(state_text(&self.handle.state())))
-            }
-            Err(error @ (SubmitError::Full | SubmitError::NotOpen | SubmitError::Unknown)) => {
-                Err(NoticeRefused::Again(error.to_string()))
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let error = match self.handle.submit(content::notice(notice.encode())).await {
+                Ok(Outcome::Final { index, .. } | Outcome::Different { index }) => {
+                    return Ok(NoticeAppended { index });
+                }
+                Err(error) => error,
+            };
+            match error {
+                SubmitError::Full | SubmitError::NotOpen | SubmitError::Unknown => {
+                    if Instant::now() >= deadline {
+                        return Err(NoticeRefused::Again(error.to_string()));
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
+                SubmitError::Refused(reason) => return Err(NoticeRefused::Refused(reason)),
+                SubmitError::TooLong => return Err(NoticeRefused::Refused(error.to_string())),
+                SubmitError::Closed => return Err(NoticeRefused::Ended),
+                SubmitError::Halted => {
+                    return Err(NoticeRefused::Stopped(state_text(&self.handle.state())));
+                }
             }
         }
     }

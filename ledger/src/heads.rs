@@ -125,22 +125,26 @@ impl HeadsFollower {
                 Err(FollowError::Forked(newest.size()))
             };
         }
+        // Progress stands in `self`, so that a caller's time-out does not make a long catch-up start over.
         let mut ahead = self.ahead.take().unwrap_or_else(|| self.taken.clone());
         if ahead.range.size() > newest.size() {
             // Batches that no checkpoint covers yet; they are read again when one does.
             ahead = self.taken.clone();
         }
+        let ahead = self.ahead.insert(ahead);
         let client = LogClient::new(Arc::clone(&self.reader), name, Keys::main(either[0]));
         while ahead.range.size() < newest.size() {
-            match self.take_batch(&client, &mut ahead).await {
-                Ok(()) => {}
-                Err(error) => {
-                    // A batch is taken whole or not at all, so what came before it stands.
-                    self.ahead = error.is_passing().then_some(ahead);
-                    return Err(error);
+            if let Err(error) = take_batch(&self.election, &client, ahead).await {
+                // A batch is taken whole or not at all, so what came before it may stand.
+                if !error.is_passing() {
+                    self.ahead = None;
                 }
+                return Err(error);
             }
         }
+        let Some(ahead) = self.ahead.take() else {
+            return Ok(false);
+        };
         if ahead.range.size() != newest.size() || ahead.range.root() != newest.root() {
             return Err(FollowError::Forked(newest.size()));
         }
@@ -155,26 +159,31 @@ impl HeadsFollower {
         self.checkpoint = Some((newest, bytes));
         Ok(true)
     }
+}
 
-    async fn take_batch(&self, client: &LogClient, ahead: &mut Taken) -> Result<(), FollowError> {
-        let n = ahead.log.next_batch();
-        let mut range = ahead.range.clone();
-        let Some(batch) = client.batch(n, &mut range).await? else {
-            return Err(FollowError::Missing(n));
-        };
-        let entries = batch.entries();
-        let entries: Vec<&[u8]> = entries.iter().map(AsRef::as_ref).collect();
-        let mut log = ahead.log.clone();
-        let summary = log.batch(n, &entries)?;
-        for (index, notice) in summary.notices() {
-            // SPEC: "Notices carry valid signatures of the authority."
-            notice
-                .verify(&self.election)
-                .map_err(|_| FollowError::Notice(index))?;
-        }
-        *ahead = Taken { log, range };
-        Ok(())
+/// Takes the next batch: all of it, or nothing.
+async fn take_batch(
+    election: &Election,
+    client: &LogClient,
+    ahead: &mut Taken,
+) -> Result<(), FollowError> {
+    let n = ahead.log.next_batch();
+    let mut range = ahead.range.clone();
+    let Some(batch) = client.batch(n, &mut range).await? else {
+        return Err(FollowError::Missing(n));
+    };
+    let entries = batch.entries();
+    let entries: Vec<&[u8]> = entries.iter().map(AsRef::as_ref).collect();
+    let mut log = ahead.log.clone();
+    let summary = log.batch(n, &entries)?;
+    for (index, notice) in summary.notices() {
+        // SPEC: "Notices carry valid signatures of the authority."
+        notice
+            .verify(election)
+            .map_err(|_| FollowError::Notice(index))?;
     }
+    *ahead = Taken { log, range };
+    Ok(())
 }
 
 /// Why the heads log could not be followed to its newest checkpoint.

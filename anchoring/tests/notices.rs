@@ -1,0 +1,208 @@
+//! Notices: the authority's, in order, with an effect; and nobody else's.
+
+mod common;
+
+use anchoring::{NoticeRefused, StartError};
+use common::service::{head_where, next_head, states};
+use common::{CLOSING, GRACE, Site};
+use ledger::heads::HeadsFollower;
+use protocol::entry::LogState::{Closed, Open, Stale};
+use protocol::entry::{AuthorityKey, NoticeAction};
+use protocol::ids::LogId;
+use protocol::merkle::Hash;
+
+fn refusal(result: Result<anchoring::NoticeAppended, NoticeRefused>) -> String {
+    match result {
+        Err(NoticeRefused::Refused(reason)) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_extension_moves_the_deadline() {
+    let site = Site::new();
+    let _logs = site.logs().await;
+    let anchoring = site.anchoring().await;
+    let later = CLOSING + 500_000;
+    let notice = site.notice(0, NoticeAction::Extend { closing: later });
+    let first = anchoring.submit_notice(&notice).await.unwrap();
+    // The same again is the same notice, not a second one.
+    assert_eq!(anchoring.submit_notice(&notice).await.unwrap(), first);
+
+    site.clock.set(CLOSING + GRACE + 1);
+    assert!(!next_head(&anchoring).await.is_final);
+    site.clock.set(later + GRACE + 1);
+    let last = anchoring.finished().await.unwrap();
+    assert!(last.is_final);
+    // Nothing follows the final head.
+    let again = site.notice(1, NoticeAction::Cancel);
+    assert_eq!(
+        anchoring.submit_notice(&again).await,
+        Err(NoticeRefused::Ended)
+    );
+}
+
+#[tokio::test]
+async fn only_the_authority_gives_notice_and_only_in_order() {
+    let site = Site::new();
+    let _logs = site.logs().await;
+    let anchoring = site.anchoring().await;
+    let cancel = site.notice(0, NoticeAction::Cancel);
+
+    let mut forged = cancel.clone();
+    forged.signature[5] ^= 1;
+    assert!(refusal(anchoring.submit_notice(&forged).await).contains("signature"));
+    let mut other_key = cancel.clone();
+    other_key.key = AuthorityKey::Spare;
+    refusal(anchoring.submit_notice(&other_key).await);
+    let mut other_election = common::manifest();
+    other_election.title = "Another election".to_owned();
+    let elsewhere = Site::of(protocol::manifest::Election::new(&other_election).unwrap());
+    refusal(
+        anchoring
+            .submit_notice(&elsewhere.notice(0, NoticeAction::Cancel))
+            .await,
+    );
+
+    let early = site.notice(1, NoticeAction::Cancel);
+    assert!(refusal(anchoring.submit_notice(&early).await).contains("notice 1"));
+    anchoring.submit_notice(&cancel).await.unwrap();
+    let twice = site.notice(1, NoticeAction::Cancel);
+    assert!(refusal(anchoring.submit_notice(&twice).await).contains("cancelled before"));
+    let sooner = site.notice(1, NoticeAction::Extend { closing: CLOSING });
+    assert!(refusal(anchoring.submit_notice(&sooner).await).contains("not later"));
+    let freeze = site.notice(
+        1,
+        NoticeAction::Freeze {
+            log: LogId::Cell(0),
+        },
+    );
+    anchoring.submit_notice(&freeze).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_extended_after_closing() {
+    let site = Site::new();
+    let _logs = site.logs().await;
+    let anchoring = site.anchoring().await;
+    site.clock.set(CLOSING + 1);
+    head_where(&anchoring, "a time after closing", |head| {
+        head.head.time == CLOSING + 1
+    })
+    .await;
+    let late = site.notice(
+        0,
+        NoticeAction::Extend {
+            closing: CLOSING + 9,
+        },
+    );
+    assert!(refusal(anchoring.submit_notice(&late).await).contains("after the closing time"));
+}
+
+#[tokio::test]
+async fn a_frozen_cell_may_close_before_issuance_ends() {
+    let site = Site::new();
+    let logs = site.logs().await;
+    let anchoring = site.anchoring().await;
+    let freeze = site.notice(
+        0,
+        NoticeAction::Freeze {
+            log: LogId::Cell(1),
+        },
+    );
+    anchoring.submit_notice(&freeze).await.unwrap();
+    logs.cells[1].close().await;
+    head_where(&anchoring, "cell 1 closed", |head| {
+        states(head) == [Open, Closed, Open, Open]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_switched_log_is_read_under_its_spare_key() {
+    let site = Site::new();
+    let mut logs = site.logs().await;
+    logs.shards[0].issue(1).await;
+    let anchoring = site.anchoring().await;
+    let end = logs.cells[0].handle.published().end;
+    drop(logs.cells.remove(0));
+
+    // The spare before the notice: stale.
+    let spare = site.log_signing(LogId::Cell(0), Some(end.size)).await;
+    spare.vote(1, &[&[0], &[]]).await;
+    head_where(&anchoring, "cell 0 stale", |head| states(head)[0] == Stale).await;
+    // A notice that names another tree than the head did is refused.
+    let wrong = NoticeAction::Switch {
+        log: LogId::Cell(0),
+        size: end.size,
+        root: Hash([9; 32]),
+    };
+    refusal(anchoring.submit_notice(&site.notice(0, wrong)).await);
+    let right = NoticeAction::Switch {
+        log: LogId::Cell(0),
+        size: end.size,
+        root: end.root,
+    };
+    anchoring
+        .submit_notice(&site.notice(0, right))
+        .await
+        .unwrap();
+    let head = head_where(&anchoring, "cell 0 open", |head| {
+        states(head)[0] == Open && head.head.logs[0].size == 3
+    })
+    .await;
+    assert_eq!(states(&head), [Open; 4]);
+}
+
+#[tokio::test]
+async fn the_heads_log_itself_is_switched_by_the_first_entry_under_its_spare() {
+    let site = Site::new();
+    let logs = site.logs().await;
+    // It cannot begin under the spare.
+    let started = site.try_anchoring(site.anchors(), true).await;
+    assert!(matches!(started, Err(StartError::Key(_))));
+    let anchoring = site.anchoring().await;
+    next_head(&anchoring).await;
+    drop(anchoring);
+
+    let anchoring = site.try_anchoring(site.anchors(), true).await.unwrap();
+    let mut heads = HeadsFollower::new(site.reader(), &site.election);
+    heads.advance().await.unwrap();
+    let before = heads.end();
+    // Nothing but the notice comes first.
+    let other = site.notice(0, NoticeAction::Cancel);
+    let outcome = anchoring.submit_notice(&other).await;
+    assert!(refusal(outcome).contains("spare"));
+    let switch = NoticeAction::Switch {
+        log: LogId::Heads,
+        size: before.size,
+        root: before.root,
+    };
+    let notice = site.notice(0, switch);
+    assert_eq!(
+        anchoring.submit_notice(&notice).await.unwrap().index,
+        before.size
+    );
+    logs.close_all().await;
+    let last = anchoring.finished().await.unwrap();
+    drop(anchoring);
+    // An outsider follows it over the switch; the main key cannot take it back.
+    heads.advance().await.unwrap();
+    assert_eq!(heads.end(), last.end);
+    let started = site.try_anchoring(site.anchors(), false).await;
+    assert!(matches!(started, Err(StartError::Key(_))));
+}
+
+#[tokio::test]
+async fn the_main_key_does_not_take_its_own_switch() {
+    let site = Site::new();
+    let _logs = site.logs().await;
+    let anchoring = site.anchoring().await;
+    let head = next_head(&anchoring).await;
+    let switch = NoticeAction::Switch {
+        log: LogId::Heads,
+        size: head.end.size,
+        root: head.end.root,
+    };
+    assert!(refusal(anchoring.submit_notice(&site.notice(0, switch)).await).contains("spare"));
+}
