@@ -135,3 +135,6 @@ impl Content for CellContent {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,5 +187,34 @@ async fn a_switch_to_the_spare_key_stops_the_process_that_holds_the_main_key() {
     let (status, answer) = served.cast(&vote).await;
     assert_eq!(status, 200);
     assert_eq!(served.keys.check_receipt(0, &answer), vote);
-    served.stop().await;
+
+    // The main key is refused at the next start, and the spare goes on above the size that the notice names.
+    let schedule = served.schedule.borrow().clone();
+    drop(heads);
+    let (keys, folder) = served.stop().await;
+    let refused = common::start_cell(&keys, folder.path(), seed(1, 0), schedule.clone()).await;
+    assert!(matches!(refused, Err(api::StartError::Key(_))));
+    let cell = common::start_cell(&keys, folder.path(), seed(101, 0), schedule)
+        .await
+        .unwrap();
+    cell.ready().await.unwrap();
+    let outcome = cell.handle().submit(api::submission(&next)).await.unwrap();
+    let ledger::sequencer::Outcome::Final { index, .. } = outcome else {
+        panic!("not final");
+    };
+    assert_eq!(index, end.size);
+    let proof = cell.handle().receipt(index).await.unwrap();
+    let proof = protocol::tlog_proof::TlogProof::parse(&proof).unwrap();
+    let leaf = protocol::merkle::leaf_hash(&next.encode());
+    let log_keys = keys.election.log_keys(CELL).unwrap();
+    let origin = keys.election.origin(CELL);
+    proof
+        .verify(&leaf, &origin, &[*log_keys.spare.as_bytes()])
+        .unwrap();
+    assert!(
+        proof
+            .verify(&leaf, &origin, &[*log_keys.main.as_bytes()])
+            .is_err()
+    );
+    cell.shutdown().await;
 }

@@ -152,6 +152,15 @@ pub fn follow(
     (task, receiver)
 }
 
+/// Waits until the heads log has been read and found good once: from then on the schedule holds every notice that was published before.
+/// Services wait for it before they choose a log's key.
+///
+/// It waits for as long as the log cannot be read or does not check out; [`Schedule::health`] tells why.
+pub async fn known(schedule: &mut watch::Receiver<Schedule>) {
+    // An error is a follower that was stopped: what is known then is all that will be.
+    let _ = schedule.wait_for(|s| s.checked_ms() > 0).await;
+}
+
 fn health(outcome: Result<bool, FollowError>, follower: &HeadsFollower) -> Health {
     match outcome {
         Ok(_) if follower.checkpoint().is_none() => Health::NotPublished,
@@ -164,11 +173,13 @@ fn health(outcome: Result<bool, FollowError>, follower: &HeadsFollower) -> Healt
 impl Schedule {
     /// Returns whether it is news.
     fn take_health(&mut self, health: Health, now: u64) -> bool {
+        let mut first = false;
         if matches!(health, Health::Current | Health::NotPublished) {
-            self.checked_ms = now;
+            first = self.checked_ms == 0;
+            self.checked_ms = now.max(1);
         }
         if self.health == health {
-            return false;
+            return first;
         }
         match &health {
             Health::Inconsistent(why) => {

@@ -28,7 +28,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 20_000,
-            requests_max: 50_000,
+            requests_max: 16_384,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),

@@ -177,3 +177,6 @@ impl Content for IssuanceContent {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

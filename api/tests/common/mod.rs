@@ -292,6 +292,32 @@ pub fn log_db(folder: &Path, cell: u32) -> PathBuf {
     folder.join(format!("cell-{cell}.sqlite"))
 }
 
+/// Starts cell 0 over a folder that another process has left, with the key of this seed, without a server.
+pub async fn start_cell(
+    keys: &Keys,
+    folder: &Path,
+    key_seed: [u8; 32],
+    schedule: Schedule,
+) -> Result<Cell, api::StartError> {
+    let election = &keys.election;
+    let name = ledger::heads::name_of(election, LogId::Cell(0));
+    let store = Sqlite::open(&log_db(folder, 0), &name, true).await.unwrap();
+    let publisher = Directory::open(&folder.join("public"), &election.id(), "cells-0").unwrap();
+    let key_path = folder.join(format!("{}.key", key_seed[0]));
+    let signer = KeyFile::write(&key_path, &key_seed).unwrap();
+    // Kept open for as long as the process lives: a closed channel is a follower that has stopped.
+    let (sender, receiver) = watch::channel(schedule);
+    std::mem::forget(sender);
+    Cell::start(
+        CellConfig::new(election, 0),
+        Arc::new(store),
+        Arc::new(publisher),
+        Arc::new(signer),
+        receiver,
+        Arc::new(SetClock(AtomicU64::new(OPENING))),
+    )
+}
+
 impl Served {
     pub async fn start(keys: Keys, options: Options) -> Self {
         let folder = options
