@@ -136,7 +136,7 @@ impl Faults {
             } => {
                 let mut delay = || Duration::from_millis(rng.random_range(0..=*delay_ms_max));
                 (step.before, step.after) = (delay(), delay());
-                step.late = delay() * rng.random_range(1..40);
+                step.late = Duration::from_millis(rng.random_range(0..5_000));
                 if rng.random_range(0..1_000) < *per_mille {
                     step.fault = Fault::ALL
                         .get(rng.random_range(0..Fault::ALL.len()))

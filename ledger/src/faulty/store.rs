@@ -56,6 +56,17 @@ impl MemoryStore {
         }
     }
 
+    /// A database of its own, which begins where this one stands: an old primary that goes on after a failover, unaware.
+    #[must_use]
+    pub fn fork(&self, faults: Faults) -> Self {
+        let database = lock(&self.database).clone();
+        Self {
+            database: Arc::new(Mutex::new(database)),
+            session: Mutex::default(),
+            faults,
+        }
+    }
+
     /// What is committed.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {

@@ -60,13 +60,12 @@ pub(super) async fn take_over(
         batches_covered: 0,
         closed: false,
     };
-    walk.read_signed().await?;
-    let mut n = 0;
-    while walk.step(n).await? {
-        n += 1;
-    }
-    walk.check_end()?;
-    walk.publish_rest(files, n).await
+    let batches = match walk.run().await {
+        Ok(batches) => batches,
+        Err(Stop::Halt(reason)) => return Err(walk.confirm_halt(owner, reason).await),
+        Err(stop) => return Err(stop),
+    };
+    walk.publish_rest(files, batches).await
 }
 
 /// Refused is somebody else's log now; everything else is looked at anew.
@@ -97,6 +96,34 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Steps 2 to 4; returns the number of batches.
+    async fn run(&mut self) -> Result<u64, Stop> {
+        self.read_signed().await?;
+        let mut n = 0;
+        while self.step(n).await? {
+            n += 1;
+        }
+        self.check_end()?;
+        Ok(n)
+    }
+
+    /// What looks like damage may be a database that failed over, or another sequencer at work, while we were reading. If the log is still ours and the head still
+    /// the one that we read by, the damage is real.
+    async fn confirm_halt(&self, owner: Owner, reason: String) -> Stop {
+        match self
+            .parts
+            .store
+            .take_over(owner, TakeOver::IfStillMine)
+            .await
+        {
+            Ok(head) if (head.batches, head.end) == (self.head.batches, self.head.end) => {
+                Stop::Halt(reason)
+            }
+            Ok(_) => Stop::Again(format!("the database changed while it was read ({reason})")),
+            Err(error) => stop(error),
+        }
+    }
+
     async fn read_signed(&mut self) -> Result<(), Stop> {
         let path = self.config.log.path("checkpoint");
         let Some(bytes) = self.files.read(&path, CHECKPOINT_BYTES_MAX).await? else {
