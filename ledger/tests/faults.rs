@@ -1,4 +1,12 @@
 //! A fault at every single step, one at a time, and a check of the whole log after each.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and Clippy knows only functions marked as tests"
+)]
 
 mod common;
 

@@ -1,5 +1,13 @@
 //! A seeded simulation: clients, crashes, rivals, lost tails and faults at random, hundreds of times, each replayable by its number:
 //! `SEED=17 cargo test -p ledger --test simulation -- --nocapture`; `SEEDS=5000` for more.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and Clippy knows only functions marked as tests"
+)]
 
 mod common;
 

@@ -1,4 +1,12 @@
 //! Start, takeover and rebuild: every way in which the two copies can differ, and what must stop the log.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and Clippy knows only functions marked as tests"
+)]
 
 mod common;
 
