@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-const BITS: u64 = 64;
-/// Words of a page: 64 words of 64 bits are 4,096 voters in 512 bytes.
-const WORDS: u64 = 64;
+/// Voters of a page: 64 words of 64 bits, 512 bytes.
+const PAGE: u64 = 4_096;
+
+type Page = [u64; 64];
 
 /// Pages of bits, made when the first of their indices comes: memory grows with the log, not with the largest index that it claims.
 #[derive(Debug, Clone, Default)]
-pub(super) struct RollSet(HashMap<u64, Box<[u64; WORDS as usize]>>);
+pub(super) struct RollSet(HashMap<u64, Box<Page>>);
 
 impl RollSet {
     pub(super) fn contains(&self, index: u64) -> bool {
@@ -22,10 +23,7 @@ impl RollSet {
     pub(super) fn extend(&mut self, indices: impl IntoIterator<Item = u64>) {
         for index in indices {
             let (page, word, bit) = place(index);
-            let page = self
-                .0
-                .entry(page)
-                .or_insert_with(|| Box::new([0; WORDS as usize]));
+            let page = self.0.entry(page).or_insert_with(|| Box::new([0; 64]));
             if let Some(word) = page.get_mut(word) {
                 *word |= bit;
             }
@@ -35,6 +33,7 @@ impl RollSet {
 
 /// Page, word in the page, bit in the word.
 fn place(index: u64) -> (u64, usize, u64) {
-    let word = usize::try_from(index / BITS % WORDS).unwrap_or(0);
-    (index / (BITS * WORDS), word, 1 << (index % BITS))
+    // Below 64, so it fits.
+    let word = usize::try_from(index % PAGE / 64).unwrap_or(0);
+    (index / PAGE, word, 1 << (index % 64))
 }

@@ -73,7 +73,7 @@ fn check_witnesses(
         }
         // Names are what a note's lines are told apart by: key ids are too short to be.
         if keys.iter().any(|other| other.name() == key.name()) {
-            return wrong(&*member, format!("repeats the name `{}`", key.name()));
+            return wrong(&*member, format!("repeats the name {:?}", key.name()));
         }
         seen.key(key.public_key(), &member)?;
         keys.push(key);

@@ -139,8 +139,8 @@ pub(crate) fn voters(election: &Election, cell: u32, from: u32, count: usize) ->
 
 /// A valid vote. The registrars' signatures take a while, so they are kept.
 pub(crate) fn vote(election: &Election, voter: u32, choices: &[&[u16]]) -> Vote {
-    static SIGNATURES: LazyLock<Mutex<HashMap<(ElectionId, u32), Vec<Vec<u8>>>>> =
-        LazyLock::new(Mutex::default);
+    type Made = HashMap<(ElectionId, u32), Vec<Vec<u8>>>;
+    static SIGNATURES: LazyLock<Mutex<Made>> = LazyLock::new(Mutex::default);
     let id = election.id();
     let signatures = SIGNATURES
         .lock()

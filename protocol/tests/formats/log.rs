@@ -2,13 +2,15 @@
 
 use protocol::checkpoint::Checkpoint;
 use protocol::cosignature::{self, WitnessKey};
+use protocol::entry::{Genesis, Vote};
+use protocol::grammar::CellLog;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::merkle::{Hash, leaf_hash, node_hash};
 use protocol::note::SignedNote;
 use protocol::tlog_proof::TlogProof;
 
-use crate::fixture::key;
+use crate::fixture::{ELECTION, OPENING, key};
 
 #[derive(Clone)]
 pub(crate) struct Log {
@@ -100,4 +102,28 @@ fn path(index: usize, leaves: &[Hash]) -> Vec<Hash> {
 
 fn split(n: usize) -> usize {
     n.next_power_of_two() / 2
+}
+
+/// A cell's log with these batches of votes, all at opening, and its state.
+pub(crate) fn cell_log(cell: u32, batches: &[&[Vote]]) -> (Log, CellLog) {
+    let id = LogId::Cell(cell);
+    let mut log = Log::new(&ELECTION, id);
+    let mut state = CellLog::new(&ELECTION, cell);
+    let genesis = Genesis::of(&ELECTION, id).encode();
+    state.batch(0, &[&genesis]).unwrap();
+    log.entries.push(genesis);
+    for (n, votes) in (1..).zip(batches) {
+        let mut votes: Vec<&Vote> = votes.iter().collect();
+        votes.sort_by_key(|vote| vote.leaf_hash());
+        let tally = state.next_tally(votes.iter().copied(), OPENING);
+        let batch: Vec<Vec<u8>> = votes
+            .into_iter()
+            .map(Vote::encode)
+            .chain([tally.encode()])
+            .collect();
+        let entries: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+        state.batch(n, &entries).unwrap();
+        log.entries.extend(batch);
+    }
+    (log, state)
 }
