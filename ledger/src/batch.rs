@@ -1,23 +1,12 @@
 //! A batch of entries, the unit in which a log grows: one row of the store, one file `batches/<n>`, and one step of the tree.
 
 use bytes::Bytes;
+pub use protocol::batch::{BATCH_ENTRIES_MAX as ENTRIES_MAX, BATCH_LEN_MAX as FILE_BYTES_MAX};
+use protocol::batch::{BATCH_HEADER_LEN, BatchFile};
+pub use protocol::merkle::tile::ENTRY_BYTES_MAX;
 use protocol::merkle::{CompactRange, Hash, empty_root, leaf_hash};
 
 use crate::log::LogName;
-
-/// SPEC: "It holds `new size - old size` entries, at least one, at most 32,768".
-pub const ENTRIES_MAX: usize = 32_768;
-
-/// SPEC: "a file is at most 16 MiB".
-pub const FILE_BYTES_MAX: usize = 16 << 20;
-
-/// SPEC: "An entry is at most 65,535 bytes."
-pub const ENTRY_BYTES_MAX: usize = 65_535;
-
-const LABEL: &[u8] = b"tallyroot/v1/batch\0";
-
-/// The bytes of a batch file before its entries: label, election id, log id, n, old end, new end.
-pub const HEADER_BYTES: usize = LABEL.len() + 32 + 9 + 8 + 40 + 40;
 
 /// Where a log ends: after some batch, or before the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,8 +64,8 @@ impl Batch {
             return Err(BatchError::Count(count));
         }
         let bytes: usize = entries.iter().map(|entry| 2 + entry.as_ref().len()).sum();
-        if HEADER_BYTES + bytes > FILE_BYTES_MAX {
-            return Err(BatchError::FileTooLong(HEADER_BYTES + bytes));
+        if BATCH_HEADER_LEN + bytes > FILE_BYTES_MAX {
+            return Err(BatchError::FileTooLong(BATCH_HEADER_LEN + bytes));
         }
         let mut body = Vec::with_capacity(bytes);
         for entry in entries.iter().map(AsRef::as_ref) {
@@ -170,17 +159,18 @@ impl Batch {
     /// The bytes of `batches/<n>` (specs/protocol.md, section 9).
     #[must_use]
     pub fn file(&self, log: &LogName) -> Bytes {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.body.len());
-        bytes.extend_from_slice(LABEL);
-        bytes.extend_from_slice(log.election().as_bytes());
-        bytes.extend_from_slice(log.id());
-        bytes.extend_from_slice(&self.n.to_be_bytes());
-        for end in [self.old, self.new] {
-            bytes.extend_from_slice(&end.size.to_be_bytes());
-            bytes.extend_from_slice(end.root.as_bytes());
-        }
-        bytes.extend_from_slice(&self.body);
-        bytes.into()
+        let file = BatchFile {
+            election: *log.election(),
+            log: log.id(),
+            n: self.n,
+            old_size: self.old.size,
+            old_root: self.old.root,
+            new_size: self.new.size,
+            new_root: self.new.root,
+            // The body was read or written by this type, so it splits.
+            entries: split(&self.body).unwrap_or_default(),
+        };
+        file.encode().into()
     }
 
     /// Reads `batches/<n>`, which must be of this log, have this number, stand behind `range` and lead where it says; `range` moves there.
@@ -194,34 +184,28 @@ impl Batch {
         range: &mut CompactRange,
         file: &Bytes,
     ) -> Result<Self, BatchError> {
-        if file.len() > FILE_BYTES_MAX {
-            return Err(BatchError::FileTooLong(file.len()));
+        let decoded = BatchFile::decode_of(file, log.election(), log.id())?;
+        if decoded.n != n {
+            return Err(BatchError::OtherNumber(decoded.n));
         }
-        let mut rest: &[u8] = file;
-        let mut expect = |want: &[u8], what: &'static str| match rest.strip_prefix(want) {
-            Some(after) => {
-                rest = after;
-                Ok(())
-            }
-            None => Err(BatchError::Header(what)),
+        // SPEC: "Old size and root are those of batch n - 1".
+        let old = End {
+            size: decoded.old_size,
+            root: decoded.old_root,
         };
-        expect(LABEL, "label")?;
-        expect(log.election().as_bytes(), "election id")?;
-        expect(log.id(), "log id")?;
-        expect(&n.to_be_bytes(), "batch number")?;
-        expect(&range.size().to_be_bytes(), "old size")?;
-        expect(range.root().as_bytes(), "old root")?;
-        let (size, rest) = rest
-            .split_first_chunk()
-            .ok_or(BatchError::Header("new size"))?;
-        let (root, rest) = rest
-            .split_first_chunk()
-            .ok_or(BatchError::Header("new root"))?;
+        if old != End::from(&*range) {
+            return Err(BatchError::DoesNotChain {
+                old,
+                range: End::from(&*range),
+            });
+        }
         let claimed = End {
-            size: u64::from_be_bytes(*size),
-            root: Hash(*root),
+            size: decoded.new_size,
+            root: decoded.new_root,
         };
-        Self::from_body(n, range, file.slice_ref(rest), claimed)
+        // The entries end the file, and are of at least one byte each with their lengths.
+        let body = file.slice(BATCH_HEADER_LEN.min(file.len())..);
+        Self::from_body(n, range, body, claimed)
     }
 }
 
@@ -255,11 +239,20 @@ pub enum BatchError {
     /// The file ends early.
     #[error("the batch ends within an entry: it was cut off")]
     Short,
-    /// The file is another log's, out of order, or does not follow the batch before it.
-    #[error(
-        "the batch file has another {0} than it must: it is of another log, out of order, or does not follow the batch before it"
-    )]
-    Header(&'static str),
+    /// The file is not one of this log's batches.
+    #[error(transparent)]
+    File(#[from] protocol::batch::BatchError),
+    /// The file is another batch.
+    #[error("the file holds batch {0}: it stands at the wrong place")]
+    OtherNumber(u64),
+    /// The file does not follow the batch before it.
+    #[error("the batch begins at {old:?}, but the one before it ended at {range:?}")]
+    DoesNotChain {
+        /// Where the batch begins.
+        old: End,
+        /// Where the batch before it ended.
+        range: End,
+    },
     /// The entries lead elsewhere than the batch says.
     #[error(
         "the entries lead to {computed:?}, but the batch says {claimed:?}: it is damaged or forged"

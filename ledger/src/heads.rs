@@ -18,12 +18,7 @@ use crate::read::{LogClient, LogError};
 /// A log's name in its election; the election need not have the log.
 #[must_use]
 pub fn name_of(election: &Election, log: LogId) -> LogName {
-    LogName::new(
-        election.id(),
-        log.encode(),
-        &log.prefix(),
-        &election.origin(log),
-    )
+    LogName::new(&election.manifest().base, election.id(), log)
 }
 
 /// The keys that may sign the log's checkpoints, as the notices so far have it. `None` if the election has no such log.

@@ -8,20 +8,18 @@ use protocol::manifest::Election;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogName {
     election: ElectionId,
-    id: [u8; 9],
-    prefix: String,
+    id: LogId,
     origin: String,
 }
 
 impl LogName {
-    /// The log with this log id (9 bytes: `kind u8 ‖ a u32 ‖ b u32`), folder below the election's (`cells/0`) and checkpoint origin; specs/protocol.md, section 4.
+    /// The log `id` of the election with this base (specs/protocol.md, section 4).
     #[must_use]
-    pub fn new(election: ElectionId, id: [u8; 9], prefix: &str, origin: &str) -> Self {
+    pub fn new(base: &str, election: ElectionId, id: LogId) -> Self {
         Self {
             election,
             id,
-            prefix: prefix.to_owned(),
-            origin: origin.to_owned(),
+            origin: id.origin(base, &election),
         }
     }
 
@@ -29,12 +27,11 @@ impl LogName {
     #[must_use]
     pub fn of(election: &Election, id: LogId) -> Option<(Self, Keys)> {
         let keys = election.log_keys(id)?;
-        let name = Self::new(
-            election.id(),
-            id.encode(),
-            &id.prefix(),
-            &election.origin(id),
-        );
+        let name = Self {
+            election: election.id(),
+            id,
+            origin: election.origin(id),
+        };
         Some((name, Keys::main(*keys.main.as_bytes())))
     }
 
@@ -44,16 +41,10 @@ impl LogName {
         &self.election
     }
 
-    /// The log id's 9 bytes.
+    /// Which of the election's logs.
     #[must_use]
-    pub const fn id(&self) -> &[u8; 9] {
-        &self.id
-    }
-
-    /// The log's folder below the election's, such as `cells/0`.
-    #[must_use]
-    pub fn prefix(&self) -> &str {
-        &self.prefix
+    pub const fn id(&self) -> LogId {
+        self.id
     }
 
     /// The checkpoint origin.
@@ -65,7 +56,7 @@ impl LogName {
     /// The path of one of the log's files below the election's folder: `path("checkpoint")` is `cells/0/checkpoint`.
     #[must_use]
     pub fn path(&self, file: &str) -> String {
-        format!("{}/{file}", self.prefix)
+        format!("{}/{file}", self.id)
     }
 }
 

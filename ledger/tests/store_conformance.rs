@@ -20,6 +20,7 @@ use ledger::log::LogName;
 use ledger::store::sqlite::OpenError;
 use ledger::store::{Owner, Row, TakeOver};
 use ledger::{Head, Sqlite, Store, StoreError};
+use protocol::ids::LogId;
 use protocol::merkle::CompactRange;
 
 /// Somewhere a new log's store can be had.
@@ -347,12 +348,7 @@ async fn sqlite_is_for_demonstrations_and_for_one_log_only() {
     ));
     assert!(!path.exists());
     Sqlite::open(path, &log(), true).await.unwrap();
-    let other = LogName::new(
-        *log().election(),
-        [1, 0, 0, 0, 1, 0, 0, 0, 0],
-        "cells/1",
-        "x",
-    );
+    let other = LogName::new("votes.example", *log().election(), LogId::Cell(1));
     assert!(matches!(
         Sqlite::open(path, &other, true).await,
         Err(OpenError::OtherLog(_))

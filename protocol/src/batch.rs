@@ -58,8 +58,8 @@ pub enum BatchError {
     /// It does not start as a batch file of this election does.
     #[error("not a batch file of this election: it starts with another label or election id")]
     Label,
-    /// The election has no such log.
-    #[error("the batch file is of a log that the election does not have")]
+    /// The election has no such log, or it is not the one that was asked for.
+    #[error("the batch file is of another log, or of one that the election does not have")]
     Log,
     /// Its numbers contradict each other or its entries.
     #[error("batch file: {0}")]
@@ -140,11 +140,35 @@ impl<'a> BatchFile<'a> {
     /// # Errors
     /// Bytes that are not the one encoding of a batch of a log of this election.
     pub fn decode(bytes: &'a [u8], election: &Election) -> Result<Self, BatchError> {
+        let batch = Self::decode_any(bytes, &election.id())?;
+        batch.check(election)?;
+        Ok(batch)
+    }
+
+    /// As [`BatchFile::decode`], for whoever knows the one log that the batch must be of, and not the manifest.
+    ///
+    /// # Errors
+    /// As [`BatchFile::decode`]; a batch of another log is [`BatchError::Log`].
+    pub fn decode_of(
+        bytes: &'a [u8],
+        election: &ElectionId,
+        log: LogId,
+    ) -> Result<Self, BatchError> {
+        let batch = Self::decode_any(bytes, election)?;
+        if batch.log != log {
+            return Err(BatchError::Log);
+        }
+        batch.check_numbers()?;
+        Ok(batch)
+    }
+
+    /// Reads the fields; what they say is not checked yet.
+    fn decode_any(bytes: &'a [u8], election: &ElectionId) -> Result<Self, BatchError> {
         if bytes.len() > BATCH_LEN_MAX {
             return Err(BatchError::TooLong { len: bytes.len() });
         }
         let mut reader = Reader::new(bytes);
-        if !reader.starts_with(BATCH_LABEL, &election.id())? {
+        if !reader.starts_with(BATCH_LABEL, election)? {
             return Err(BatchError::Label);
         }
         let log = reader.log_id()?;
@@ -156,8 +180,8 @@ impl<'a> BatchFile<'a> {
         let count = entry_count(old_size, new_size)?;
         let entries = reader.entries(count)?;
         reader.finish()?;
-        let batch = Self {
-            election: election.id(),
+        Ok(Self {
+            election: *election,
             log,
             n,
             old_size,
@@ -165,9 +189,7 @@ impl<'a> BatchFile<'a> {
             new_size,
             new_root,
             entries,
-        };
-        batch.check(election)?;
-        Ok(batch)
+        })
     }
 
     /// Appends the entries to the tree before the batch, and compares the roots before and after.
@@ -198,11 +220,15 @@ impl<'a> BatchFile<'a> {
         BATCH_HEADER_LEN + entries
     }
 
-    /// The rules that concern the numbers alone.
     fn check(&self, election: &Election) -> Result<(), BatchError> {
         if !election.contains(self.log) {
             return Err(BatchError::Log);
         }
+        self.check_numbers()
+    }
+
+    /// The rules that concern the numbers alone.
+    fn check_numbers(&self) -> Result<(), BatchError> {
         if entry_count(self.old_size, self.new_size)? != self.entries.len() {
             return Err(BatchError::Sizes(
                 "it must hold `new size - old size` entries",

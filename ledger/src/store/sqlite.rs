@@ -76,7 +76,7 @@ impl Sqlite {
         let empty = End::empty();
         sqlx::query("INSERT OR IGNORE INTO head VALUES (1, ?, ?, x'', 0, 0, 0, ?)")
             .bind(log.election().as_bytes().as_slice())
-            .bind(log.id().as_slice())
+            .bind(log.id().encode().as_slice())
             .bind(empty.root.as_bytes().as_slice())
             .execute(&mut connection)
             .await?;
@@ -84,7 +84,7 @@ impl Sqlite {
             .fetch_one(&mut connection)
             .await?;
         let (election, id): (Vec<u8>, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
-        if election != log.election().as_bytes() || id != log.id() {
+        if election != log.election().as_bytes() || id != log.id().encode() {
             return Err(OpenError::OtherLog(path.to_owned()));
         }
         sqlx::raw_sql("COMMIT").execute(&mut connection).await?;

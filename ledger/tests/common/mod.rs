@@ -16,7 +16,7 @@ use ledger::{
     Place, Position, Publisher, ReadError, Reader, Replayed, Sequencer, Store, Submission,
     SubmitError,
 };
-use protocol::ids::ElectionId;
+use protocol::ids::{ElectionId, LogId};
 use protocol::merkle::tile::{Edge, bundles, encode_bundle, tiles};
 use protocol::merkle::{CompactRange, leaf_hash};
 use protocol::tlog_proof::TlogProof;
@@ -25,8 +25,7 @@ pub(crate) const SEED: [u8; 32] = [7; 32];
 
 pub(crate) fn log() -> LogName {
     let election = ElectionId([0xe1; 32]);
-    let origin = format!("votes.example/elections/{election}/cells/0");
-    LogName::new(election, [1, 0, 0, 0, 0, 0, 0, 0, 0], "cells/0", &origin)
+    LogName::new("votes.example", election, LogId::Cell(0))
 }
 
 pub(crate) fn keys() -> Keys {
