@@ -227,6 +227,7 @@ async fn the_period_holds_for_new_credentials_and_not_for_repeats() {
     let other = served.keys.vote(&voters[0], &[&[2], &[]]);
     assert_eq!(code(&served.cast(&other).await), (409, "other-ballot"));
     // No head shows the issuance logs closed, so the log stays open until half of the grace is over.
+    common::time_for_haste().await;
     assert!(!served.cell.is_closed());
     served.clock.set(CLOSING + GRACE / 2);
     served.cell.closed().await.unwrap();

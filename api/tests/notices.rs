@@ -88,6 +88,7 @@ async fn a_cell_closes_once_a_head_shows_all_issuance_logs_closed() {
     heads.head(&served, CLOSING, LogState::Open).await;
     let late = served.keys.vote(&voters[1], &[&[1], &[]]);
     assert_eq!(code(&served.cast(&late).await), (403, "closed"));
+    common::time_for_haste().await;
     assert!(!served.cell.is_closed());
     heads.head(&served, CLOSING + 1, LogState::Closed).await;
     served.cell.closed().await.unwrap();
@@ -110,6 +111,7 @@ async fn an_extension_that_is_seen_after_closing_still_opens_the_cell_again() {
     let vote = served.keys.vote(voter, &[&[1], &[]]);
     served.clock.set(CLOSING + 5);
     assert_eq!(code(&served.cast(&vote).await), (403, "closed"));
+    common::time_for_haste().await;
     // No head was made after closing: the notice is in time, though this cell sees it late.
     let closing = CLOSING + 1_000;
     heads
@@ -140,6 +142,7 @@ async fn a_frozen_cell_takes_nothing_new_and_closes_after_the_issuance_logs() {
     assert_eq!(code(&served.cast(&late).await), (403, "closed"));
     assert_eq!(served.cast(&vote).await.0, 200, "repeats are answered");
     heads.head(&served, OPENING + 10, LogState::Open).await;
+    common::time_for_haste().await;
     // Closed now, it would be closed while issuance goes on, which heads must not show.
     assert!(!served.cell.is_closed());
     heads.head(&served, OPENING + 20, LogState::Closed).await;

@@ -254,6 +254,7 @@ async fn the_period_holds_for_new_voters_and_the_log_ends_with_a_last_count() {
     served.clock.set(CLOSING);
     let late = served.ask(&codes["e"], messages[2].message()).await;
     assert_eq!(code(&late), (403, "closed"));
+    common::time_for_haste().await;
     assert!(
         !served.registrar.is_closed(),
         "there may be an extension that no head has shown yet"

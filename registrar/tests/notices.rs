@@ -56,6 +56,7 @@ async fn the_logs_end_once_no_extension_can_come_any_more() {
         code(&served.ask(&codes["a"], blinded.message()).await),
         (403, "closed")
     );
+    common::time_for_haste().await;
     // In time, and seen late.
     let closing = CLOSING + 500;
     heads
@@ -68,6 +69,7 @@ async fn the_logs_end_once_no_extension_can_come_any_more() {
     served.clock.set(closing + 1);
     heads.head(closing, |_| LogState::Open).await.unwrap();
     seen(&heads, &served).await;
+    common::time_for_haste().await;
     assert!(!served.registrar.is_closed());
     heads.head(closing + 1, |_| LogState::Open).await.unwrap();
     served.registrar.closed().await.unwrap();
