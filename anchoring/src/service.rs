@@ -196,9 +196,10 @@ impl Anchoring {
             if let Err(reason) = &outcome {
                 tracing::error!(reason, "the anchoring service has stopped");
             }
-            // A fork must not be signed any further.
-            drop(sequencer);
+            // What went wrong must not be signed any further; a log that has ended still answers.
+            let _ended = outcome.is_ok().then_some(sequencer);
             ended_sender.send_replace(Some(outcome));
+            ended_sender.closed().await;
         });
         Ok(Self {
             election: config.election,

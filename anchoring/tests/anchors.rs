@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,6 +13,17 @@ use common::service::{Flaky, PATIENCE, head_where, next_head};
 use ledger::Reader as _;
 use protocol::anchor::AnchorObject;
 use protocol::grammar::HeadsLog;
+
+/// Removes a folder of a service that was dropped a moment ago: a write of its own may still be on its way.
+async fn remove(folder: &Path) {
+    let gone = async {
+        while folder.exists() {
+            let _ = fs::remove_dir_all(folder);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+}
 
 /// Decodes all objects of an anchor and gives the entries that they hold together.
 fn objects(site: &Site, anchor: &str) -> Vec<Vec<u8>> {
@@ -111,7 +123,7 @@ async fn objects_that_another_process_of_ours_cut_elsewhere_are_taken() {
         entries: entries.iter().map(Vec::as_slice).collect(),
         note: &note,
     };
-    fs::remove_dir_all(site.published("anchors/two")).unwrap();
+    remove(&site.published("anchors/two")).await;
     let created = site.anchor("two").create(0, &whole.encode().unwrap()).await;
     assert_eq!(created.unwrap(), Created::Created);
     let anchoring = site.anchoring().await;
@@ -142,7 +154,7 @@ async fn an_anchor_with_another_history_stops_the_start() {
     next_head(&anchoring).await;
     drop(anchoring);
     let other = other_history(&site).await;
-    fs::remove_dir_all(site.published("anchors/one")).unwrap();
+    remove(&site.published("anchors/one")).await;
     fs::create_dir(site.published("anchors/one")).unwrap();
     for n in 0..objects(&other, "one").len() {
         let object = format!("anchors/one/{n}");
@@ -230,7 +242,7 @@ async fn both_copies_behind_an_anchor_halt_rather_than_fork() {
     anchored.wait_for(|size| *size >= 3).await.unwrap();
     drop(anchoring);
     // The database and the published heads log are both lost; only the anchors remember.
-    fs::remove_dir_all(site.published("heads")).unwrap();
+    remove(&site.published("heads")).await;
     for file in ["heads.sqlite", "heads.sqlite-wal", "heads.sqlite-shm"] {
         let _ = fs::remove_file(site.root().join(file));
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _};
 use ledger::publisher::Reader;
 use protocol::count::Rankings;
-use protocol::entry::{Head, TallyTotals};
+use protocol::entry::{Genesis, Head, TallyTotals};
 use protocol::grammar::{CellLog, Schedule};
+use protocol::ids::LogId;
 use protocol::manifest::{Contest, Election, Method};
-use protocol::merkle::CompactRange;
+use protocol::merkle::{CompactRange, Hash, leaf_hash};
 use protocol::results::{CellPart, Results};
 
-use crate::cell::{CellError, CellReader, Part};
+use crate::cell::{CellError, CellReader};
 
 /// Recounts all cells and makes the final results (or, where the election was cancelled, the sums without an outcome).
 pub(crate) async fn results(
@@ -66,8 +67,16 @@ async fn count(
     election: &Election,
     cell: u32,
     size: u64,
-    root: protocol::merkle::Hash,
+    root: Hash,
 ) -> Result<(CellPart, Vec<Rankings>), CellError> {
+    if size <= 1 {
+        // The genesis alone, which everybody knows and which may never have been published.
+        let genesis = Genesis::of(election, LogId::Cell(cell)).encode();
+        if size == 1 && leaf_hash(&genesis) != root {
+            return Err(CellError::invalid("the final head names another genesis"));
+        }
+        return Ok((CellPart { size, tally: None }, Vec::new()));
+    }
     let mut counting = Counting {
         log: CellLog::without_credentials(election, cell),
         rankings: vec![Rankings::new(); election.contests().len()],
@@ -92,15 +101,7 @@ async fn count(
             "its batches do not lead to the tree of size {size} that the final head names"
         )));
     }
-    let part = if size == 1 {
-        // The genesis alone, which may never have been published.
-        reader.at(size, root).await.unwrap_or(Part {
-            checkpoint: None,
-            cell: CellPart { size, tally: None },
-        })
-    } else {
-        reader.at(size, root).await?
-    };
+    let part = reader.at(size, root).await?;
     let none = TallyTotals::zero(election.contests());
     let proven = part.cell.tally.as_ref().map_or(&none, |(totals, _)| totals);
     if proven != counting.log.tally() {
