@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anchoring::{Anchor, Anchoring, AnchoringConfig, DirectoryAnchor};
+use anchoring::{Anchor, Anchoring, AnchoringConfig, DirectoryAnchor, NoticeRefused};
 use anyhow::{Context, Result, anyhow};
 use api::{Cell, CellConfig};
 use axum::Router;
@@ -185,6 +185,12 @@ impl Node {
     pub async fn finish(&self) -> Result<()> {
         let authority =
             KeyFile::load(&self.folder.authority_key(false)).context("the authority's key")?;
+        // Once the heads log is taken over, and not before, everything that was ever appended to it is published: after a kill the
+        // next number could else be that of a notice which nobody sees yet.
+        tokio::time::timeout(READY, self.anchoring.watch().wait_for(Option::is_some))
+            .await
+            .context("the heads log could not be taken over in time: see the warnings above")?
+            .context("anchoring has stopped: see the errors above")?;
         let mut follower = HeadsFollower::new(Arc::clone(&self.reader), &self.election);
         follower.advance().await.context("the heads log")?;
         let mut sequence = follower.log().next_sequence();
@@ -211,11 +217,15 @@ impl Node {
                 signature,
                 body,
             };
-            self.anchoring
-                .submit_notice(&notice)
-                .await
-                .with_context(|| format!("the notice that freezes {}", log.prefix()))?;
-            sequence += 1;
+            match self.anchoring.submit_notice(&notice).await {
+                Ok(_) => sequence += 1,
+                // It came to its end by itself.
+                Err(NoticeRefused::Ended) => break,
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("the notice that freezes {}", log.prefix()));
+                }
+            }
         }
         tokio::time::timeout(FINISH, async {
             let last = self

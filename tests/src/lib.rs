@@ -1,5 +1,10 @@
 //! What the whole-system tests share: running the two programs as a user does, from outside.
 
+pub mod demo;
+pub mod files;
+pub mod published;
+pub mod seed;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -18,7 +23,10 @@ pub fn program(name: &str) -> PathBuf {
         .and_then(|test| Some(test.parent()?.parent()?.join(name)))
         .unwrap_or_default();
     if !path.is_file() {
-        panic!("{} is not there: run `cargo build --workspace` first", path.display());
+        panic!(
+            "{} is not there: run `cargo build --workspace` first",
+            path.display()
+        );
     }
     path
 }

@@ -49,7 +49,13 @@ fn replay(cells: &str, registrars: &str) {
     assert_eq!(end["abstentions"], 686);
 
     let first = end["results"]["contest"].as_object().unwrap();
-    assert_eq!(first.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), 79_415);
+    assert_eq!(
+        first
+            .values()
+            .map(|count| count.as_u64().unwrap())
+            .sum::<u64>(),
+        79_415
+    );
     for (candidate, count) in FIRST_ROUND {
         assert_eq!(first[candidate], count, "{candidate}");
     }
@@ -65,19 +71,40 @@ fn replay(cells: &str, registrars: &str) {
         counts
     };
     let named = |pairs: &[(&str, u64)]| -> Vec<(String, u64)> {
-        pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        pairs
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect()
     };
-    let [.., with_three, with_two] = rounds.as_slice() else { panic!("{} rounds", rounds.len()) };
+    let [.., with_three, with_two] = rounds.as_slice() else {
+        panic!("{} rounds", rounds.len())
+    };
     assert_eq!(
         counts(with_three),
-        named(&[("BETSY HODGES", 34_083), ("MARK ANDREW", 22_713), ("DON SAMUELS", 11_609)])
+        named(&[
+            ("BETSY HODGES", 34_083),
+            ("MARK ANDREW", 22_713),
+            ("DON SAMUELS", 11_609)
+        ])
     );
-    assert_eq!(counts(with_two), named(&[("BETSY HODGES", 38_870), ("MARK ANDREW", 24_972)]));
+    assert_eq!(
+        counts(with_two),
+        named(&[("BETSY HODGES", 38_870), ("MARK ANDREW", 24_972)])
+    );
     assert_eq!(end["winner"]["contest"], "BETSY HODGES");
 
     // The separate program, knowing only the election id.
     let id = end["election_id"].as_str().unwrap();
-    let audit = run("tallyroot-verify", &["audit", arg(&data.join("public")), "--election", id, "--json"]);
+    let audit = run(
+        "tallyroot-verify",
+        &[
+            "audit",
+            arg(&data.join("public")),
+            "--election",
+            id,
+            "--json",
+        ],
+    );
     assert_eq!(audit.code, 0, "{} {}", audit.stdout, audit.stderr);
 }
 
