@@ -303,6 +303,7 @@ impl<'a> Content<'a> for Cell<'a> {
         if entries.len() == judge.batch.entries.len() {
             check_shape(&entries, self.closed, judge);
         }
+        let ends_log = matches!(entries.last(), Some((_, Entry::Close(_))));
         let mut votes: Vec<u64> = Vec::new();
         let mut unverified: Vec<(u64, Vote)> = Vec::new();
         for (index, entry) in entries {
@@ -336,7 +337,7 @@ impl<'a> Content<'a> for Cell<'a> {
         }
         Applied {
             total: self.totals.votes,
-            closed: self.closed,
+            closed: ends_log,
             tally: self
                 .last_tally
                 .as_ref()

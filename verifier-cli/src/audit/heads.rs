@@ -350,7 +350,7 @@ impl<'a> Content<'a> for Heads<'a> {
                     Code::GrammarBroken,
                     index,
                     Votes::WholeRoll,
-                    format!("a {} entry may not stand {place}", entry.name()),
+                    format!("an entry of type {} may not stand {place}", entry.name()),
                 );
                 continue;
             }

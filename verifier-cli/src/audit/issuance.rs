@@ -168,7 +168,9 @@ impl<'a> Content<'a> for Shard<'a> {
         };
         let mut opinion = Opinion::ask(&mut self.grammar, judge.batch, IssuanceLog::batch);
         let alone = judge.batch.entries.len() == 1;
-        for (index, entry) in judge.entries(&mut opinion) {
+        let entries = judge.entries(&mut opinion);
+        let ends_log = matches!(entries.last(), Some((_, Entry::Close(_))));
+        for (index, entry) in entries {
             // "issuance = genesis (issuance | count)* close?"; genesis is alone in batch 0, close in its own.
             let fits = !self.closed
                 && match &entry {
@@ -187,7 +189,7 @@ impl<'a> Content<'a> for Shard<'a> {
                     Code::GrammarBroken,
                     index,
                     Votes::AtMost(1),
-                    format!("a {} entry may not stand {place}", entry.name()),
+                    format!("an entry of type {} may not stand {place}", entry.name()),
                 );
             }
             match entry {
@@ -201,7 +203,7 @@ impl<'a> Content<'a> for Shard<'a> {
         judge.second(&opinion);
         Applied {
             total: self.issued,
-            closed: self.closed,
+            closed: ends_log,
             tally: None,
         }
     }

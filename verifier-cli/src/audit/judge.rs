@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use protocol::entry::{Entry, EntryError};
-use protocol::grammar::{BatchSummary, GrammarError};
+use protocol::grammar::{BatchSummary, GrammarCode, GrammarError};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 
@@ -121,12 +121,37 @@ impl<'b, 'a> Judge<'b, 'a> {
             && self.found.get() == 0
         {
             self.add(
-                Code::GrammarBroken,
+                code_of(error.code),
                 error.index,
                 Votes::WholeRoll,
                 error.to_string(),
             );
         }
+    }
+}
+
+/// The finding that a rule of the grammar is.
+const fn code_of(rule: GrammarCode) -> Code {
+    match rule {
+        GrammarCode::Malformed => Code::EntryMalformed,
+        GrammarCode::Genesis => Code::GenesisWrong,
+        GrammarCode::Unsorted => Code::BatchOrder,
+        GrammarCode::WrongCell => Code::VoteWrongCell,
+        GrammarCode::DuplicateVote => Code::VoteDuplicate,
+        GrammarCode::TallyBatch | GrammarCode::TallySum => Code::TallyWrong,
+        GrammarCode::TimeFalls | GrammarCode::TimeGrain => Code::TimeBackwards,
+        GrammarCode::WrongCount => Code::CloseWrong,
+        GrammarCode::OffRoll | GrammarCode::WrongShard => Code::IssuanceOutOfRoll,
+        GrammarCode::DuplicateIssuance => Code::IssuanceDuplicate,
+        GrammarCode::CountFalls => Code::CountWrong,
+        GrammarCode::SizeFalls => Code::HeadFalls,
+        GrammarCode::Fork => Code::HeadRoot,
+        GrammarCode::Stale => Code::HeadStale,
+        GrammarCode::Reopened => Code::HeadReopened,
+        GrammarCode::IssuanceOpen => Code::IssuanceClosedLate,
+        GrammarCode::EarlyFinal => Code::FinalHeadEarly,
+        GrammarCode::NoticeSequence | GrammarCode::Notice => Code::NoticeInvalid,
+        _ => Code::GrammarBroken,
     }
 }
 

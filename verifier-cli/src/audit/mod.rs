@@ -59,7 +59,7 @@ pub struct Options {
 }
 
 /// Time between looks while waiting.
-const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(25);
 
 /// Audits the election that is published at `given`, a URL or a directory.
 #[must_use]
@@ -169,6 +169,13 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> A
     let election = context.election;
     context.progress.stage("heads and anchors");
     let mut published = Published::read(&context);
+    if published.is_missing() {
+        // The first results may be about to be published. They must be read before the heads log, or they might speak of what that does not hold yet.
+        wait(options.settle, || {
+            published = Published::read(&context);
+            !published.is_missing()
+        });
+    }
 
     let mut heads = Log::new(LogId::Heads, Heads::new(election));
     let mut newest = read_newest(&context, LogId::Heads);
@@ -222,12 +229,19 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> A
         Some(sizes) => Expected::Final(sizes),
         None => Expected::Open,
     };
-    if !published.is_up_to(&expected) && !published.is_unreadable() {
+    if !published.is_up_to(&expected) && published.may_change() {
         // Whoever publishes it may be about to.
         wait(options.settle, || {
             published = Published::read(&context);
             published.is_up_to(&expected)
         });
+    }
+    let sizes: Vec<u64> = cells.iter().map(|log| log.walk.size()).collect();
+    for (log, named) in cells.iter_mut().zip(published.sizes()) {
+        // Results that were published since may count what was published since.
+        if named > log.walk.size() {
+            log.follow(read_newest(&context, log.walk.log()), context, pool);
+        }
     }
     let counted: Vec<Counted<'_>> = cells
         .iter()
@@ -237,10 +251,12 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> A
         })
         .collect();
     results::judge(&context, &counted, &published, &expected);
-    let sizes = final_sizes
-        .clone()
-        .unwrap_or_else(|| cells.iter().map(|log| log.walk.size()).collect());
-    let recount = results::recount(election, &counted, &sizes, final_sizes.is_some());
+    let recount = results::recount(
+        election,
+        &counted,
+        final_sizes.as_ref().unwrap_or(&sizes),
+        final_sizes.is_some(),
+    );
     drop(counted);
 
     let lists = take_census(

@@ -10,7 +10,7 @@ use super::cell::SmallBatches;
 use super::context::Unread;
 use super::walk::Walk;
 use super::{Audited, NoManifest, final_sizes};
-use crate::finding::{Code, Findings, Place, Votes};
+use crate::finding::{Findings, Place, Votes};
 use crate::source::SourceError;
 use crate::verdict::{
     AnchorCovered, AuditVerdict, Bounds, CellCovered, Covered, HeadsCovered, IssuanceCovered,

@@ -67,8 +67,13 @@ impl Published {
         }
     }
 
-    pub(super) const fn is_unreadable(&self) -> bool {
-        matches!(self, Self::Unreadable)
+    pub(super) const fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing)
+    }
+
+    /// It was read, and another reading may find a newer one.
+    pub(super) const fn may_change(&self) -> bool {
+        matches!(self, Self::Results { .. } | Self::Malformed(_))
     }
 
     /// The cells' sizes that it names.

@@ -16,9 +16,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Waits before the second, third, … try.
 const BACKOFF: [Duration; 4] = [
     Duration::from_millis(200),
-    Duration::from_millis(600),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
     Duration::from_secs(2),
-    Duration::from_secs(5),
 ];
 /// The longest `Retry-After` that is waited for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(15);

@@ -7,5 +7,11 @@
     clippy::indexing_slicing
 )]
 
+mod command;
 mod common;
+mod damage;
+mod dishonest;
+mod growing;
+mod receipts;
 mod right;
+mod web;

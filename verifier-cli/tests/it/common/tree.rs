@@ -80,6 +80,12 @@ impl Tree {
         root(&self.leaves[..usize::try_from(size).unwrap()])
     }
 
+    /// The root with these entries appended.
+    pub fn root_with(&self, entries: &[Vec<u8>]) -> Hash {
+        let more = entries.iter().map(|entry| leaf_hash(entry));
+        root(&self.leaves.iter().copied().chain(more).collect::<Vec<_>>())
+    }
+
     /// Appends a batch: its files in the order in which a sequencer writes them.
     pub fn append(&mut self, keys: &Keys, entries: &[Vec<u8>]) -> Vec<Step> {
         let log = self.log;

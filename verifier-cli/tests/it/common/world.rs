@@ -40,7 +40,7 @@ pub struct World {
     pub events: Vec<Event>,
     /// Whether heads are anchored.
     pub anchored: bool,
-    /// Alters results.json before it is written.
+    /// Alters the final results.json before it is written.
     pub tweak_results: Option<fn(&mut Results)>,
 }
 
@@ -399,7 +399,7 @@ impl<'w> Writer<'w> {
                 }
                 Event::Results => {
                     let mut results = self.results();
-                    if let Some(tweak) = self.world.tweak_results {
+                    if let Some(tweak) = self.world.tweak_results.filter(|_| self.is_final) {
                         tweak(&mut results);
                     }
                     steps.push(("results.json".to_owned(), results.to_bytes().unwrap()));

@@ -1,0 +1,282 @@
+//! The same audit over HTTP, from a server that may be slow to answer, broken or hostile.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use verifier_cli::audit;
+use verifier_cli::progress::Progress;
+use verifier_cli::verdict::{AuditVerdict, Outcome};
+
+use crate::common::world::{Plan, World};
+use crate::common::{found, options};
+
+/// What a server does with a request for a path; `None`: serve the file.
+type Mischief = dyn Fn(&str, u64) -> Option<Answer> + Send + Sync;
+
+enum Answer {
+    Status(u16, &'static str),
+    Redirect(String),
+    /// Says more than it sends.
+    CutShort,
+    /// Never ends.
+    Endless,
+}
+
+/// Serves a folder until the test ends. Returns its address.
+fn serve(
+    root: &Path,
+    mischief: impl Fn(&str, u64) -> Option<Answer> + Send + Sync + 'static,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let root = root.to_owned();
+    let mischief: Arc<Mischief> = Arc::new(mischief);
+    thread::spawn(move || {
+        let requests = Arc::new(AtomicU64::new(0));
+        for stream in listener.incoming() {
+            let (root, mischief, requests) =
+                (root.clone(), Arc::clone(&mischief), Arc::clone(&requests));
+            thread::spawn(move || {
+                // A reader may hang up at any time.
+                let _ = answer(stream.unwrap(), &root, &*mischief, &requests);
+            });
+        }
+    });
+    address
+}
+
+fn answer(
+    stream: TcpStream,
+    root: &Path,
+    mischief: &Mischief,
+    requests: &AtomicU64,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut stream = stream;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let path = line
+            .split(' ')
+            .nth(1)
+            .unwrap_or("/")
+            .trim_start_matches('/')
+            .to_owned();
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header)?;
+            if header.trim().is_empty() {
+                break;
+            }
+        }
+        let n = requests.fetch_add(1, Ordering::SeqCst);
+        match mischief(&path, n) {
+            Some(Answer::Status(code, extra)) => {
+                write!(
+                    stream,
+                    "HTTP/1.1 {code} No\r\ncontent-length: 0\r\n{extra}\r\n"
+                )?;
+            }
+            Some(Answer::Redirect(to)) => {
+                write!(
+                    stream,
+                    "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
+                )?;
+            }
+            Some(Answer::CutShort) => {
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\nonly this"
+                )?;
+                return Ok(());
+            }
+            Some(Answer::Endless) => {
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ncontent-length: 999999999999\r\n\r\n"
+                )?;
+                loop {
+                    stream.write_all(&[b'x'; 65536])?;
+                }
+            }
+            None => match fs::read(root.join(&path)) {
+                Ok(bytes) => {
+                    write!(
+                        stream,
+                        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+                        bytes.len()
+                    )?;
+                    stream.write_all(&bytes)?;
+                }
+                Err(_) => write!(
+                    stream,
+                    "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+                )?,
+            },
+        }
+    }
+}
+
+/// A site with a finished election.
+fn site() -> (tempfile::TempDir, World, String) {
+    let world = World::new(
+        "web",
+        Plan {
+            votes: 60,
+            issued: 300,
+            batch: 20,
+            finished: true,
+        },
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let below = format!("elections/{}", world.keys.election.id());
+    world.publish(&folder.path().join(&below));
+    (folder, world, below)
+}
+
+fn audit_url(url: &str, world: &World) -> AuditVerdict {
+    audit::run(
+        url,
+        &world.keys.election.id(),
+        &options(),
+        &Progress::hidden(),
+    )
+}
+
+#[test]
+fn a_site_verifies_by_its_own_address_and_the_elections() {
+    let (folder, world, below) = site();
+    let address = serve(folder.path(), |_, _| None);
+    for url in [
+        address.clone(),
+        format!("{address}/"),
+        format!("{address}/{below}"),
+        format!("{address}/{below}/"),
+    ] {
+        let verdict = audit_url(&url, &world);
+        assert_eq!(verdict.verdict, Outcome::Verified, "{url}: {verdict:#?}");
+        assert_eq!(verdict.votes, 60);
+        // It says what a web server cannot show.
+        assert!(
+            verdict
+                .not_covered
+                .iter()
+                .any(|what| what.contains("does not list")),
+            "{:?}",
+            verdict.not_covered
+        );
+    }
+}
+
+#[test]
+fn damage_and_holes_are_found() {
+    let (folder, world, below) = site();
+    let root = folder.path().join(&below);
+    let address = serve(folder.path(), |_, _| None);
+    for file in [
+        "cells/0/batches/1",
+        "cells/1/tile/0/000.p/30",
+        "registrars/0/0/tile/entries/000",
+        "results.json",
+        "anchors/near/2",
+        "heads/checkpoint",
+    ] {
+        let path = root.join(file);
+        let before = fs::read(&path).unwrap();
+        let mut flipped = before.clone();
+        flipped[before.len() / 2] ^= 1;
+        fs::write(&path, flipped).unwrap();
+        let damaged = audit_url(&address, &world);
+        fs::remove_file(&path).unwrap();
+        let removed = audit_url(&address, &world);
+        fs::write(&path, before).unwrap();
+        for verdict in [damaged, removed] {
+            assert_eq!(verdict.verdict, Outcome::Findings, "{file}");
+            assert!(
+                found(&verdict).iter().any(|(_, at)| at == file),
+                "{file}: {:#?}",
+                found(&verdict)
+            );
+        }
+    }
+}
+
+#[test]
+fn what_passes_is_asked_for_again() {
+    let (folder, world, _) = site();
+    // Every fifth answer fails in one of three ways; the next try succeeds.
+    let address = serve(folder.path(), |_, n| match n % 15 {
+        4 => Some(Answer::Status(503, "retry-after: 0\r\n")),
+        9 => Some(Answer::Status(429, "")),
+        14 => Some(Answer::CutShort),
+        _ => None,
+    });
+    let verdict = audit_url(&address, &world);
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+}
+
+#[test]
+fn what_cannot_be_known_is_no_verdict() {
+    let (folder, world, _) = site();
+    let address = serve(folder.path(), |path, _| {
+        (path.ends_with("cells/1/batches/2")).then_some(Answer::Status(403, ""))
+    });
+    let verdict = audit_url(&address, &world);
+    assert_eq!(
+        verdict.verdict,
+        Outcome::Unchecked,
+        "{:#?}",
+        verdict.findings
+    );
+    assert!(
+        verdict
+            .not_covered
+            .iter()
+            .any(|what| what.contains("cells/1/batches/2")),
+        "{:?}",
+        verdict.not_covered
+    );
+
+    // No server at all, and one that sends its readers elsewhere.
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    assert_eq!(
+        audit_url(&format!("http://{free}"), &world).verdict,
+        Outcome::Unchecked
+    );
+    let elsewhere = serve(folder.path(), |_, _| None);
+    let address = serve(folder.path(), move |path, _| {
+        Some(Answer::Redirect(format!("{elsewhere}/{path}")))
+    });
+    let verdict = audit_url(&address, &world);
+    assert_eq!(verdict.verdict, Outcome::Unchecked);
+    assert!(
+        verdict.not_covered[0].contains("another origin"),
+        "{:?}",
+        verdict.not_covered
+    );
+}
+
+#[test]
+fn endless_answers_are_cut() {
+    let (folder, world, _) = site();
+    let address = serve(folder.path(), |path, _| {
+        path.ends_with("cells/0/checkpoint")
+            .then_some(Answer::Endless)
+    });
+    let verdict = audit_url(&address, &world);
+    assert!(
+        found(&verdict).contains(&("file-too-large", "cells/0/checkpoint".to_owned())),
+        "{:#?}",
+        found(&verdict)
+    );
+}
