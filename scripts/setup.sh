@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need on a Debian machine and is not there yet. Safe to run again.
 #   scripts/setup.sh build   a C compiler, pkg-config and OpenSSL's headers (the registrar's RSA operation)
-#   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, cargo-deny
+#   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, Node (18 or later), cargo-deny
 set -euo pipefail
 cd "$(dirname "$0")/.."
 want=${1:-build}
@@ -18,6 +18,7 @@ need openssl openssl
 pkg-config --exists openssl 2>/dev/null || missing+=(libssl-dev)
 if [ "$want" = test ]; then
     need python3 python3
+    need node nodejs
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
 if [ ${#missing[@]} -gt 0 ]; then

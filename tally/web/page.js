@@ -58,9 +58,10 @@ function refuse(outcome) {
 }
 
 function sayNow(outcome) {
-  if (performance.now() - announcedAt < ANNOUNCE_MS && announcedAt > 0 && outcome.results.status !== "final") return;
+  const { status: state } = outcome.results;
+  if (performance.now() - announcedAt < ANNOUNCE_MS && announcedAt > 0 && state === "open") return;
   announcedAt = performance.now();
-  const status = outcome.results.status === "final" ? "Final result. " : "";
+  const status = { open: "", final: "Final result. ", cancelled: "The election was cancelled. " }[state];
   const proof = outcome.state === "verified" ? "verified by your browser" : "partly verified by your browser";
   announce(`${status}${outcome.results.votes} votes, ${proof}.`);
 }

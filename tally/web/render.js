@@ -14,7 +14,12 @@ const CHECKS = {
   signature: "Each cell's tree is signed with the key that the rules fix for it (Ed25519).",
   sums: "The numbers shown are exactly the sums of these counts.",
   outcome: "The outcome follows from the numbers.",
-  history: "Since you opened this page, no cell has taken anything back.",
+  history: "Since you opened this page, no cell became smaller or showed two trees of one size.",
+};
+const STATUS = {
+  open: "Voting or counting is under way: these numbers will change",
+  final: "Final result",
+  cancelled: "The election was cancelled: nothing is counted, and nobody wins",
 };
 const STATES = { verified: "Verified", unchecked: "Not checked", failed: "Failed" };
 
@@ -49,7 +54,7 @@ export function showElection(election) {
 /** The numbers. Called with results that passed every check that could be made, and no others. */
 export function showResults(election, results) {
   const final = results.status === "final";
-  byId("status").textContent = final ? "Final result" : "Voting or counting is under way: these numbers will change";
+  byId("status").textContent = STATUS[results.status];
   byId("votes").textContent = NUMBER.format(results.votes);
   byId("abstentions").textContent = NUMBER.format(results.abstentions);
   byId("limit-rounds").hidden = !(final && election.contests.some((contest) => contest.method === "ranked"));

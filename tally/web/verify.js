@@ -47,7 +47,8 @@ export class ResultsVerifier {
   #election;
   // By cell: what its last part proved, so that an unchanged proof is not verified again and a cell that goes back is noticed.
   #cells = new Map();
-  #final = false;
+  // "final" or "cancelled", once that was said.
+  #ended = null;
 
   constructor(election) {
     this.#election = election;
@@ -73,7 +74,7 @@ export class ResultsVerifier {
     // Only what was not refuted is remembered: a forged update must not make the honest one after it look like a step back.
     if (outcome.state !== "failed") {
       parts.forEach((part, cell) => this.#cells.set(cell, part));
-      this.#final ||= results.status === "final";
+      if (results.status !== "open") this.#ended = results.status;
     }
     return outcome;
   }
@@ -104,7 +105,9 @@ export class ResultsVerifier {
         checks.failed("history", `cell ${cell} shows two different trees of ${part.size} entries: this is proof of a fork, keep it`);
       }
     }
-    if (this.#final && results.status !== "final") checks.failed("history", "the final result was taken back");
+    if (this.#ended !== null && results.status !== this.#ended) {
+      checks.failed("history", `the election was said to be ${this.#ended}, and now is said to be ${results.status}`);
+    }
     checks.finish("history");
   }
 }
@@ -114,7 +117,7 @@ function readResults(election, bytes) {
   const results = members(parseCanonical(bytes, "results.json"), RESULTS, "results.json");
   if (results.format !== "tallyroot/v1/results") throw new FormatError("results.json has another format than this page knows");
   if (results.election !== election.id) throw new FormatError("these are the results of another election");
-  if (results.status !== "open" && results.status !== "final") throw new FormatError("results.json has an unknown status");
+  if (!["open", "final", "cancelled"].includes(results.status)) throw new FormatError("results.json has an unknown status");
   integer(results.votes, "votes");
   integer(results.abstentions, "abstentions");
   if (list(results.cells, "cells").length !== election.cells.length) throw new FormatError("results.json does not list every cell");
@@ -142,7 +145,7 @@ function readContest(rules, contest, status) {
   };
   optionOrNull(contest.winner);
   const decided = contest.winner !== null || contest.rounds !== null || contest.tie_broken !== null;
-  if (status === "open" && decided) throw new FormatError("results.json names an outcome although the election is open");
+  if (status !== "final" && decided) throw new FormatError(`results.json names an outcome although the election is ${status}`);
   if (contest.rounds === null) return;
   for (const round of list(contest.rounds, "rounds")) {
     members(round, ROUND, "a round");

@@ -125,3 +125,31 @@ async fn feed(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watcher_that_takes_nothing_gives_its_seat_back() {
+        let (sender, newest) = watch::channel(Some(event(b"{}")));
+        let watchers = Watchers {
+            count_max: 1,
+            keep_alive: Duration::from_millis(1),
+            stall_max: Duration::from_millis(20),
+            ..Watchers::default()
+        };
+        let updates = Updates::new(newest, watchers);
+        // Held and never read: one event fits the channel, the next one stalls.
+        let stalled = events(State(updates.clone())).await;
+        assert_eq!(stalled.status(), StatusCode::OK);
+        let refused = events(State(updates.clone())).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let seat = timeout(
+            Duration::from_secs(30),
+            Arc::clone(&updates.seats).acquire_owned(),
+        );
+        assert!(seat.await.unwrap().is_ok());
+        drop((stalled, sender));
+    }
+}

@@ -1,0 +1,250 @@
+//! The page and the event stream, over real HTTP.
+
+#[path = "../../anchoring/tests/common/mod.rs"]
+mod common;
+
+use std::time::Duration;
+
+use common::Site;
+use common::service::PATIENCE;
+use protocol::ids::LogId;
+use tally::{Tally, TallyConfig, Watchers};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+struct Served {
+    site: Site,
+    tally: Tally,
+    url: String,
+}
+
+async fn serve(watchers: Watchers) -> Served {
+    let site = Site::new();
+    let mut config = TallyConfig::new(&site.election);
+    config.poll = Duration::from_millis(10);
+    config.watchers = watchers;
+    let tally = Tally::start(config, site.reader(), site.directory("tally"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "http://{}/elections/{}",
+        listener.local_addr().unwrap(),
+        site.election.id()
+    );
+    let router = tally.router();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Served { site, tally, url }
+}
+
+/// Reads one event, without its keep-alive comments.
+async fn event(stream: &mut reqwest::Response, buffer: &mut String) -> String {
+    let read = async {
+        loop {
+            if let Some(end) = buffer.find("\n\n") {
+                let rest = buffer.split_off(end + 2);
+                let event = std::mem::replace(buffer, rest);
+                if !event.starts_with(':') {
+                    return event;
+                }
+                continue;
+            }
+            let chunk = stream.chunk().await.unwrap().expect("the stream ended");
+            buffer.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    };
+    timeout(PATIENCE, read).await.unwrap()
+}
+
+fn data(event: &str) -> &str {
+    event
+        .strip_prefix("event: results\ndata: ")
+        .and_then(|rest| rest.strip_suffix("\n\n"))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_watcher_gets_what_there_is_and_every_change_that_it_is_fast_enough_for() {
+    let served = serve(Watchers::default()).await;
+    served
+        .tally
+        .watch()
+        .wait_for(Option::is_some)
+        .await
+        .unwrap();
+    let mut stream = reqwest::get(format!("{}/events", served.url))
+        .await
+        .unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    assert_eq!(stream.headers()["cache-control"], "no-store");
+    let mut buffer = String::new();
+    let first = event(&mut stream, &mut buffer).await;
+    assert!(data(&first).contains("\"votes\":0"));
+
+    let cell = served.site.log(LogId::Cell(0)).await;
+    cell.vote(1, &[&[0], &[0]]).await;
+    loop {
+        let next = event(&mut stream, &mut buffer).await;
+        if data(&next).contains("\"votes\":1}") {
+            // The very bytes of the file.
+            let file = std::fs::read_to_string(served.site.published("results.json")).unwrap();
+            assert_eq!(data(&next), file);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn watchers_are_bounded_and_their_seats_come_free() {
+    let served = serve(Watchers {
+        count_max: 2,
+        ..Watchers::default()
+    })
+    .await;
+    let url = format!("{}/events", served.url);
+    let one = reqwest::get(&url).await.unwrap();
+    let two = reqwest::get(&url).await.unwrap();
+    let three = reqwest::get(&url).await.unwrap();
+    assert_eq!(three.status(), 503);
+    assert_eq!(three.headers()["retry-after"], "30");
+    assert_eq!(
+        (one.status(), two.status()),
+        (200.try_into().unwrap(), 200.try_into().unwrap())
+    );
+    drop(one);
+    let again = async {
+        while reqwest::get(&url).await.unwrap().status() != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, again).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watcher_that_takes_nothing_delays_nobody() {
+    let served = serve(Watchers {
+        count_max: 2,
+        keep_alive: Duration::from_millis(1),
+        stall_max: Duration::from_millis(50),
+        ..Watchers::default()
+    })
+    .await;
+    // Asks for events, and never reads: keep-alives fill all buffers in between.
+    let address = served
+        .url
+        .strip_prefix("http://")
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap();
+    let stalled = socket(address);
+    let request = format!(
+        "GET /elections/{}/events HTTP/1.1\r\nHost: x\r\n\r\n",
+        served.site.election.id()
+    );
+    std::io::Write::write_all(&mut &stalled, request.as_bytes()).unwrap();
+    let mut good = reqwest::get(format!("{}/events", served.url))
+        .await
+        .unwrap();
+    let cell = served.site.log(LogId::Cell(0)).await;
+    cell.vote(1, &[&[0], &[0]]).await;
+    let mut buffer = String::new();
+    while !event(&mut good, &mut buffer).await.contains("\"votes\":1}") {}
+}
+
+fn socket(address: &str) -> std::net::TcpStream {
+    std::net::TcpStream::connect(address).unwrap()
+}
+
+#[tokio::test]
+async fn keep_alives_come_and_old_watchers_are_sent_away() {
+    let served = serve(Watchers {
+        keep_alive: Duration::from_millis(20),
+        age_max: Duration::from_millis(300),
+        ..Watchers::default()
+    })
+    .await;
+    let stream = reqwest::get(format!("{}/events", served.url))
+        .await
+        .unwrap();
+    // Reading to the end works, since there is one.
+    let text = timeout(PATIENCE, stream.text()).await.unwrap().unwrap();
+    assert!(text.contains(": still here\n\n"));
+}
+
+#[tokio::test]
+async fn the_page_is_served_with_nothing_inline_and_a_strict_policy() {
+    let served = serve(Watchers::default()).await;
+    let page = reqwest::get(format!("{}/", served.url)).await.unwrap();
+    let policy = page.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    for part in [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ] {
+        assert!(policy.split("; ").any(|found| found == part), "{part}");
+    }
+    assert_eq!(page.headers()["x-content-type-options"], "nosniff");
+    let html = page.text().await.unwrap();
+    for forbidden in [
+        "<style",
+        "style=",
+        "javascript:",
+        "onload=",
+        "onclick=",
+        "http://",
+        "https://",
+    ] {
+        assert!(!html.contains(forbidden), "{forbidden}");
+    }
+    for line in html.lines().filter(|line| line.contains("<script")) {
+        assert!(line.contains(" src=\""), "{line}");
+    }
+    // Everything that the page and its modules name is served beside it.
+    let mut names = vec!["page.js".to_owned(), "page.css".to_owned()];
+    let mut seen = Vec::new();
+    while let Some(name) = names.pop() {
+        if seen.contains(&name) {
+            continue;
+        }
+        let response = reqwest::get(format!("{}/{name}", served.url))
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200, "{name}");
+        let media_type = if name.ends_with(".css") {
+            "text/css"
+        } else {
+            "text/javascript"
+        };
+        assert!(
+            response.headers()["content-type"]
+                .to_str()
+                .unwrap()
+                .starts_with(media_type)
+        );
+        let text = response.text().await.unwrap();
+        assert!(
+            !text.contains("innerHTML") && !text.contains("eval("),
+            "{name}"
+        );
+        for line in text.lines().filter(|line| line.starts_with("import ")) {
+            let from = line.split('"').nth(1).unwrap().strip_prefix("./").unwrap();
+            names.push(from.to_owned());
+        }
+        seen.push(name);
+    }
+    assert!(seen.iter().any(|name| name == "verify.js"));
+    // Another election is none of ours.
+    let other = served
+        .url
+        .replace(&served.site.election.id().to_string(), &"0".repeat(64));
+    assert_eq!(
+        reqwest::get(format!("{other}/")).await.unwrap().status(),
+        404
+    );
+}
