@@ -1,4 +1,11 @@
 //! Anchors: every checkpoint of the heads log goes to each of them, and whatever they hold that is not of our log stops everything.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod common;
 

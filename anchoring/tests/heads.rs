@@ -1,4 +1,11 @@
 //! Heads: they follow the logs, never say what the rules forbid, and end in the final head.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod common;
 

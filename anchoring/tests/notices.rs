@@ -1,4 +1,11 @@
 //! Notices: the authority's, in order, with an effect; and nobody else's.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod common;
 

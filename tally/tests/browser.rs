@@ -1,4 +1,11 @@
 //! What the page's own verification makes of our results, honest and falsified: runs `web/verify.test.js` under Node.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 #[path = "../../anchoring/tests/common/mod.rs"]
 mod common;

@@ -1,4 +1,11 @@
 //! Results: the sums of what is published, byte for byte what anybody else makes of it, and final once the final head is there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 #[path = "../../anchoring/tests/common/mod.rs"]
 mod common;

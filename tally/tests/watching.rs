@@ -1,4 +1,11 @@
 //! The page and the event stream, over real HTTP.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 #[path = "../../anchoring/tests/common/mod.rs"]
 mod common;

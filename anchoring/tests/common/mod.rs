@@ -1,6 +1,12 @@
 //! A small election whose cells and issuance logs are real logs in a real directory, written through the ledger's sequencer. What the services around it
 //! would check (registrar and ballot signatures) is left blank: neither anchoring nor tally looks at it.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests; and each test file uses its part"
+)]
 
 pub(crate) mod service;
 
