@@ -258,3 +258,21 @@ fn a_frozen_cell_closes_alone() {
     world.events.push(Event::Results);
     verify(&world);
 }
+
+/// Not a test of its own: `LARGE=<folder> cargo test … -- --ignored a_large_election` writes one to measure audits with.
+#[test]
+#[ignore = "writes 80,000 votes to the folder that LARGE names"]
+fn a_large_election() {
+    let folder = std::env::var("LARGE").unwrap();
+    let world = World::new(
+        "large",
+        Plan {
+            votes: 80_000,
+            issued: 90_000,
+            batch: 4_000,
+            finished: true,
+        },
+    );
+    world.publish(std::path::Path::new(&folder));
+    println!("{}", world.keys.election.id());
+}

@@ -18,6 +18,7 @@ pub const OPENING: u64 = 1_800_000_000_000;
 pub const CLOSING: u64 = OPENING + 3_600_000;
 pub const GRACE: u64 = 600_000;
 pub const GRAIN: u64 = 1_000;
+/// Voters on the roll, unless more are needed.
 pub const ROLL: u64 = 1_000;
 
 /// An election with all of its secrets.
@@ -47,6 +48,10 @@ fn pair(seed: &str, of: &str) -> KeyPair {
 impl Keys {
     /// Two cells; two registrars, the second with two shards; a contest of each kind.
     pub fn new(seed: &'static str) -> Self {
+        Self::with_roll(seed, ROLL)
+    }
+
+    pub fn with_roll(seed: &'static str, roll: u64) -> Self {
         let contest = |method, name: &str, options: &[&str], tie_rule| Contest {
             method,
             name: name.to_owned(),
@@ -97,7 +102,7 @@ impl Keys {
             heads: pair(seed, "heads"),
             authority: pair(seed, "authority"),
             roll: Roll {
-                size: ROLL,
+                size: roll,
                 root: [7; 32],
             },
             batch_min: 8,

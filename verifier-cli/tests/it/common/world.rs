@@ -17,7 +17,7 @@ use protocol::manifest::Method;
 use protocol::merkle::leaf_hash;
 use protocol::results::{CellPart, Results};
 
-use super::keys::{CLOSING, GRAIN, Keys, OPENING};
+use super::keys::{CLOSING, GRAIN, Keys, OPENING, ROLL};
 use super::tree::{Step, Tree};
 
 /// Something that happens.
@@ -66,7 +66,7 @@ impl World {
     /// Everybody is issued a credential; votes are cast in batches with heads between; then everything closes, if it is to.
     pub fn new(seed: &'static str, plan: Plan) -> Self {
         let mut world = Self {
-            keys: Keys::new(seed),
+            keys: Keys::with_roll(seed, ROLL.max(plan.issued as u64)),
             events: Vec::new(),
             anchored: true,
             tweak_results: None,
@@ -84,7 +84,7 @@ impl World {
         world.issue(plan.issued);
         world.head(OPENING + 1_000);
 
-        let votes: Vec<Vote> = (0..plan.votes).map(|voter| world.vote(voter)).collect();
+        let votes = world.many_votes(plan.votes);
         for (n, votes) in votes.chunks(plan.batch).enumerate() {
             let time = OPENING + 60_000 + 10_000 * n as u64;
             for cell in 0..election.cells() {
@@ -190,10 +190,20 @@ impl World {
         }
     }
 
+    /// The first voters' votes; signing is shared between two threads.
+    fn many_votes(&self, count: usize) -> Vec<Vote> {
+        let part = |range: std::ops::Range<usize>| range.map(|voter| self.vote(voter)).collect();
+        std::thread::scope(|scope| {
+            let first = scope.spawn(move || -> Vec<Vote> { part(0..count / 2) });
+            let second: Vec<Vote> = part(count / 2..count);
+            [first.join().unwrap(), second].concat()
+        })
+    }
+
     /// A voter's vote, in all its parts.
     pub fn vote(&self, voter: usize) -> Vote {
         let key = self.keys.voter(voter);
-        let v = u16::try_from(voter).unwrap();
+        let v = u16::try_from(voter % 60_000).unwrap();
         let choices: Vec<Vec<u16>> = if v % 20 == 19 {
             vec![vec![], vec![], vec![]]
         } else {
