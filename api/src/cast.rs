@@ -156,6 +156,12 @@ impl Cast {
     fn check_window(&self, arrived: u64) -> Result<(), ApiError> {
         let log = LogId::Cell(self.path_cell);
         let schedule = self.schedule.borrow();
+        if !schedule.is_known() {
+            return Err(ApiError::busy(
+                "The cell has not read the election's schedule yet, and nothing was taken: cast the same again after Retry-After.",
+                BUSY_RETRY_S,
+            ));
+        }
         let in_force = schedule.in_force();
         if in_force.cancelled().is_some() {
             return Err(closed(

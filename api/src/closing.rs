@@ -15,6 +15,9 @@ const LOOK_MAX: Duration = Duration::from_millis(200);
 /// The pause after a failed attempt to close.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// The time limit of a body, and some more for the queue.
+const ARRIVING_MS_MAX: u64 = 12_000;
+
 /// What the schedule asks of the log now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Demand {
@@ -28,11 +31,21 @@ pub(crate) enum Demand {
 
 /// "a cell appends its close once a head shows all issuance logs closed, or at closing plus half of the grace"
 pub(crate) fn demand(election: &Election, cell: u32, schedule: &Schedule, now: u64) -> Demand {
+    if !schedule.is_known() {
+        // There may be an extension that nobody has read yet, and a close cannot be undone.
+        return Demand::GoOn;
+    }
+    if schedule.has_final_head() {
+        // What would still be appended, a close too, lies above what counts.
+        return Demand::Freeze;
+    }
     let log = LogId::Cell(cell);
     let in_force = schedule.in_force();
+    // A ballot whose header arrived in time may still have its body on the way, or wait for a core.
+    let all_arrived_before = now.saturating_sub(arriving_ms(election));
     let stopped = schedule.is_stopped(log);
     let closing = in_force.closing_of(log);
-    let over = stopped || now >= closing;
+    let over = stopped || all_arrived_before >= closing;
     // For a frozen log too, it is the election's closing that counts: before it, the issuance logs are rightly open.
     let last_call = in_force
         .closing()
@@ -46,6 +59,11 @@ pub(crate) fn demand(election: &Election, cell: u32, schedule: &Schedule, now: u
     } else {
         Demand::GoOn
     }
+}
+
+/// How long after closing ballots that arrived before it are still taken: enough for a slow body, and never more than a quarter of the grace.
+fn arriving_ms(election: &Election) -> u64 {
+    ARRIVING_MS_MAX.min(election.manifest().times.grace / 4)
 }
 
 /// Runs until the log is closed, or this process cannot close it any more.

@@ -91,6 +91,13 @@ async fn a_cell_closes_once_a_head_shows_all_issuance_logs_closed() {
     common::time_for_haste().await;
     assert!(!served.cell.is_closed());
     heads.head(&served, CLOSING + 1, LogState::Closed).await;
+    common::time_for_haste().await;
+    assert!(
+        !served.cell.is_closed(),
+        "a ballot whose header came in time may still be on its way"
+    );
+    let closed_at = CLOSING + GRACE / 4;
+    served.clock.set(closed_at);
     served.cell.closed().await.unwrap();
     let entries = served.audit();
     let Some(Entry::Close(close)) = entries.last() else {
@@ -98,7 +105,7 @@ async fn a_cell_closes_once_a_head_shows_all_issuance_logs_closed() {
     };
     assert_eq!(
         (close.time, close.count),
-        ((CLOSING + 1).next_multiple_of(100), 1)
+        (closed_at.next_multiple_of(100), 1)
     );
     served.stop().await;
 }
@@ -220,4 +227,28 @@ async fn a_switch_to_the_spare_key_stops_the_process_that_holds_the_main_key() {
             .is_err()
     );
     cell.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_that_does_not_know_the_schedule_yet_neither_closes_nor_says_that_it_is_late() {
+    let served = Served::start(election(|_| ()), Options::default()).await;
+    let election = &served.keys.election;
+    // As after a restart, long after the manifest's closing: an extension may stand in the heads log, unread.
+    served
+        .schedule
+        .send_replace(ledger::schedule::Schedule::of_manifest(election));
+    served.clock.set(CLOSING + 10 * GRACE);
+    let voters = served.keys.voters_of(0, 1);
+    let vote = served.keys.vote(&voters[0], &[&[1], &[]]);
+    assert_eq!(code(&served.cast(&vote).await), (503, "busy"));
+    common::time_for_haste().await;
+    assert!(!served.cell.is_closed());
+    // The extension is read.
+    let mut heads = Heads::beside(&served).await;
+    let closing = CLOSING + 20 * GRACE;
+    heads
+        .notice(&served, NoticeAction::Extend { closing })
+        .await;
+    assert_eq!(served.cast(&vote).await.0, 200);
+    served.stop().await;
 }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::entry::LogState;
+use protocol::entry::{Head, LogState};
 use protocol::grammar;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::batch::End;
 use crate::clock::Clock;
 use crate::heads::{FollowError, HeadsFollower};
 use crate::publisher::Reader;
@@ -29,6 +30,8 @@ pub struct Schedule {
     head_time: u64,
     issuance_closed: bool,
     heads_size: u64,
+    newest: Option<Arc<Head>>,
+    final_head: bool,
     health: Health,
     checked_ms: u64,
 }
@@ -55,9 +58,43 @@ impl Schedule {
             head_time: 0,
             issuance_closed: false,
             heads_size: 0,
+            newest: None,
+            final_head: false,
             health: Health::NotPublished,
             checked_ms: 0,
         }
+    }
+
+    /// As read, at this time, where no head is published yet.
+    #[must_use]
+    pub fn before_first_head(election: &Election, checked_ms: u64) -> Self {
+        Self {
+            checked_ms: checked_ms.max(1),
+            ..Self::of_manifest(election)
+        }
+    }
+
+    /// Whether the heads log was ever read and found good. Before that nobody knows what is in force: nothing that cannot be undone may follow from it,
+    /// and nobody may be told that it is too early or too late.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.checked_ms > 0
+    }
+
+    /// Whether the final head is made: what enters a log from now on does not count.
+    #[must_use]
+    pub const fn has_final_head(&self) -> bool {
+        self.final_head
+    }
+
+    /// Where the newest head says that this log ends. A log that ends below that was rolled back, and must not go on.
+    #[must_use]
+    pub fn end_in_newest_head(&self, election: &Election, log: LogId) -> Option<End> {
+        let said = self.newest.as_ref()?.log(election, log)?;
+        Some(End {
+            size: said.size,
+            root: said.root,
+        })
     }
 
     /// The times and notices in force: opening, closing times, freezes, cancellation, key switches.
@@ -66,10 +103,10 @@ impl Schedule {
         &self.in_force
     }
 
-    /// Whether nothing new may enter this log, whatever the time: it is frozen, or the election is cancelled.
+    /// Whether nothing new may enter this log, whatever the time: it is frozen, the election is cancelled, or the final head is made.
     #[must_use]
     pub fn is_stopped(&self, log: LogId) -> bool {
-        self.in_force.freeze(log).is_some() || self.in_force.cancelled().is_some()
+        self.final_head || self.in_force.freeze(log).is_some() || self.in_force.cancelled().is_some()
     }
 
     /// The newest head's time in ms, 0 before the first. Once it is above a closing time, no notice can extend that any more
@@ -158,7 +195,7 @@ pub fn follow(
 /// It waits for as long as the log cannot be read or does not check out; [`Schedule::health`] tells why.
 pub async fn known(schedule: &mut watch::Receiver<Schedule>) {
     // An error is a follower that was stopped: what is known then is all that will be.
-    let _ = schedule.wait_for(|s| s.checked_ms() > 0).await;
+    let _ = schedule.wait_for(Schedule::is_known).await;
 }
 
 fn health(outcome: Result<bool, FollowError>, follower: &HeadsFollower) -> Health {
@@ -204,6 +241,8 @@ impl Schedule {
         self.in_force = Arc::new(log.schedule().clone());
         self.head_time = log.last_head().map_or(0, |(_, head)| head.time);
         self.issuance_closed = issuance_closed;
+        self.newest = log.last_head().map(|(_, head)| Arc::new(head.clone()));
+        self.final_head = log.final_head().is_some();
         true
     }
 }

@@ -23,6 +23,10 @@ const LAST_COUNT_MAX: Duration = Duration::from_secs(5);
 /// Past its closing time it ends when a head past that time is known: until then there may be an extension that this process has not seen
 /// yet. Without heads it ends after a quarter of the grace, before the cells do after half of it.
 pub(crate) fn must_end(election: &Election, log: LogId, schedule: &Schedule, now: u64) -> bool {
+    if !schedule.is_known() {
+        // There may be an extension that nobody has read yet, and a close cannot be undone.
+        return false;
+    }
     let closing = schedule.in_force().closing_of(log);
     let last_call = closing.saturating_add(election.manifest().times.grace / 4);
     schedule.is_stopped(log)

@@ -214,6 +214,12 @@ impl Desk {
         arrived: u64,
     ) -> Result<(), ApiError> {
         let schedule = self.schedule.borrow();
+        if !schedule.is_known() {
+            return Err(ApiError::busy(
+                "The registrar has not read the election's schedule yet, and nothing was issued: send the same again after Retry-After.",
+                BUSY_RETRY_S,
+            ));
+        }
         let error = if ended
             || schedule.is_stopped(shard.log)
             || arrived >= schedule.in_force().closing_of(shard.log)
