@@ -232,23 +232,25 @@ async fn a_switch_to_the_spare_key_stops_the_process_that_holds_the_main_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cell_that_does_not_know_the_schedule_yet_neither_closes_nor_says_that_it_is_late() {
     let served = Served::start(election(|_| ()), Options::default()).await;
-    let election = &served.keys.election;
-    // As after a restart, long after the manifest's closing: an extension may stand in the heads log, unread.
+    let mut heads = Heads::beside(&served).await;
+    let closing = CLOSING + 20 * GRACE;
+    heads
+        .notice(&served, NoticeAction::Extend { closing })
+        .await;
+    let with_extension = served.schedule.borrow().clone();
+    // As after a restart, long after the manifest's closing: the extension stands in the heads log, unread.
     served
         .schedule
-        .send_replace(ledger::schedule::Schedule::of_manifest(election));
+        .send_replace(ledger::schedule::Schedule::of_manifest(
+            &served.keys.election,
+        ));
     served.clock.set(CLOSING + 10 * GRACE);
     let voters = served.keys.voters_of(0, 1);
     let vote = served.keys.vote(&voters[0], &[&[1], &[]]);
     assert_eq!(code(&served.cast(&vote).await), (503, "busy"));
     common::time_for_haste().await;
     assert!(!served.cell.is_closed());
-    // The extension is read.
-    let mut heads = Heads::beside(&served).await;
-    let closing = CLOSING + 20 * GRACE;
-    heads
-        .notice(&served, NoticeAction::Extend { closing })
-        .await;
+    served.schedule.send_replace(with_extension);
     assert_eq!(served.cast(&vote).await.0, 200);
     served.stop().await;
 }

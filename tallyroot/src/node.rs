@@ -81,18 +81,33 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let reader: Arc<dyn Reader> =
             Arc::new(DirectoryReader::new(&folder.public(), &election.id()));
-        let (follower, schedule) = schedule::follow(
+        let (follower, mut schedule) = schedule::follow(
             election.clone(),
             Arc::clone(&reader),
             Arc::clone(&clock),
             SCHEDULE_POLL,
         );
 
+        // Notices that are published already decide which keys sign, and whether a closing time is still the manifest's; and the
+        // newest head says how long each log was: one that comes back shorter was rolled back, and must halt.
+        tokio::time::timeout(READY, schedule::known(&mut schedule))
+            .await
+            .with_context(|| {
+                format!(
+                    "the heads log cannot be read: {:?}",
+                    schedule.borrow().health()
+                )
+            })?;
+        let floor = |log| schedule.borrow().end_in_newest_head(election, log);
+
         let mut cells = Vec::new();
         for k in 0..election.cells() {
             let parts = LogParts::open(folder, election, LogId::Cell(k)).await?;
             let cell = Cell::start(
-                CellConfig::new(election, k),
+                CellConfig {
+                    floor: floor(LogId::Cell(k)),
+                    ..CellConfig::new(election, k)
+                },
                 parts.store,
                 parts.publisher,
                 parts.signer,
@@ -106,20 +121,16 @@ impl Node {
         for (r, named) in (0u16..).zip(&election.manifest().registrars) {
             let mut shards = Vec::new();
             for (shard, _) in (0u32..).zip(&named.shards) {
-                let parts = LogParts::open(
-                    folder,
-                    election,
-                    LogId::Issuance {
-                        registrar: r,
-                        shard,
-                    },
-                )
-                .await?;
+                let log = LogId::Issuance {
+                    registrar: r,
+                    shard,
+                };
+                let parts = LogParts::open(folder, election, log).await?;
                 shards.push(ShardParts {
                     store: parts.store,
                     publisher: parts.publisher,
                     signer: parts.signer,
-                    floor: None,
+                    floor: floor(log),
                 });
             }
             registrars.push(start_registrar(folder, election, r, shards, &schedule, &clock).await?);

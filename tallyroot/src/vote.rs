@@ -24,7 +24,7 @@ use crate::client::voter::{Device, VoterError};
 const BEFORE_CLOSING_S: u64 = 120;
 
 /// What the secret file holds.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SecretFile {
     about: String,
@@ -95,27 +95,30 @@ pub async fn run(args: &VoteArgs) -> Result<Reached, VoterError> {
         &receipt.encode().context("cannot write the receipt down")?,
     )?;
     tracing::info!(
-        "recorded: your vote is entry {} of cell {}. Receipt: {}. It shows how you voted; whoever reads it knows your vote",
-        in_log.index,
-        in_log.cell,
+        "recorded: your vote is in the ledger. Receipt: {}. It shows how you voted; whoever reads it knows your vote",
         args.receipt.display()
     );
 
     let deadline = tokio::time::Instant::now() + Duration::from_secs(args.wait);
     loop {
-        if let Some(receipt) = receipts::sealed(&site, &election, &in_log).await? {
-            write(
-                &args.receipt,
-                &receipt.encode().context("cannot write the receipt down")?,
-            )?;
-            tracing::info!(
-                "sealed: an anchored head covers your vote, and the receipt now proves it"
-            );
-            return Ok(Reached::Sealed);
-        }
+        // The vote is recorded whatever happens here: trouble with sealing must not read as a refusal.
+        let not_yet = match receipts::sealed(&site, &election, &in_log).await {
+            Ok(Some(receipt)) => {
+                write(
+                    &args.receipt,
+                    &receipt.encode().context("cannot write the receipt down")?,
+                )?;
+                tracing::info!(
+                    "sealed: an anchored head covers your vote, and the receipt now proves it"
+                );
+                return Ok(Reached::Sealed);
+            }
+            Ok(None) => "no anchored head covers it yet".to_owned(),
+            Err(error) => format!("{error:#}"),
+        };
         if tokio::time::Instant::now() >= deadline {
-            tracing::info!(
-                "not sealed yet: run the same command again later to upgrade the receipt"
+            tracing::warn!(
+                "recorded, but not sealed: {not_yet}. Run the same command again later to upgrade the receipt"
             );
             return Ok(Reached::Recorded);
         }
@@ -259,14 +262,20 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        std::fs::rename(&partial, path)
+        std::fs::rename(&partial, path)?;
+        // The name must be as durable as the bytes: the secret has to outlive whatever breaks off after the first request.
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        std::fs::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
     };
+    // Only this function makes such a file; one that is there was left by a run that broke off.
+    let _ = std::fs::remove_file(&partial);
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 

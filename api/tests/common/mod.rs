@@ -347,7 +347,8 @@ impl Served {
             KeyFile::write(&key_path, &seed(1, u8::try_from(index).unwrap())).unwrap()
         });
         let clock = Arc::new(SetClock(AtomicU64::new(options.now)));
-        let (schedule, receiver) = watch::channel(Schedule::before_first_head(&election, options.now));
+        let (schedule, receiver) =
+            watch::channel(Schedule::before_first_head(&election, options.now));
         let cell = Cell::start(
             CellConfig {
                 limits: options.limits,

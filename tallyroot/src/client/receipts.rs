@@ -111,6 +111,10 @@ pub async fn sealed(site: &Site, election: &Election, in_log: &InLog) -> Result<
             heads_checkpoint.1,
         )?)?,
     });
+    // What is called sealed must be so for whoever checks it later, by the same rules.
+    receipt
+        .verify(&election.id())
+        .context("the sealed receipt does not verify")?;
     Ok(Some(receipt))
 }
 

@@ -20,6 +20,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One election on one site.
+///
+/// Sign-in, casting and reading go over connections of their own, and none is kept for a second request: whoever ends the
+/// connections must not be able to join who signed in with what was cast, or with which leaf was looked at.
 #[derive(Clone, Debug)]
 pub struct Site {
     http: reqwest::Client,
@@ -108,11 +111,23 @@ pub struct Recorded {
 }
 
 impl Site {
-    /// A client for `site` (the part before `/elections/`).
+    /// One voter's client for `site` (the part before `/elections/`).
     ///
     /// # Errors
     /// An address that is not one.
     pub fn new(site: &str, election: &ElectionId) -> Result<Self> {
+        Self::with_connections_kept(site, election, 0)
+    }
+
+    /// A client that plays many voters, or only reads: with so many at once, a connection that is used again joins nobody.
+    ///
+    /// # Errors
+    /// An address that is not one.
+    pub fn for_many(site: &str, election: &ElectionId) -> Result<Self> {
+        Self::with_connections_kept(site, election, usize::MAX)
+    }
+
+    fn with_connections_kept(site: &str, election: &ElectionId, idle_max: usize) -> Result<Self> {
         let url = reqwest::Url::parse(site).with_context(|| {
             format!("`{site}` is not the address of a site, such as https://vote.example.org")
         })?;
@@ -124,6 +139,7 @@ impl Site {
             .timeout(REQUEST_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .pool_max_idle_per_host(idle_max)
             .build()
             .context("cannot set up the HTTP client")?;
         Ok(Self {

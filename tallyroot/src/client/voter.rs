@@ -191,9 +191,44 @@ impl Device {
     pub async fn cast(&self, site: &Site, vote: &Vote) -> Result<InLog, VoterError> {
         let cell = self.election.cell_of(&vote.credential);
         let entry = vote.encode();
-        let recorded = until_known(|| site.cast(cell, &entry)).await?;
+        let recorded = match until_known(|| site.cast(cell, &entry)).await {
+            Err(VoterError::Refused(refusal)) if refusal.error.code == "other-ballot" => {
+                // "409 `other-ballot` with `index` and `proof` of the first vote": without it, the refusal is only a claim.
+                return Err(match self.check_other_ballot(cell, vote, &refusal) {
+                    Ok(()) => VoterError::Refused(refusal),
+                    Err(error) => VoterError::Dishonest(error.context(
+                        "the cell says that another ballot was cast with this credential, and does not prove it",
+                    )),
+                });
+            }
+            answer => answer?,
+        };
         self.check_recorded(cell, vote, &recorded)
             .map_err(VoterError::Dishonest)
+    }
+
+    /// The refusal proves that another ballot under this credential stands in the log.
+    fn check_other_ballot(&self, cell: u32, vote: &Vote, refusal: &Refusal) -> Result<()> {
+        let (Some(index), Some(proof)) = (refusal.index, &refusal.proof) else {
+            anyhow::bail!("there is no proof");
+        };
+        let proof = TlogProof::parse(proof.as_bytes())?;
+        let entry = proof.extra().context("the proof holds no entry")?;
+        let Entry::Vote(first) = Entry::decode(entry, &self.election)? else {
+            anyhow::bail!("the proof is for something else than a vote");
+        };
+        anyhow::ensure!(
+            first.credential == vote.credential,
+            "the proof is for another credential"
+        );
+        anyhow::ensure!(
+            first.ballot != vote.ballot,
+            "the proof is for this very ballot"
+        );
+        first
+            .verify(&self.election)
+            .context("the first vote's signatures")?;
+        self.check_in_log(LogId::Cell(cell), index, entry, &proof)
     }
 
     fn check_recorded(&self, cell: u32, vote: &Vote, recorded: &Recorded) -> Result<InLog> {
@@ -232,12 +267,10 @@ impl Device {
             .election
             .log_keys(log)
             .context("there is no such log")?;
+        // The spare key counts only under a notice, which this client does not follow yet.
+        let keys = [*keys.main.as_bytes()];
         proof
-            .verify(
-                &leaf_hash(entry),
-                &self.election.origin(log),
-                &[*keys.main.as_bytes(), *keys.spare.as_bytes()],
-            )
+            .verify(&leaf_hash(entry), &self.election.origin(log), &keys)
             .context("the inclusion proof")?;
         Ok(())
     }

@@ -68,7 +68,7 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
     let node = Node::start(&folder, &election, listen(args).await?).await?;
     tracing::info!("serving at {}", node.url());
     let mut clock = StageClock::begin();
-    let site = Site::new(node.url(), &election.id())?;
+    let site = Site::for_many(node.url(), &election.id())?;
     let play = match plan {
         Some((plan, ballots)) => Some(Play::open(plan, ballots, &folder, &election, &site)?),
         None => None,

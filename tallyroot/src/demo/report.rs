@@ -14,7 +14,7 @@ use crate::folder::Folder;
 
 /// The end of a demo.
 #[derive(Debug)]
-pub struct Report {
+pub(super) struct Report {
     election: Election,
     results: Results,
     issued: u64,
@@ -29,7 +29,7 @@ impl Report {
     ///
     /// # Errors
     /// They are missing or not those of this election.
-    pub async fn new(
+    pub(super) async fn new(
         election: &Election,
         site: &Site,
         folder: &Folder,
@@ -55,7 +55,7 @@ impl Report {
 
     /// Whether the audit found nothing.
     #[must_use]
-    pub fn verified(&self) -> bool {
+    pub(super) fn verified(&self) -> bool {
         self.audit.verdict == Outcome::Verified
     }
 
@@ -63,7 +63,7 @@ impl Report {
     ///
     /// # Errors
     /// Standard output is gone.
-    pub fn print_json(&self) -> Result<()> {
+    pub(super) fn print_json(&self) -> Result<()> {
         let manifest = self.election.manifest();
         let by_contest = |value: &dyn Fn(&ContestResult) -> Value| -> Value {
             self.results
@@ -99,7 +99,12 @@ impl Report {
     ///
     /// # Errors
     /// Standard output is gone.
-    pub fn print_words(&self, closed: bool, played: bool, guests: &[Vec<String>]) -> Result<()> {
+    pub(super) fn print_words(
+        &self,
+        closed: bool,
+        played: bool,
+        guests: &[Vec<String>],
+    ) -> Result<()> {
         let mut out = std::io::stdout().lock();
         self.words(&mut out, closed, played, guests)
             .context("cannot write to standard output")
