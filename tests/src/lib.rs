@@ -1,6 +1,7 @@
 //! What the whole-system tests share: running the two programs as a user does, from outside.
 
 pub mod demo;
+pub mod device;
 pub mod files;
 pub mod published;
 pub mod seed;
@@ -125,4 +126,17 @@ pub fn folder() -> TempDir {
 #[expect(clippy::expect_used, reason = "temporary folders have UTF-8 names")]
 pub fn arg(path: &Path) -> &str {
     path.to_str().expect("a UTF-8 path")
+}
+
+/// So many seconds from now, as TOML writes a moment.
+///
+/// # Panics
+/// That lies beyond the calendar.
+#[must_use]
+#[expect(clippy::expect_used, reason = "tests stay within the calendar")]
+pub fn moment(seconds: i64) -> String {
+    let now = jiff::Timestamp::now().as_second();
+    jiff::Timestamp::from_second(now + seconds)
+        .expect("a moment within the calendar")
+        .to_string()
 }
