@@ -61,7 +61,15 @@ pub(crate) fn judge(
     let unexplained = table.bound_votes();
     let all_closed = table.rows.iter().all(|row| row.after.closed);
     // SPEC: "It is made once all logs are closed, or after closing plus grace."
-    let is_final = (all_closed || time > schedule.deadline()) && !unexplained;
+    // What is merely out of reach at that moment gets another grace: nothing can be added to what the final head leaves out.
+    let anybody_missing = table.rows.iter().any(|row| row.stale.is_some());
+    let patience = if anybody_missing {
+        election.manifest().times.grace
+    } else {
+        0
+    };
+    let over = time > schedule.deadline().saturating_add(patience);
+    let is_final = (all_closed || over) && !unexplained;
     let logs = table.rows.iter().map(Row::head_log).collect();
     Judged {
         head: Head { time, logs },

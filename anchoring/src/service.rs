@@ -6,10 +6,12 @@ use std::time::Duration;
 use ledger::batch::End;
 use ledger::clock::Clock;
 use ledger::heads::{HeadsFollower, keys_of, name_of};
+use ledger::log::Keys;
 use ledger::publisher::{Publisher, Reader};
+use ledger::read::{LogClient, LogError};
 use ledger::sequencer::{Config, Handle, Outcome, Parts, Sequencer, State, SubmitError};
 use ledger::store::Store;
-use protocol::entry::Notice;
+use protocol::entry::{Notice, NoticeAction};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use signer::{Checked, Signer as _};
@@ -58,6 +60,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// The running service. Dropping it stops everything where it stands, as a crash would.
 pub struct Anchoring {
     election: Election,
+    reader: Arc<dyn Reader>,
     handle: Handle,
     /// How long a notice waits for a log that is just being taken over.
     patience: Duration,
@@ -145,6 +148,7 @@ impl Anchoring {
     ) -> Result<Self, StartError> {
         check_anchors(&config.election, &anchors)?;
         let own: Arc<dyn Reader> = Arc::clone(&publisher) as Arc<dyn Reader>;
+        let outside = Arc::clone(&reader);
         let (sequencer, handle) = sequencer(
             &config,
             &own,
@@ -203,6 +207,7 @@ impl Anchoring {
         });
         Ok(Self {
             election: config.election,
+            reader: outside,
             patience: config.read_timeout,
             handle,
             newest,
@@ -222,6 +227,9 @@ impl Anchoring {
         notice
             .verify(&self.election)
             .map_err(|error| NoticeRefused::Refused(error.to_string()))?;
+        if let NoticeAction::Switch { log, size, root } = notice.body.action {
+            self.check_switch(log, End { size, root }).await?;
+        }
         let deadline = Instant::now() + self.patience;
         loop {
             let error = match self.handle.submit(content::notice(notice.encode())).await {
@@ -244,6 +252,41 @@ impl Anchoring {
                     return Err(NoticeRefused::Stopped(state_text(&self.handle.state())));
                 }
             }
+        }
+    }
+
+    /// What the main key has signed above the notice's size would be signed by the wrong key once the notice stands: votes that were acknowledged
+    /// there could not be shown any more. So the writer stops first, and the notice names its very last checkpoint.
+    async fn check_switch(&self, log: LogId, end: End) -> Result<(), NoticeRefused> {
+        if log == LogId::Heads {
+            // Its own sequencer checks that nothing stands above the notice.
+            return Ok(());
+        }
+        let Some(keys) = self.election.log_keys(log) else {
+            return Err(NoticeRefused::Refused(format!(
+                "the election has no log {}",
+                log.prefix()
+            )));
+        };
+        let client = LogClient::new(
+            Arc::clone(&self.reader),
+            name_of(&self.election, log),
+            Keys::main(*keys.main.as_bytes()).switched(*keys.spare.as_bytes(), end.size),
+        );
+        match client.newest().await {
+            // Under the main key up to the notice's size, or under the spare above it.
+            Ok(Some((newest, _))) if newest.size() > end.size => Ok(()),
+            Ok(Some((newest, _))) if newest.size() == end.size && newest.root() == end.root => {
+                Ok(())
+            }
+            Ok(_) => Err(NoticeRefused::Refused(
+                "it does not name the log's newest checkpoint: name the size and root of that one"
+                    .to_owned(),
+            )),
+            Err(LogError::Read(error)) => Err(NoticeRefused::Again(error.to_string())),
+            Err(error) => Err(NoticeRefused::Refused(format!(
+                "the log's newest checkpoint is not the one that the notice names, or not by the key that it puts in force there ({error}): stop the log's writer, then name its last checkpoint"
+            ))),
         }
     }
 
@@ -302,8 +345,9 @@ async fn run(heads: Heads, mut keepers: JoinSet<Result<(), String>>) -> Result<(
     }
 }
 
-/// Keeps `all` at the least of what the anchors hold.
+/// Keeps `all` at the least of what the anchors hold. A keeper that has ended changes nothing any more, and what its anchor holds still counts.
 async fn least(mut held: Vec<watch::Receiver<u64>>, all: watch::Sender<u64>) {
+    let mut running: Vec<usize> = (0..held.len()).collect();
     loop {
         let least = held
             .iter_mut()
@@ -311,14 +355,17 @@ async fn least(mut held: Vec<watch::Receiver<u64>>, all: watch::Sender<u64>) {
             .min()
             .unwrap_or(0);
         all.send_if_modified(|before| std::mem::replace(before, least) != least);
-        let changes = held.iter_mut().map(|held| Box::pin(held.changed()));
-        let (changed, _, _) = futures::future::select_all(changes).await;
-        if changed.is_err() {
-            // A keeper that has ended changes nothing any more; the others may.
-            held.retain(|held| held.has_changed().is_ok());
-            if held.is_empty() {
-                return;
-            }
+        if running.is_empty() {
+            return;
+        }
+        let changes = held
+            .iter_mut()
+            .enumerate()
+            .filter(|(keeper, _)| running.contains(keeper))
+            .map(|(keeper, held)| Box::pin(async move { (keeper, held.changed().await.is_err()) }));
+        let ((keeper, ended), _, _) = futures::future::select_all(changes).await;
+        if ended {
+            running.retain(|other| *other != keeper);
         }
     }
 }

@@ -260,3 +260,21 @@ async fn too_many_issuances_hold_their_shard() {
     let head = head_where(&anchoring, "all issued", |head| sizes(head)[2..] == [3, 2]).await;
     assert_eq!(states(&head)[2..], [Open, Open]);
 }
+
+#[tokio::test]
+async fn a_log_that_is_out_of_reach_at_the_deadline_gets_another_grace() {
+    let site = Site::new();
+    let logs = site.logs().await;
+    logs.shards[0].issue(1).await;
+    let anchoring = site.anchoring().await;
+    next_head(&anchoring).await;
+    let (place, away) = (site.published("cells/0"), site.published("away"));
+    std::fs::rename(&place, &away).unwrap();
+    head_where(&anchoring, "cell 0 stale", |head| states(head)[0] == Stale).await;
+    site.clock.set(CLOSING + GRACE + 1);
+    // The next head would be the final one, and leave out whatever cell 0 has acknowledged since.
+    assert!(!next_head(&anchoring).await.is_final);
+    std::fs::rename(&away, &place).unwrap();
+    let last = head_where(&anchoring, "finality", |head| head.is_final).await;
+    assert_eq!(states(&last)[0], Open);
+}

@@ -213,3 +213,24 @@ async fn the_main_key_does_not_take_its_own_switch() {
     };
     assert!(refusal(anchoring.submit_notice(&site.notice(0, switch)).await).contains("spare"));
 }
+
+#[tokio::test]
+async fn a_switch_below_what_the_main_key_has_signed_is_refused() {
+    let site = Site::new();
+    let logs = site.logs().await;
+    logs.shards[0].issue(1).await;
+    let anchoring = site.anchoring().await;
+    let end = logs.cells[0].handle.published().end;
+    let switch = |end: ledger::End| NoticeAction::Switch {
+        log: LogId::Cell(0),
+        size: end.size,
+        root: end.root,
+    };
+    // Acknowledged under the main key, and not covered by the notice: its receipt would become worthless.
+    logs.cells[0].vote(1, &[&[0], &[]]).await;
+    let notice = site.notice(0, switch(end));
+    assert!(refusal(anchoring.submit_notice(&notice).await).contains("newest checkpoint"));
+    let end = logs.cells[0].handle.published().end;
+    let notice = site.notice(0, switch(end));
+    anchoring.submit_notice(&notice).await.unwrap();
+}
