@@ -238,3 +238,6 @@ fn shard_voters(election: &Election, registrar: u16, log: LogId) -> u64 {
     );
     first(u64::from(shard) + 1).saturating_sub(first(u64::from(shard)))
 }
+
+#[cfg(test)]
+mod tests;

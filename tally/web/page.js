@@ -31,9 +31,9 @@ async function work() {
     const bytes = newest;
     newest = null;
     if (shown !== null && sameContent(shown, bytes)) continue;
-    const outcome = await verifier.check(bytes);
+    const outcome = await verifier.check(bytes).catch(unexpected);
     const now = new Date();
-    showChecks(electionId, outcome, now);
+    showChecks(outcome, now);
     if (outcome.state === "failed") {
       refuse(outcome);
     } else {
@@ -43,6 +43,11 @@ async function work() {
     }
   }
   checking = false;
+}
+
+/** Whatever the verifier stumbles over was not verified. */
+function unexpected() {
+  return { results: null, state: "failed", checks: [{ code: "document", state: "failed", details: ["the update could not be checked at all"] }] };
 }
 
 function sameContent(a, b) {

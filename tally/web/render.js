@@ -49,6 +49,7 @@ export function showElection(election) {
   byId("title").replaceChildren(label(election.title));
   document.title = `Results: ${election.title}`;
   byId("demo").hidden = !election.demo;
+  byId("fingerprint").textContent = election.id.replace(/(.{8})(?!$)/g, "$1 ");
 }
 
 /** The numbers. Called with results that passed every check that could be made, and no others. */
@@ -80,6 +81,7 @@ function contestSection(rules, contest, c, results) {
 function outcomeLine(rules, contest) {
   if (contest.winner === null) return make("p", "", "No winner: nobody has a vote.");
   const line = make("p", "winner", "Winner: ", label(rules.options[contest.winner]));
+  if (rules.method === "ranked") line.append(" (by run-off, which this page does not recount)");
   if (contest.tie_broken) line.append(` (a tie was broken by the rule that was fixed beforehand: ${rules.tie_rule})`);
   return line;
 }
@@ -97,7 +99,7 @@ function countTable(rules, contest, votes) {
   const blank = make("tr", "", header("row", "Blank"), make("td", "", NUMBER.format(contest.blanks)), make("td", "", "–"));
   return make(
     "table",
-    "",
+    "counts",
     make("caption", "", METHODS[rules.method] ?? rules.method),
     make("thead", "", make("tr", "", header("col", "Option"), header("col", "Votes"), header("col", "Share"))),
     make("tbody", "", ...rows),
@@ -136,18 +138,18 @@ function roundsDetails(rules, contest, c) {
 }
 
 /** What was verified of the newest update, in words. */
-export function showChecks(electionId, outcome, when) {
-  byId("fingerprint").textContent = electionId.replace(/(.{8})(?!$)/g, "$1 ");
+export function showChecks(outcome, when) {
   const manifest = { state: "verified", details: [] };
   const rows = [checkRow("The rules (contests, options, keys) are those whose SHA-256 fingerprint stands in this page's address.", manifest)];
   rows.push(...outcome.checks.map((check) => checkRow(CHECKS[check.code] ?? check.code, check)));
   byId("checks").replaceChildren(...rows);
   const summary = {
-    verified: "Everything below was verified",
-    unchecked: "Verified, except for what is marked \u201cNot checked\u201d",
-    failed: "The newest update FAILED",
+    verified: "Your own browser has verified everything below",
+    unchecked: "Your own browser has verified what follows, except where it says \u201cNot checked\u201d",
+    failed: "The newest update did NOT pass your browser's checks",
   };
-  byId("proof-summary").textContent = `${summary[outcome.state]} by your own browser, at ${when.toLocaleTimeString()}.`;
+  showBadge(outcome.state);
+  byId("proof-summary").textContent = `${summary[outcome.state]}, at ${when.toLocaleTimeString()}.`;
 }
 
 function checkRow(text, check) {
@@ -157,10 +159,19 @@ function checkRow(text, check) {
   return row;
 }
 
+/** The outcome in one line beside the numbers; it links to the details. */
+function showBadge(state) {
+  const text = { verified: "Verified by your browser", unchecked: "Partly verified by your browser: see what was not", failed: "Verification failed" };
+  byId("badge").textContent = text[state];
+  byId("badge").className = `badge ${state}`;
+}
+
 export function showWarning(text, details) {
   byId("warning-text").textContent = text;
   byId("warning-list").replaceChildren(...details.map((detail) => make("li", "", label(detail))));
   byId("warning").hidden = false;
+  if (byId("contests").childElementCount === 0) byId("status").textContent = "No results that could be verified";
+  showBadge("failed");
 }
 
 export function showConnection(text) {

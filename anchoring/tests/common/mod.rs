@@ -8,13 +8,13 @@
     reason = "tests; and each test file uses its part"
 )]
 
+pub(crate) mod manifest;
 pub(crate) mod service;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use base64::Engine as _;
 use ledger::clock::Clock;
 use ledger::content::{
     Arranged, Content, ContentError, Keyed, Place, Position, Replayed, Submission,
@@ -23,27 +23,18 @@ use ledger::faulty::{Faults, MemorySigner, Signed};
 use ledger::sequencer::{Config, Handle, Parts, Published, Sequencer};
 use ledger::{Directory, DirectoryReader, Keys, LogName, Sqlite};
 use protocol::ballot::Ballot;
-use protocol::ed25519::SigningKey;
 use protocol::entry::{
     AuthorityKey, Entry, Genesis, Issuance, Notice, NoticeAction, NoticeBody, Vote,
 };
 use protocol::grammar::{CellLog, IssuanceLog};
 use protocol::ids::LogId;
-use protocol::manifest::{
-    Anchor, AnchorKind, Contest, Election, KeyPair, Manifest, Method, Registrar, Roll, TieRule,
-    Times, Witnesses,
-};
+use protocol::manifest::Election;
 use protocol::merkle::leaf_hash;
 use sha2::{Digest as _, Sha256};
 use signer::Checked;
 
-/// A public key of 2048 bits whose private half nobody has.
-const RSA: &str = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAna6ihwfZ8vi+Ib+5LWZJip+WrR7CloUCofs02i41dY25fBfMVkaWEFIzC/8XEgylcdhdy6yDhpI5GXDKCQYoLlsBRYCIFi5ANL95spx2ejfcUVySjBgmDUvac7ga5ZEJXZSl/sk5j5ZcxM04P8YtvJ/w6s3/kB2XQZj76IYb6s7eltQW033/PUwx4guJyKTmfEy7Vseouwpczbar4CuOGGmNsRlJqlbhgJsL4I3wAXggcZOv+EW6QFBQmdndIZYSCTPXd+jhemQ2ZtJ4nnBAkeqILwX2seVVOydPJGI/fweBykZh+pSJs8Hox1SgjgEbmR1di+3lyPRkBC4Dl5NDCQIDAQAB";
-
-pub(crate) const OPENING: u64 = 1_000_000;
-pub(crate) const CLOSING: u64 = 2_000_000;
-pub(crate) const GRACE: u64 = 100_000;
-pub(crate) const VOTERS: u64 = 40;
+pub(crate) use manifest::{CLOSING, GRACE, OPENING, manifest};
+use manifest::{key, seed};
 
 /// A clock that stands where it is put.
 pub(crate) struct TestClock(AtomicU64);
@@ -61,84 +52,6 @@ impl TestClock {
 impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
-    }
-}
-
-fn seed(what: &str, spare: bool) -> [u8; 32] {
-    Sha256::digest(format!("test key {what} {spare}")).into()
-}
-
-fn key(what: &str, spare: bool) -> SigningKey {
-    SigningKey::from_seed(&seed(what, spare))
-}
-
-fn pair(what: &str) -> KeyPair {
-    KeyPair {
-        main: key(what, false).public(),
-        spare: key(what, true).public(),
-    }
-}
-
-/// Two cells, one registrar with two shards; one plurality and one ranked contest.
-pub(crate) fn manifest() -> Manifest {
-    let contest = |method, name: &str, options: &[&str]| Contest {
-        method,
-        name: name.to_owned(),
-        options: options.iter().map(|option| (*option).to_owned()).collect(),
-        tie_rule: TieRule::ListedOrder,
-    };
-    Manifest {
-        format: protocol::manifest::FORMAT.to_owned(),
-        title: "Board of the allotment society".to_owned(),
-        base: "votes.example".to_owned(),
-        demo: true,
-        contests: vec![
-            contest(
-                Method::Plurality,
-                "Treasurer",
-                &["Ines Álvarez", "Bo", "محمد علي"],
-            ),
-            contest(
-                Method::Ranked,
-                "Colour of the shed",
-                &["Red", "Green", "Blue"],
-            ),
-        ],
-        times: Times {
-            registration: OPENING - 500_000,
-            opening: OPENING,
-            closing: CLOSING,
-            grace: GRACE,
-        },
-        retention: CLOSING + GRACE,
-        cells: vec![pair("cells/0"), pair("cells/1")],
-        registrars: vec![Registrar {
-            name: "Society".to_owned(),
-            rsa: base64::engine::general_purpose::STANDARD
-                .decode(RSA)
-                .unwrap(),
-            shards: vec![pair("registrars/0/0"), pair("registrars/0/1")],
-        }],
-        heads: pair("heads"),
-        authority: pair("authority"),
-        roll: Roll {
-            size: VOTERS,
-            root: [7; 32],
-        },
-        batch_min: 1,
-        batch_wait_ms: 100,
-        cast_delay_s: 0,
-        head_interval_ms: 100,
-        anchors: ["one", "two"]
-            .map(|name| Anchor {
-                kind: AnchorKind::Directory,
-                name: name.to_owned(),
-            })
-            .to_vec(),
-        witnesses: Witnesses {
-            keys: Vec::new(),
-            quorum: 0,
-        },
     }
 }
 
