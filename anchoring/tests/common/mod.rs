@@ -2,6 +2,7 @@
 //! would check (registrar and ballot signatures) is left blank: neither anchoring nor tally looks at it.
 #![allow(
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
