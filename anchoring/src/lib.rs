@@ -18,9 +18,11 @@ mod keeper;
 mod object;
 mod observe;
 mod service;
+mod start;
 
 pub use anchor::{Anchor, AnchorError, Created, OBJECT_LEN_MAX};
 pub use content::{HeadsContent, HeadsKey};
 pub use directory::DirectoryAnchor;
 pub use heads::NewestHead;
-pub use service::{Anchoring, AnchoringConfig, NoticeAppended, NoticeRefused, StartError};
+pub use service::{Anchoring, AnchoringConfig, NoticeAppended, NoticeRefused};
+pub use start::StartError;

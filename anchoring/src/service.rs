@@ -5,25 +5,26 @@ use std::time::Duration;
 
 use ledger::batch::End;
 use ledger::clock::Clock;
-use ledger::heads::{HeadsFollower, keys_of, name_of};
+use ledger::heads::name_of;
 use ledger::log::Keys;
 use ledger::publisher::{Publisher, Reader};
 use ledger::read::{LogClient, LogError};
-use ledger::sequencer::{Config, Handle, Outcome, Parts, Sequencer, State, SubmitError};
+use ledger::sequencer::{Handle, Outcome, State, SubmitError};
 use ledger::store::Store;
 use protocol::entry::{Notice, NoticeAction};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
-use signer::{Checked, Signer as _};
+use signer::Checked;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::anchor::Anchor;
-use crate::content::{self, HeadsContent, HeadsKey};
+use crate::content;
 use crate::heads::{Heads, NewestHead};
-use crate::keeper::{Keeper, held};
+use crate::keeper::Keeper;
 use crate::object::Objects;
+use crate::start::{StartError, check_anchors, sequencer};
 
 /// What the service is told.
 #[derive(Debug, Clone)]
@@ -69,37 +70,6 @@ pub struct Anchoring {
     ended: watch::Receiver<Option<Result<(), String>>>,
     /// Holds the sequencer and all loops.
     _tasks: JoinSet<()>,
-}
-
-/// Why the service does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Other anchors than the manifest's.
-    #[error(
-        "the manifest names the anchors {named:?}, and {given:?} were given: give exactly those, in this order"
-    )]
-    Anchors {
-        /// The manifest's.
-        named: Vec<String>,
-        /// What was given.
-        given: Vec<String>,
-    },
-    /// The signer's key is not the one in force.
-    #[error("{0}")]
-    Key(String),
-    /// The published heads log could not be read, or does not check out.
-    #[error("the published heads log: {0}")]
-    Heads(#[from] ledger::heads::FollowError),
-    /// An anchor holds what is not of this heads log.
-    #[error(
-        "anchor {anchor} does not hold this heads log: {reason}; nothing was started, since going on could fork it"
-    )]
-    Fork {
-        /// The anchor.
-        anchor: String,
-        /// What is wrong.
-        reason: String,
-    },
 }
 
 /// Why a notice was not appended.
@@ -368,112 +338,6 @@ async fn least(mut held: Vec<watch::Receiver<u64>>, all: watch::Sender<u64>) {
             running.retain(|other| *other != keeper);
         }
     }
-}
-
-fn check_anchors(election: &Election, anchors: &[Arc<dyn Anchor>]) -> Result<(), StartError> {
-    let named: Vec<String> = election
-        .manifest()
-        .anchors
-        .iter()
-        .map(|anchor| anchor.name.clone())
-        .collect();
-    let given: Vec<String> = anchors
-        .iter()
-        .map(|anchor| anchor.name().to_owned())
-        .collect();
-    if named == given {
-        Ok(())
-    } else {
-        Err(StartError::Anchors { named, given })
-    }
-}
-
-/// Takes the heads log over: not below what an anchor holds, and with the key that the notices put in force.
-async fn sequencer(
-    config: &AnchoringConfig,
-    own: &Arc<dyn Reader>,
-    store: Arc<dyn Store>,
-    publisher: Arc<dyn Publisher>,
-    signer: Checked,
-    anchors: &[Arc<dyn Anchor>],
-    clock: Arc<dyn Clock>,
-) -> Result<(Sequencer, Handle), StartError> {
-    let election = &config.election;
-    let mut follower = HeadsFollower::new(Arc::clone(own), election);
-    follower.advance().await?;
-    let missing = || StartError::Key("the manifest names no keys of the heads log".to_owned());
-    let pair = election.log_keys(LogId::Heads).ok_or_else(missing)?;
-    let in_force =
-        keys_of(election, follower.log().schedule(), LogId::Heads).ok_or_else(missing)?;
-    let switched = follower.log().schedule().switch(LogId::Heads).is_some();
-    let (key, keys) = if signer.public_key() == *pair.spare.as_bytes() {
-        let size = follower.end().size;
-        match (switched, size) {
-            (true, _) => (HeadsKey::Spare, in_force),
-            (false, 0) => {
-                return Err(StartError::Key(
-                    "the heads log begins under its main key: start with that".to_owned(),
-                ));
-            }
-            // The notice comes next, at exactly this index.
-            (false, size) => (
-                HeadsKey::Spare,
-                in_force.switched(*pair.spare.as_bytes(), size),
-            ),
-        }
-    } else if signer.public_key() != *pair.main.as_bytes() {
-        return Err(StartError::Key(
-            "the signer's key is neither of the heads log's keys in the manifest".to_owned(),
-        ));
-    } else if switched {
-        return Err(StartError::Key(
-            "a notice has switched the heads log to its spare key: start with that one".to_owned(),
-        ));
-    } else {
-        (HeadsKey::Main, in_force)
-    };
-    let mut sequencing = Config::new(name_of(election, LogId::Heads), keys);
-    sequencing.batch.count_max = 64;
-    sequencing.queue_max = 256;
-    sequencing.floor = floor(config, own, anchors).await?;
-    let for_content = election.clone();
-    let parts = Parts {
-        store,
-        publisher,
-        signer,
-        clock,
-        content: Arc::new(move || Box::new(HeadsContent::new(&for_content, key))),
-    };
-    let sequencer = Sequencer::spawn(sequencing, parts);
-    let handle = sequencer.handle();
-    Ok((sequencer, handle))
-}
-
-/// The farthest end that an anchor holds. An anchor that cannot be asked now is asked later, by its keeper.
-async fn floor(
-    config: &AnchoringConfig,
-    own: &Arc<dyn Reader>,
-    anchors: &[Arc<dyn Anchor>],
-) -> Result<Option<End>, StartError> {
-    let mut floor: Option<End> = None;
-    for anchor in anchors {
-        let asked = held(anchor.as_ref(), &config.election, Arc::clone(own));
-        match timeout(config.read_timeout, asked).await {
-            Ok(Ok(Some(end))) => floor = floor.filter(|floor| floor.size >= end.size).or(Some(end)),
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) if error.is_fork() => {
-                return Err(StartError::Fork {
-                    anchor: anchor.name().to_owned(),
-                    reason: error.to_string(),
-                });
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(anchor = anchor.name(), %error, "an anchor could not be asked at start")
-            }
-            Err(_) => tracing::warn!(anchor = anchor.name(), "an anchor did not answer at start"),
-        }
-    }
-    Ok(floor)
 }
 
 fn state_text(state: &State) -> String {
