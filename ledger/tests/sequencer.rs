@@ -19,7 +19,7 @@ use common::{
     Models, Votes, check_log, check_receipt, check_signed, config, index, log, parts, read_folder,
     vote,
 };
-use ledger::faulty::{Faults, MemoryPublisher, MemorySigner, Signed};
+use ledger::faulty::{Fault, Faults, MemoryPublisher, MemorySigner, Signed};
 use ledger::sequencer::{BatchPolicy, CloseError, ReceiptError};
 use ledger::{
     Arranged, Content, ContentError, Creation, Directory, Handle, Move, Outcome, Position,
@@ -474,6 +474,42 @@ async fn of_two_sequencers_only_the_one_that_took_over_goes_on() {
     assert_eq!(first.handle().close(None).await, Err(CloseError::Halted));
     second.handle().submit(vote(10, 0, 0)).await.unwrap();
     assert_eq!(models.check().await.votes.len(), 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_know_takes_over_again_unless_somebody_else_has() {
+    // The step at which the first sequencer commits its first vote.
+    let faults = Faults::none();
+    let models = Models::new();
+    let sequencer = models.spawn(config(), &faults);
+    sequencer.handle().ready().await.unwrap();
+    let step = faults.steps().len();
+    sequencer.handle().submit(vote(0, 0, 0)).await.unwrap();
+    assert_eq!(faults.steps()[step], "store: append 1");
+
+    for rival in [false, true] {
+        let models = Models::new();
+        let first = models.spawn(config(), &Faults::at(step, Fault::Before));
+        first.handle().ready().await.unwrap();
+        let second = if rival {
+            Some(models.running(config()).await)
+        } else {
+            None
+        };
+        let outcome = first.handle().submit(vote(0, 0, 0)).await;
+        assert_eq!(outcome, Err(SubmitError::Unknown));
+        match second {
+            None => first.handle().ready().await.unwrap(),
+            Some(second) => {
+                assert!(matches!(
+                    first.handle().ready().await,
+                    Err(State::SteppedDown(_))
+                ));
+                second.handle().submit(vote(1, 0, 0)).await.unwrap();
+            }
+        }
+        models.check().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

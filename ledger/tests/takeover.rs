@@ -10,12 +10,18 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
 use bytes::Bytes;
 use common::{Models, config, index, log, vote};
 use ledger::batch::{Batch, End};
-use ledger::faulty::Faults;
+use ledger::faulty::{Faults, MemoryPublisher};
 use ledger::store::Row;
-use ledger::{Outcome, State, Submission};
+use ledger::{
+    Creation, Move, Outcome, PublishError, Publisher, ReadError, Reader, Sequencer, State,
+    Submission,
+};
 use protocol::merkle::CompactRange;
 
 /// A log with the genesis and `batches` batches of one vote each (keys from 1 on), nobody running.
@@ -224,6 +230,64 @@ async fn a_batch_that_was_published_and_never_signed_counts() {
     let sequencer = models.running(config()).await;
     assert_eq!(index(&sequencer.handle().submit(vote(700, 7, 0)).await), 5);
     assert_eq!(models.check().await.votes.len(), 3);
+}
+
+/// Somebody else publishes their batch right before ours.
+struct Snatched {
+    inner: MemoryPublisher,
+    rival: Mutex<Option<(String, Bytes)>>,
+}
+
+#[async_trait]
+impl Reader for Snatched {
+    async fn read(&self, path: &str, len_max: usize) -> Result<Option<Bytes>, ReadError> {
+        self.inner.read(path, len_max).await
+    }
+}
+
+#[async_trait]
+impl Publisher for Snatched {
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<Creation, PublishError> {
+        let rival = self
+            .rival
+            .lock()
+            .unwrap()
+            .take_if(|(rival, _)| rival == path);
+        if let Some((path, bytes)) = rival {
+            self.inner.create(&path, bytes).await?;
+        }
+        self.inner.create(path, bytes).await
+    }
+
+    async fn move_checkpoint(
+        &self,
+        path: &str,
+        expected: Option<Bytes>,
+        new: Bytes,
+    ) -> Result<Move, PublishError> {
+        self.inner.move_checkpoint(path, expected, new).await
+    }
+
+    async fn probe(&self) -> Result<(), PublishError> {
+        self.inner.probe().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_published_between_our_look_and_our_write_wins() {
+    let models = stopped(2).await;
+    let (ours, theirs) = (rival(&models, 3, 700), rival(&models, 3, 800));
+    models.store.overwrite(vec![row(&ours)]);
+    let mut parts = models.parts(&Faults::none());
+    parts.publisher = Arc::new(Snatched {
+        inner: models.publisher.clone(),
+        rival: Mutex::new(Some((path("batches/3"), theirs.file(&log())))),
+    });
+    let sequencer = Sequencer::spawn(config(), parts);
+    sequencer.handle().ready().await.unwrap();
+    assert_eq!(index(&sequencer.handle().submit(vote(800, 7, 0)).await), 5);
+    assert_eq!(models.check().await.votes.len(), 3);
+    assert_eq!(models.store.aside(), [row(&ours)]);
 }
 
 #[tokio::test(start_paused = true)]
