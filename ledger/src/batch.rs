@@ -53,7 +53,7 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// When there are no entries, too many, one is too long or all together are; `range` is unchanged then.
+    /// When there are no entries, too many, one is empty or too long, or all together are too long; `range` is unchanged then.
     pub fn build<E: AsRef<[u8]>>(
         n: u64,
         range: &mut CompactRange,
@@ -69,8 +69,8 @@ impl Batch {
         }
         let mut body = Vec::with_capacity(bytes);
         for entry in entries.iter().map(AsRef::as_ref) {
-            let len =
-                u16::try_from(entry.len()).map_err(|_| BatchError::EntryTooLong(entry.len()))?;
+            let len = u16::try_from(entry.len()).ok().filter(|len| *len > 0);
+            let len = len.ok_or(BatchError::EntryLength(entry.len()))?;
             body.extend_from_slice(&len.to_be_bytes());
             body.extend_from_slice(entry);
         }
@@ -230,9 +230,9 @@ pub enum BatchError {
     /// Too few or too many entries.
     #[error("a batch holds 1 to 32,768 entries, not {0}")]
     Count(usize),
-    /// An entry is too long.
-    #[error("an entry has {0} bytes; at most 65,535 fit")]
-    EntryTooLong(usize),
+    /// An entry is empty or too long.
+    #[error("an entry has {0} bytes; it must have 1 to 65,535")]
+    EntryLength(usize),
     /// The file is too long.
     #[error("a batch file of {0} bytes is longer than 16 MiB")]
     FileTooLong(usize),
@@ -263,4 +263,90 @@ pub enum BatchError {
         /// The end that its entries lead to.
         computed: End,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::ids::{ElectionId, LogId};
+
+    use super::*;
+
+    fn log() -> LogName {
+        LogName::new("votes.example", ElectionId([3; 32]), LogId::Heads)
+    }
+
+    /// The genesis, and a batch behind it.
+    fn two() -> (CompactRange, Batch) {
+        let mut range = CompactRange::new();
+        Batch::build(0, &mut range, &["genesis"]).unwrap();
+        let batch = Batch::build(1, &mut range.clone(), &["a", "bb", "ccc"]).unwrap();
+        (range, batch)
+    }
+
+    #[test]
+    fn a_batch_is_read_as_it_was_written() {
+        let (before, batch) = two();
+        let entries: Vec<&[u8]> = vec![b"a", b"bb", b"ccc"];
+        assert_eq!(batch.entries(), entries);
+        assert_eq!(batch.body().as_ref(), b"\x00\x01a\x00\x02bb\x00\x03ccc");
+        assert_eq!((batch.old().size, batch.new_end().size), (1, 4));
+        let file = batch.file(&log());
+        let (mut one, mut two) = (before.clone(), before);
+        assert_eq!(Batch::from_file(&log(), 1, &mut one, &file).unwrap(), batch);
+        let body = batch.body().clone();
+        assert_eq!(
+            Batch::from_body(1, &mut two, body, batch.new_end()).unwrap(),
+            batch
+        );
+        assert!(one == two && End::from(&one) == batch.new_end());
+    }
+
+    #[test]
+    fn what_cannot_be_a_batch_leaves_the_tree_as_it_was() {
+        let (before, batch) = two();
+        let mut range = before.clone();
+        let file = batch.file(&log());
+        let other = LogName::new("votes.example", ElectionId([3; 32]), LogId::Cell(0));
+        assert!(Batch::from_file(&log(), 2, &mut range, &file).is_err());
+        assert!(Batch::from_file(&other, 1, &mut range, &file).is_err());
+        assert!(Batch::from_file(&log(), 1, &mut CompactRange::new(), &file).is_err());
+        for len in 0..file.len() {
+            assert!(
+                Batch::from_file(&log(), 1, &mut range, &file.slice(..len)).is_err(),
+                "{len}"
+            );
+        }
+        for at in 0..file.len() {
+            let mut bad = file.to_vec();
+            bad[at] ^= 1;
+            assert!(
+                Batch::from_file(&log(), 1, &mut range, &bad.into()).is_err(),
+                "{at}"
+            );
+        }
+        let empty: [&[u8]; 0] = [];
+        assert!(matches!(
+            Batch::build(1, &mut range, &empty),
+            Err(BatchError::Count(0))
+        ));
+        let many = vec![b"x"; ENTRIES_MAX + 1];
+        assert!(matches!(
+            Batch::build(1, &mut range, &many),
+            Err(BatchError::Count(_))
+        ));
+        for wrong in [ENTRY_BYTES_MAX + 1, 0] {
+            let entries = [vec![7; 5], vec![0; wrong]];
+            assert_eq!(
+                Batch::build(1, &mut range, &entries),
+                Err(BatchError::EntryLength(wrong))
+            );
+        }
+        let large = vec![vec![0; ENTRY_BYTES_MAX]; 256];
+        assert!(matches!(
+            Batch::build(1, &mut range, &large),
+            Err(BatchError::FileTooLong(_))
+        ));
+        assert_eq!(range, before);
+        Batch::build(1, &mut range, &vec![b"x"; ENTRIES_MAX]).unwrap();
+    }
 }

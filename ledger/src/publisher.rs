@@ -33,7 +33,7 @@ pub trait Reader: Send + Sync + 'static {
     async fn read(&self, path: &str, len_max: usize) -> Result<Option<Bytes>, ReadError>;
 }
 
-/// Publishes files. Every method may be cancelled or fail without saying what became of it; repeating it then is always safe, and tells.
+/// Publishes files. Implementations bound the time of every call. Every method may be cancelled or fail without saying what became of it; repeating it then is always safe, and tells.
 ///
 /// What has returned `Ok` is durable and every later read, by anybody, sees it.
 #[async_trait]

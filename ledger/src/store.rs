@@ -59,7 +59,7 @@ pub enum TakeOver {
 /// Each of the changing methods is one transaction with a compare-and-set on the head, followed by the *durability gate*: in the same session, after COMMIT, one query reads back
 /// the head and the state of the durability policy. COMMIT's success alone proves nothing. `Ok` means: it is there, and stays there under the durability policy.
 ///
-/// Every method may be cancelled; the session is thrown away then, as after every error, and what became of the change is unknown.
+/// Implementations bound the time of every call. Every method may be cancelled; the session is thrown away then, as after every error, and what became of the change is unknown.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Opens a new session and bumps the epoch. Every other writer is refused from now on.

@@ -139,20 +139,35 @@ async fn files_are_created_once(place: &impl Place) {
     assert_eq!(place.files().len(), 6);
 }
 
-async fn of_many_at_once_one_creates(place: &impl Place) {
-    let contend = |text: String| {
-        let publisher = place.publisher();
-        tokio::spawn(async move {
-            (
-                publisher
-                    .create("cells/0/batches/0", Bytes::from(text.clone()))
-                    .await,
-                text,
-            )
+/// Runs `act` with that many publishers, all at the same moment.
+async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    place: &impl Place,
+    count: usize,
+    act: impl Fn(usize, Arc<dyn Publisher>) -> F,
+) -> Vec<T> {
+    let barrier = Arc::new(tokio::sync::Barrier::new(count));
+    let tasks: Vec<_> = (0..count)
+        .map(|number| {
+            let (barrier, act) = (barrier.clone(), act(number, place.publisher()));
+            tokio::spawn(async move {
+                barrier.wait().await;
+                act.await
+            })
         })
-    };
-    let outcomes = futures::future::join_all((0..32).map(|i| contend(format!("{}", i % 8)))).await;
-    let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+        .collect();
+    let outcomes = futures::future::join_all(tasks).await;
+    outcomes.into_iter().map(Result::unwrap).collect()
+}
+
+async fn of_many_at_once_one_creates(place: &impl Place) {
+    let outcomes = at_once(place, 32, |number, publisher| async move {
+        let text = format!("{}", number % 8);
+        let created = publisher
+            .create("cells/0/batches/0", Bytes::from(text.clone()))
+            .await;
+        (created, text)
+    })
+    .await;
     let won: Vec<_> = outcomes
         .iter()
         .filter(|(outcome, _)| *outcome == Ok(Creation::Created))
@@ -264,19 +279,18 @@ async fn of_many_at_once_one_moves(place: &impl Place) {
         .move_checkpoint(path, None, from.clone())
         .await
         .unwrap();
-    let contend = |size: u64| {
-        let (publisher, from) = (place.publisher(), from.clone());
-        tokio::spawn(async move {
+    let outcomes = at_once(place, 32, |number, publisher| {
+        let from = from.clone();
+        async move {
             publisher
-                .move_checkpoint(path, Some(from), checkpoint(size, 0))
+                .move_checkpoint(path, Some(from), checkpoint(number as u64 + 2, 0))
                 .await
-                .unwrap()
-        })
-    };
-    let outcomes = futures::future::join_all((2..34).map(contend)).await;
+        }
+    })
+    .await;
     let moved = outcomes
         .into_iter()
-        .filter(|outcome| *outcome.as_ref().unwrap() == Move::Moved)
+        .filter(|outcome| *outcome == Ok(Move::Moved))
         .count();
     assert_eq!(moved, 1);
 }

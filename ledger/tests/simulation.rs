@@ -166,6 +166,10 @@ async fn simulate(seed: u64) -> (String, usize) {
                             show(&running);
                             tokio::time::sleep(Duration::from_millis(rng.random_range(0..3_000)))
                                 .await;
+                            // Or the new one fails over in turn, while it is written and read.
+                            let lost = rng.random_range(0..4);
+                            let kept = models.store.head().batches.saturating_sub(lost);
+                            models.store.lose_tail(kept, lost);
                         }
                         happened += " split brain,";
                     }

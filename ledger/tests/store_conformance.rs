@@ -78,7 +78,7 @@ fn batches(count: u64, flavour: u8) -> Vec<Batch> {
     let mut range = CompactRange::new();
     let entries = |n: u64| {
         (0..=n % 3)
-            .map(|i| vec![flavour; usize::try_from(n * 10 + i).unwrap()])
+            .map(|i| vec![flavour; usize::try_from(n * 10 + i + 1).unwrap()])
             .collect::<Vec<_>>()
     };
     (0..count)

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use common::{Models, config, index, log, vote};
 use ledger::batch::{Batch, End};
-use ledger::faulty::{Faults, MemoryPublisher};
-use ledger::store::Row;
+use ledger::faulty::{Faults, MemoryPublisher, MemorySigner, MemoryStore};
+use ledger::store::{Head, Owner, Row, Store, StoreError, TakeOver};
 use ledger::{
     Creation, Move, Outcome, PublishError, Publisher, ReadError, Reader, Sequencer, State,
     Submission,
@@ -474,4 +474,140 @@ async fn a_database_whose_head_and_rows_differ_halts_the_log() {
     bad.end.root = bad.end.root.as_bytes().map(|byte| byte ^ 1).into();
     models.store.overwrite(vec![bad]);
     halts(&models, "does not follow on the log").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_switch_the_spare_key_goes_on() {
+    let models = stopped(3).await;
+    let end = *models.check().await.ends.last().unwrap();
+    // What the notice names is the last checkpoint that everybody has seen; one batch more stands in both copies, unsigned.
+    let unsigned = rival(&models, 4, 400);
+    models
+        .publisher
+        .tamper(&path("batches/4"), Some(unsigned.file(&log())));
+    let spare = Arc::new(MemorySigner::new(
+        [8; 32],
+        models.signed.clone(),
+        Faults::none(),
+    ));
+    let key = signer::Signer::public_key(spare.as_ref());
+    let mut config = config();
+    config.keys = config.keys.switched(key, end.size);
+
+    // With the old key, nothing is signed any more.
+    halts_with_signature(&models, config.clone()).await;
+
+    let mut parts = models.parts(&Faults::none());
+    parts.signer = signer::checked(spare, key).unwrap();
+    let sequencer = Sequencer::spawn(config.clone(), parts);
+    let handle = sequencer.handle();
+    handle.ready().await.unwrap();
+    assert_eq!(index(&handle.submit(vote(400, 7, 0)).await), 7);
+    handle.submit(vote(500, 0, 0)).await.unwrap();
+    // The old checkpoints stand, and the new ones are the spare's.
+    let files = models.publisher.files();
+    for (place, bytes) in files
+        .iter()
+        .filter(|(place, _)| place.contains("checkpoints/"))
+    {
+        let size: u64 = place.rsplit('/').next().unwrap().parse().unwrap();
+        config.keys.verify(&log(), bytes).unwrap();
+        assert_eq!(
+            common::keys().verify(&log(), bytes).is_ok(),
+            size <= end.size,
+            "{place}"
+        );
+    }
+}
+
+/// Starts with the main key, and must halt without a signature.
+async fn halts_with_signature(models: &Models, config: ledger::Config) {
+    let before = models.signed.ends();
+    let sequencer = models.spawn(config, &Faults::none());
+    match sequencer.handle().ready().await {
+        Err(State::Halted(reason)) => assert!(reason.contains("not the one for size"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(models.signed.ends(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_existing_checkpoint_of_the_same_root_stays() {
+    // Signed by another implementation of the same key, say: other bytes, same statement. Here: the old key's, above the size of the switch, is none of ours.
+    let models = stopped(3).await;
+    let end = *models.check().await.ends.last().unwrap();
+    let newest = models.publisher.files()[&path("checkpoint")].clone();
+    // Nothing but `checkpoint` is lost: `checkpoints/<size>` is found, and adopted.
+    models.publisher.tamper(&path("checkpoint"), None);
+    let sequencer = models.running(config()).await;
+    assert_eq!(sequencer.handle().published().end, end);
+    assert_eq!(models.publisher.files()[&path("checkpoint")], newest);
+    drop(sequencer);
+    // By a key that may not sign at this size: halt.
+    models.publisher.tamper(&path("checkpoint"), None);
+    let spare = Arc::new(MemorySigner::new(
+        [8; 32],
+        models.signed.clone(),
+        Faults::none(),
+    ));
+    let key = signer::Signer::public_key(spare.as_ref());
+    let mut config = config();
+    config.keys = config.keys.switched(key, end.size - 1);
+    let mut parts = models.parts(&Faults::none());
+    parts.signer = signer::checked(spare, key).unwrap();
+    let sequencer = Sequencer::spawn(config, parts);
+    assert!(
+        matches!(sequencer.handle().ready().await, Err(State::Halted(reason)) if reason.contains("not a checkpoint of this log"))
+    );
+}
+
+/// Fails over, losing its last batches, right before batch `at` is read.
+struct FailsOver {
+    inner: MemoryStore,
+    at: u64,
+    to: u64,
+}
+
+#[async_trait]
+impl Store for FailsOver {
+    async fn take_over(&self, owner: Owner, how: TakeOver) -> Result<Head, StoreError> {
+        self.inner.take_over(owner, how).await
+    }
+
+    async fn append(&self, expected: &Head, batch: &Batch) -> Result<Head, StoreError> {
+        self.inner.append(expected, batch).await
+    }
+
+    async fn read(&self, n: u64) -> Result<Option<Row>, StoreError> {
+        if n == self.at && self.inner.head().batches > self.to {
+            self.inner.lose_tail(self.to, 0);
+        }
+        self.inner.read(n).await
+    }
+
+    async fn put_aside(&self, expected: &Head, first: u64, end: End) -> Result<Head, StoreError> {
+        self.inner.put_aside(expected, first, end).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_fails_over_while_it_is_read_is_not_taken_for_damaged() {
+    for at in 0..=4 {
+        for to in 0..=at {
+            let models = stopped(4).await;
+            let mut parts = models.parts(&Faults::none());
+            parts.store = Arc::new(FailsOver {
+                inner: models.store.with_faults(Faults::none()),
+                at,
+                to,
+            });
+            let sequencer = Sequencer::spawn(config(), parts);
+            // The log is not ours any more, as far as the new database knows.
+            assert!(
+                matches!(sequencer.handle().ready().await, Err(State::SteppedDown(_))),
+                "{at} {to}"
+            );
+            goes_on(&models, 4).await;
+        }
+    }
 }

@@ -7,33 +7,13 @@ use tokio::sync::watch;
 use super::intake::Admission;
 use super::receipt::ReceiptError;
 use super::shared::Shared;
-use super::{Config, Outcome, Published, State, SubmitError};
+use super::{CloseError, Config, Final, Outcome, Published, Standing, State, SubmitError};
 use crate::content::Submission;
 
 /// A handle on a log's sequencer; cheap to clone. The sequencer runs as long as its [`Sequencer`](super::Sequencer).
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
-}
-
-/// Something that is final under a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Final {
-    /// The entry's index.
-    pub index: u64,
-    /// As [`Submission::same`].
-    pub same: [u8; 32],
-}
-
-/// What a sequencer knows of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Nothing; while the log is being taken over, that says nothing.
-    Unknown,
-    /// Submitted, and not final yet. It may still be dropped by a takeover.
-    Pending,
-    /// In the log.
-    Final(Final),
 }
 
 impl Handle {
@@ -163,18 +143,4 @@ impl Handle {
     pub fn config(&self) -> &Config {
         &self.shared.config
     }
-}
-
-/// Why the log is not closed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CloseError {
-    /// The content refuses to end the log by this entry.
-    #[error("the log cannot be closed like this: {0}")]
-    Refused(String),
-    /// The sequencer has stopped for good.
-    #[error("the log has stopped, and was not closed by this sequencer")]
-    Halted,
-    /// The outcome is unknown.
-    #[error("whether the log is closed is unknown: close it again")]
-    Unknown,
 }

@@ -10,7 +10,7 @@ use std::mem;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{BatchPolicy, CloseError, Final, Published};
+use super::{BatchPolicy, CloseError, Final, Outcome, Published, SubmitError};
 use crate::batch::{ENTRY_BYTES_MAX, FILE_BYTES_MAX};
 use crate::content::{Keyed, Place, Submission};
 
@@ -22,49 +22,6 @@ const QUEUE_BYTES_MAX: usize = 8 * FILE_BYTES_MAX;
 
 /// The most who may wait for one pending key: a guard against somebody who repeats one submission to fill the memory.
 const WAITERS_MAX: usize = 16_384;
-
-/// What became of a submission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is final in the log.
-    Final {
-        /// The entry's index.
-        index: u64,
-        /// The same had been submitted before.
-        repeat: bool,
-    },
-    /// Something else is final under the same key.
-    Different {
-        /// That entry's index.
-        index: u64,
-    },
-}
-
-/// Why a submission did not become final, or is not known to have.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// The queue is full.
-    #[error("the queue is full: nothing was taken; try again later")]
-    Full,
-    /// Too long for any batch.
-    #[error("an entry has at most 65,535 bytes: nothing was taken")]
-    TooLong,
-    /// The log takes nothing new any more.
-    #[error("the log is closed, and this was not submitted before it closed")]
-    Closed,
-    /// The sequencer is taking over.
-    #[error("the log is being taken over: nothing was taken; try again")]
-    NotOpen,
-    /// The sequencer has stopped for good.
-    #[error("the log has stopped: nothing was taken; try again later, at whoever has taken over")]
-    Halted,
-    /// The content refused it.
-    #[error("refused: {0}")]
-    Refused(String),
-    /// The outcome is unknown.
-    #[error("whether this is in the log is unknown: submit the same again, which is always safe")]
-    Unknown,
-}
 
 pub(super) type Answer = Result<Outcome, SubmitError>;
 type CloseWaiter = oneshot::Sender<Result<Published, CloseError>>;
@@ -105,12 +62,33 @@ struct Waiter {
     answer: oneshot::Sender<Answer>,
 }
 
-/// A submission that waits for its batch, or is in one on its way.
+/// A submission that waits for its batch.
 pub(super) struct Queued {
-    pub(super) submission: Submission,
+    submission: Submission,
     since: Instant,
     /// For a submission without a key; those with one wait in `pending`.
     answer: Option<oneshot::Sender<Answer>>,
+}
+
+/// What is left of a submission once its entry is in a batch.
+pub(super) struct Ticket {
+    pub(super) key: Option<[u8; 32]>,
+    pub(super) same: [u8; 32],
+    answer: Option<oneshot::Sender<Answer>>,
+}
+
+impl Queued {
+    pub(super) fn into_parts(self) -> (Submission, Ticket) {
+        let Self {
+            submission, answer, ..
+        } = self;
+        let ticket = Ticket {
+            key: submission.key,
+            same: submission.same,
+            answer,
+        };
+        (submission, ticket)
+    }
 }
 
 /// How a submission was received.
@@ -166,8 +144,14 @@ impl Intake {
             Phase::Open | Phase::Stopped => {}
         }
         let len = submission.entry.len();
-        if len > ENTRY_BYTES_MAX {
-            return Err(SubmitError::TooLong);
+        match len {
+            0 => {
+                return Err(SubmitError::Refused(
+                    "an entry has at least one byte".to_owned(),
+                ));
+            }
+            1..=ENTRY_BYTES_MAX => {}
+            _ => return Err(SubmitError::TooLong),
         }
         if self.queue.len() >= queue_max || self.queued_bytes + len > QUEUE_BYTES_MAX {
             return Err(SubmitError::Full);
@@ -230,9 +214,9 @@ impl Intake {
     }
 
     /// The content refused this one.
-    pub(super) fn refuse(&mut self, queued: Queued, reason: &str) {
-        let refused = queued.submission.same;
-        self.answer(queued, |same| {
+    pub(super) fn refuse(&mut self, ticket: Ticket, reason: &str) {
+        let refused = ticket.same;
+        self.answer(ticket, |same| {
             // Somebody else's submission under the same key was not looked at.
             if *same == refused {
                 Err(SubmitError::Refused(reason.to_owned()))
@@ -247,7 +231,7 @@ impl Intake {
         &mut self,
         first_index: u64,
         keyed: &[Keyed],
-        items: Vec<(Queued, Place)>,
+        items: Vec<(Ticket, Place)>,
     ) {
         for entry in keyed {
             let index = first_index + u64::from(entry.offset);
@@ -259,33 +243,30 @@ impl Intake {
                 },
             );
         }
-        for (queued, place) in items {
+        for (ticket, place) in items {
             match place {
                 Place::At(offset) => {
                     let known = Final {
                         index: first_index + u64::from(offset),
-                        same: queued.submission.same,
+                        same: ticket.same,
                     };
                     let mut repeat = false;
-                    self.answer(queued, |same| {
+                    self.answer(ticket, |same| {
                         Ok(known.outcome(same, mem::replace(&mut repeat, true)))
                     });
                 }
-                Place::Refused(reason) => self.refuse(queued, &reason),
+                Place::Refused(reason) => self.refuse(ticket, &reason),
             }
         }
     }
 
     /// Answers everybody who waits for this submission, the first one first.
-    fn answer(&mut self, queued: Queued, mut answer: impl FnMut(&[u8; 32]) -> Answer) {
+    fn answer(&mut self, ticket: Ticket, mut answer: impl FnMut(&[u8; 32]) -> Answer) {
         // Who has gone away (a client's time-out) cannot be told, and learns by repeating.
-        if let Some(waiting) = queued.answer {
-            let _ = waiting.send(answer(&queued.submission.same));
+        if let Some(waiting) = ticket.answer {
+            let _ = waiting.send(answer(&ticket.same));
         }
-        let waiters = queued
-            .submission
-            .key
-            .and_then(|key| self.pending.remove(&key));
+        let waiters = ticket.key.and_then(|key| self.pending.remove(&key));
         for waiter in waiters.into_iter().flatten() {
             let _ = waiter.answer.send(answer(&waiter.same));
         }
@@ -386,19 +367,6 @@ impl Intake {
 
     pub(super) fn queued(&self) -> usize {
         self.queue.len()
-    }
-}
-
-impl Final {
-    fn outcome(&self, same: &[u8; 32], repeat: bool) -> Outcome {
-        if self.same == *same {
-            Outcome::Final {
-                index: self.index,
-                repeat,
-            }
-        } else {
-            Outcome::Different { index: self.index }
-        }
     }
 }
 

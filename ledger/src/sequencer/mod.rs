@@ -15,6 +15,8 @@
 mod finish;
 mod handle;
 mod intake;
+mod known;
+mod outcome;
 mod receipt;
 mod retry;
 mod shared;
@@ -35,8 +37,8 @@ use crate::log::{Keys, LogName};
 use crate::publisher::Publisher;
 use crate::store::{Owner, Store, TakeOver};
 
-pub use handle::{CloseError, Final, Handle, Standing};
-pub use intake::{Outcome, SubmitError};
+pub use handle::Handle;
+pub use outcome::{CloseError, Final, Outcome, Standing, SubmitError};
 pub use receipt::ReceiptError;
 
 use retry::{Backoff, Persistent, Stop};

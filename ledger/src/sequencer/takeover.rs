@@ -20,12 +20,13 @@ use tracing::{error, warn};
 
 use super::finish::{Finisher, Frontier};
 use super::intake::insert_final;
+use super::known::Known;
 use super::retry::{Persistent, Stop};
 use super::term::Term;
 use super::{Config, Final, Parts, Published};
 use crate::batch::{Batch, End, FILE_BYTES_MAX};
 use crate::content::{Content, Position};
-use crate::publisher::{CHECKPOINT_BYTES_MAX, Creation};
+use crate::publisher::Creation;
 use crate::store::{Head, Owner, Row, StoreError, TakeOver};
 
 /// Takes the log over.
@@ -52,7 +53,7 @@ pub(super) async fn take_over(
         parts,
         files: files.clone(),
         head,
-        signed: None,
+        known: Known::read(config, &files).await?,
         range: CompactRange::new(),
         content: (parts.content)(),
         finals: HashMap::new(),
@@ -83,8 +84,8 @@ struct Walk<'a> {
     files: Persistent<'a>,
     /// Where the store stands. Until the walk has reached its end, that is ahead.
     head: Head,
-    /// The newest checkpoint and its bytes.
-    signed: Option<(End, Bytes)>,
+    /// 2. What was signed.
+    known: Known,
     /// The tree up to here.
     range: CompactRange,
     content: Box<dyn Content>,
@@ -96,9 +97,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Steps 2 to 4; returns the number of batches.
+    /// Steps 3 and 4; returns the number of batches.
     async fn run(&mut self) -> Result<u64, Stop> {
-        self.read_signed().await?;
         let mut n = 0;
         while self.step(n).await? {
             n += 1;
@@ -122,28 +122,6 @@ impl Walk<'_> {
             Ok(_) => Stop::Again(format!("the database changed while it was read ({reason})")),
             Err(error) => stop(error),
         }
-    }
-
-    async fn read_signed(&mut self) -> Result<(), Stop> {
-        let path = self.config.log.path("checkpoint");
-        let Some(bytes) = self.files.read(&path, CHECKPOINT_BYTES_MAX).await? else {
-            return Ok(());
-        };
-        let checkpoint = self
-            .config
-            .keys
-            .verify(&self.config.log, &bytes)
-            .map_err(|error| {
-                Stop::Halt(format!("{path} is not a checkpoint of this log: {error}"))
-            })?;
-        self.signed = Some((
-            End {
-                size: checkpoint.size(),
-                root: checkpoint.root(),
-            },
-            bytes,
-        ));
-        Ok(())
     }
 
     fn end(&self) -> End {
@@ -198,7 +176,7 @@ impl Walk<'_> {
             None => return Ok(false),
         };
         // All checks before anything is published: nothing there can be taken back.
-        self.check_signed(&batch)?;
+        self.known.check_batch(&batch)?;
         match self.published(n + 1).await? {
             Some(next) => {
                 Batch::from_file(&self.config.log, n + 1, &mut ahead, &next).map_err(|error| {
@@ -208,7 +186,9 @@ impl Walk<'_> {
                     ))
                 })?;
             }
-            None => self.check_reach(self.head.end.size.max(batch.new_end().size))?,
+            None => self
+                .known
+                .check_reach(self.head.end.size.max(batch.new_end().size))?,
         }
         self.replay(&batch)?;
         if n >= self.head.batches {
@@ -247,7 +227,7 @@ impl Walk<'_> {
                 ))
             },
         )?;
-        self.check_signed(&batch)?;
+        self.known.check_batch(&batch)?;
         self.replay(&batch)?;
         match row {
             Some(row) if row.end == batch.new_end() && row.body == *batch.body() => {}
@@ -277,28 +257,6 @@ impl Walk<'_> {
             }
         }
         self.advance(&batch);
-        Ok(())
-    }
-
-    /// A signed checkpoint (or the floor) must fall on the batch's end, if it falls into the batch.
-    fn check_signed(&self, batch: &Batch) -> Result<(), Stop> {
-        let signed = self.signed.as_ref().map(|(end, _)| *end);
-        for (what, end) in [
-            ("a checkpoint was signed", signed),
-            ("somebody outside holds", self.config.floor),
-        ] {
-            let Some(end) = end else { continue };
-            if batch.old().size < end.size
-                && end.size <= batch.new_end().size
-                && end != batch.new_end()
-            {
-                return Err(Stop::Halt(format!(
-                    "{what} at {end:?}, but batch {} ends at {:?}: the log has forked",
-                    batch.n(),
-                    batch.new_end()
-                )));
-            }
-        }
         Ok(())
     }
 
@@ -343,11 +301,7 @@ impl Walk<'_> {
         for leaf in batch.leaves() {
             self.range.push(*leaf);
         }
-        if self
-            .signed
-            .as_ref()
-            .is_some_and(|(end, _)| batch.new_end().size <= end.size)
-        {
+        if self.known.covers(batch.new_end().size) {
             self.covered.skip(batch);
             self.batches_covered = batch.n() + 1;
         }
@@ -362,23 +316,7 @@ impl Walk<'_> {
                 self.head
             )));
         }
-        self.check_reach(end.size)
-    }
-
-    /// Both copies together reach `size`, and no further. What was signed must lie below.
-    fn check_reach(&self, size: u64) -> Result<(), Stop> {
-        let signed = self.signed.as_ref().map(|(end, _)| *end);
-        for (what, above) in [
-            ("a checkpoint was signed", signed),
-            ("somebody outside holds", self.config.floor),
-        ] {
-            if let Some(above) = above.filter(|above| above.size > size) {
-                return Err(Stop::Halt(format!(
-                    "{what} at {above:?}, but the database and what is published both end at size {size}: entries are lost; restore either copy"
-                )));
-            }
-        }
-        Ok(())
+        self.known.check_reach(end.size)
     }
 
     /// Before the database's batches from this one on are put aside: the published ones must reach what was signed, or the database may hold the only copy of it.
@@ -396,13 +334,16 @@ impl Walk<'_> {
             })?;
             n += 1;
         }
-        self.check_reach(range.size())
+        self.known.check_reach(range.size())
     }
 
     /// 5. Reads the batches above the newest checkpoint once more, a few at a time, and finishes them as ever.
     async fn publish_rest(self, files: Persistent<'_>, batches: u64) -> Result<Term, Stop> {
         let closed = self.closed;
-        let (end, checkpoint) = self.signed.unwrap_or_else(|| (End::empty(), Bytes::new()));
+        let (end, checkpoint) = self
+            .known
+            .signed
+            .unwrap_or_else(|| (End::empty(), Bytes::new()));
         let published = Published {
             end,
             batches: self.batches_covered,

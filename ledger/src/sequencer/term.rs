@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::{error, info};
 
 use super::finish::{Finisher, Frontier};
-use super::intake::{Gathered, Queued, insert_final};
+use super::intake::{Gathered, Queued, Ticket, insert_final};
 use super::retry::{Persistent, Stop};
 use super::shared::Shared;
 use super::{Final, Parts, Published};
@@ -34,7 +34,7 @@ pub(super) struct Term {
 /// A batch between its commit and its checkpoint.
 struct Committed {
     batch: Batch,
-    items: Vec<(Queued, Place)>,
+    items: Vec<(Ticket, Place)>,
     keyed: Vec<Keyed>,
     closed: bool,
     /// Gives room for another batch once this one is final.
@@ -165,7 +165,8 @@ impl Committer<'_> {
     /// 2. Arranges a batch, and checks it as if somebody else had.
     fn batch(&mut self, items: Vec<Queued>) -> Result<Option<Prepared>, Stop> {
         let at = self.position();
-        let submissions: Vec<_> = items.iter().map(|item| item.submission.clone()).collect();
+        let (submissions, items): (Vec<_>, Vec<_>) =
+            items.into_iter().map(Queued::into_parts).unzip();
         let Arranged { entries, places } = self
             .content
             .arrange(at, self.parts.clock.now_ms(), &submissions)
@@ -195,10 +196,10 @@ impl Committer<'_> {
         let found: HashMap<u32, &Keyed> = keyed.iter().map(|entry| (entry.offset, entry)).collect();
         for (item, place) in items.iter().zip(&places) {
             let Place::At(offset) = place else { continue };
-            let kept = match item.submission.key {
+            let kept = match item.key {
                 Some(key) => found
                     .get(offset)
-                    .is_some_and(|entry| entry.key == key && entry.same == item.submission.same),
+                    .is_some_and(|entry| entry.key == key && entry.same == item.same),
                 None => usize::try_from(*offset).is_ok_and(|offset| offset < entries.len()),
             };
             if !kept {
@@ -298,7 +299,7 @@ enum Made {
 }
 
 /// A batch that is ready to be committed: with what became of each submission, its unique keys, and whether it ends the log.
-type Prepared = (Batch, Vec<(Queued, Place)>, Vec<Keyed>, bool);
+type Prepared = (Batch, Vec<(Ticket, Place)>, Vec<Keyed>, bool);
 
 /// 5. Creates `batches/<n>` in order: n + 1 is sent after n is confirmed, so there never is a gap for somebody else to fill.
 async fn fence(
