@@ -106,7 +106,9 @@ impl Schedule {
     /// Whether nothing new may enter this log, whatever the time: it is frozen, the election is cancelled, or the final head is made.
     #[must_use]
     pub fn is_stopped(&self, log: LogId) -> bool {
-        self.final_head || self.in_force.freeze(log).is_some() || self.in_force.cancelled().is_some()
+        self.final_head
+            || self.in_force.freeze(log).is_some()
+            || self.in_force.cancelled().is_some()
     }
 
     /// The newest head's time in ms, 0 before the first. Once it is above a closing time, no notice can extend that any more

@@ -20,6 +20,20 @@ pub struct Head {
     pub end: End,
 }
 
+impl Head {
+    /// For stores, before they append: the batch must begin exactly here. That it does not is its writer's mistake, and is settled by taking over anew.
+    pub(crate) fn check_follows(&self, batch: &Batch) -> Result<(), StoreError> {
+        if (batch.n(), batch.old()) == (self.batches, self.end) {
+            return Ok(());
+        }
+        Err(StoreError::Unknown(format!(
+            "batch {} begins at {:?}, not at the head {self:?}; it was not appended",
+            batch.n(),
+            batch.old()
+        )))
+    }
+}
+
 /// A committed batch, as it was stored. Not trusted: [`Batch::from_body`] checks it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {

@@ -180,8 +180,10 @@ impl Store for MemoryStore {
             end: batch.new_end(),
             body: batch.body().clone(),
         };
+        let follows = expected.check_follows(batch);
         let append = move |database: &mut Database| {
             database.fence(owner, &expected)?;
+            follows?;
             database.rows.push(row);
             database.rewind();
             Ok(database.head)

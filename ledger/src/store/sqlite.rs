@@ -186,6 +186,8 @@ impl Change<'_> {
                 let hit =
                     move_head(connection, owner, expected, batch.n() + 1, batch.new_end()).await?;
                 if hit == 1 {
+                    // An error drops the session, and with it the transaction.
+                    expected.check_follows(batch)?;
                     sqlx::query("INSERT INTO batch VALUES (?, ?, ?, ?, ?)")
                         .bind(signed(batch.n())?)
                         .bind(signed(expected.epoch)?)
