@@ -16,6 +16,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// From the header to the answer's start; the work on it is then dropped, with 503 `busy`.
     pub request_timeout: Duration,
+    /// How long a client may take no byte of what is sent to it.
+    pub write_timeout: Duration,
     /// Bytes of a request's line and headers together.
     pub header_bytes_max: usize,
     /// Header fields of a request.
@@ -32,9 +34,41 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
             header_bytes_max: 16 * 1024,
             headers_max: 64,
             drain_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+/// File descriptors that a process keeps for its databases and files, whatever strangers do.
+const DESCRIPTORS_KEPT: u64 = 256;
+
+impl Limits {
+    /// Connections that may be open at once: as many as asked for, and as the system's limit on descriptors leaves room for.
+    /// Raises that limit as far as it may be.
+    pub(crate) fn connections(&self) -> usize {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        let current = match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit.maximum,
+            Err(_) => limit.current,
+        };
+        let room = current.map_or(u64::MAX, |current| {
+            current.saturating_sub(DESCRIPTORS_KEPT).max(1)
+        });
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        if room < self.connections_max {
+            tracing::warn!(
+                room,
+                "the limit on open files leaves room for fewer connections than configured: raise it (ulimit -n)"
+            );
+        }
+        self.connections_max.min(room)
     }
 }

@@ -16,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 
 use crate::{ApiError, Limits};
 
@@ -33,7 +34,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let router = with_limits(router, limits);
-    let connections = Arc::new(Semaphore::new(limits.connections_max));
+    let connections = Arc::new(Semaphore::new(limits.connections()));
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tokio::pin!(shutdown);
@@ -91,7 +92,10 @@ async fn connection(
         .max_headers(limits.headers_max)
         .max_buf_size(limits.header_bytes_max.max(8192))
         .half_close(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(Box::pin(unread_for(limits.write_timeout, stream))),
+            TowerToHyperService::new(router),
+        );
     tokio::pin!(connection);
     tokio::select! {
         // Whatever a stranger does to a connection is no event of ours.
@@ -99,6 +103,13 @@ async fn connection(
         _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+/// A client that does not read must not hold its place for ever: a write that makes no progress for this long ends the connection.
+fn unread_for(timeout: Duration, stream: TcpStream) -> TimeoutStream<TcpStream> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(timeout));
+    stream
 }
 
 /// Bounds the number and the duration of requests in flight.

@@ -340,3 +340,29 @@ async fn a_full_queue_of_workers_turns_away_at_once() {
     assert_eq!(second.await.unwrap().unwrap(), 7);
     assert_eq!(workers.run(|| 9).await.unwrap(), 9);
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_loses_its_place() {
+    let limits = Limits {
+        connections_max: 1,
+        write_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    // Far more than the buffers of a socket hold.
+    let router = Router::new().route("/", get(|| async { vec![b'x'; 64 << 20] }));
+    let server = start(router, limits).await;
+    let mut idle = TcpStream::connect(&server.address).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    // The only place is taken; it must come free although the first client never reads nor leaves.
+    let mut next = TcpStream::connect(&server.address).await.unwrap();
+    next.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut first = [0; 12];
+    let read = tokio::time::timeout(Duration::from_secs(30), next.read_exact(&mut first)).await;
+    read.expect("the place came free").unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    server.task.abort();
+}
