@@ -2,7 +2,12 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test lint deny deny-advisories build
+replay: ## the real election of Minneapolis 2013 in all three set-ups, in optimized builds (about ten minutes)
+	@scripts/setup.sh build
+	cargo build --release --locked --workspace
+	cargo test --release --locked -p tests --test minneapolis -- --include-ignored --test-threads 1
+
+.PHONY: help demo replay test lint deny deny-advisories build
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20

@@ -377,7 +377,8 @@ impl Served {
             });
         }
         let clock = Arc::new(SetClock(AtomicU64::new(options.now)));
-        let (schedule, receiver) = watch::channel(Schedule::before_first_head(election, options.now));
+        let (schedule, receiver) =
+            watch::channel(Schedule::before_first_head(election, options.now));
         let registrar = Registrar::start(
             RegistrarConfig {
                 limits: options.limits,
