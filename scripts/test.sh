@@ -21,7 +21,7 @@ suite "formatting" cargo fmt --all --check
 suite "licences and sources" cargo deny --locked check bans licenses sources
 suite "clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 suite "build" cargo build --workspace --all-targets --locked
-for crate in protocol signer ledger registrar api tally anchoring verifier-cli tallyroot; do
+for crate in protocol signer ledger listener registrar api tally anchoring verifier-cli tallyroot; do
     suite "$crate" cargo test --locked -p "$crate"
 done
 suite "whole elections" cargo test --locked -p tests
