@@ -306,3 +306,42 @@ fn report_timing(context: &Context<'_>, code: Code, walk: &Walk, votes: u64, wha
         );
     }
 }
+
+/// `votes <= issued <= roll` as of the checkpoints that were taken, also where no head covers them yet: the cells' were taken first.
+pub(super) fn judge_totals(context: &Context<'_>, walks: &Walks<'_>) {
+    if walks.iter().any(|walk| walk.stopped()) {
+        return;
+    }
+    let total = |walk: &Walk| walk.ends().last().map_or(0, |end| end.total);
+    let cells = walks
+        .iter()
+        .filter(|walk| matches!(walk.log(), LogId::Cell(_)));
+    let votes: u64 = cells.map(|walk| total(walk)).sum();
+    let roll = context.election.manifest().roll.size;
+    for registrar in (0u16..).take(context.election.manifest().registrars.len()) {
+        let issued: u64 = walks
+            .iter()
+            .filter(
+                |walk| matches!(walk.log(), LogId::Issuance { registrar: r, .. } if r == registrar),
+            )
+            .map(|walk| total(walk))
+            .sum();
+        let place = || Place::file(format!("registrars/{registrar}/0/checkpoint"));
+        if votes > issued {
+            context.add(
+                Code::VotesExceedIssued,
+                place(),
+                Votes::AtMost(votes - issued),
+                format!("the cells hold {votes} votes, and registrar {registrar} issued {issued} credentials"),
+            );
+        }
+        if issued > roll {
+            context.add(
+                Code::IssuedExceedsRoll,
+                place(),
+                Votes::AtMost(issued - roll),
+                format!("registrar {registrar} issued {issued} credentials, and the roll has {roll} voters"),
+            );
+        }
+    }
+}

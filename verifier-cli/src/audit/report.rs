@@ -6,10 +6,11 @@ use std::time::Instant;
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::Election;
 
+use super::Audited;
 use super::cell::SmallBatches;
 use super::context::Unread;
+use super::manifest::NoManifest;
 use super::walk::Walk;
-use super::{Audited, NoManifest, final_sizes};
 use crate::finding::{Findings, Place, Votes};
 use crate::source::SourceError;
 use crate::verdict::{
@@ -90,7 +91,7 @@ fn empty(place: &str, election: &ElectionId, verdict: Outcome) -> AuditVerdict {
 pub(super) fn verdict(
     election: &Election,
     place: &str,
-    audited: Audited<'_>,
+    audited: &Audited<'_>,
     findings: &Findings,
     unread: &Unread,
     started: Instant,
@@ -105,22 +106,15 @@ pub(super) fn verdict(
     } else {
         Outcome::Verified
     };
-    let heads = &audited.heads.content;
-    let state = if heads.notices().cancelled {
-        State::Cancelled
-    } else if final_sizes(heads).is_some() {
-        State::Final
-    } else {
-        State::Open
-    };
-    let covered = covered(&audited);
+    let covered = covered(audited);
     let ledger_votes = covered.cells.iter().map(|cell| cell.votes).sum();
     let votes = audited
         .recount
         .as_ref()
         .map_or(ledger_votes, |results| results.votes);
-    let issued = issued(election, &audited);
+    let issued = issued(election, audited);
     let small = audited
+        .logs
         .cells
         .iter()
         .fold(SmallBatches::default(), |mut sum, log| {
@@ -129,7 +123,7 @@ pub(super) fn verdict(
         });
     AuditVerdict {
         verdict,
-        state: Some(state),
+        state: Some(audited.state),
         election: election.id().to_string(),
         title: Some(manifest.title.clone()),
         source: place.to_owned(),
@@ -155,11 +149,12 @@ pub(super) fn verdict(
             votes: small.votes,
             smallest: small.smallest,
         },
-        not_covered: not_covered(election, &audited, unread),
+        not_covered: not_covered(election, audited, unread),
         results: audited
             .recount
-            .filter(|_| state != State::Cancelled)
-            .map(|results| results.contests),
+            .as_ref()
+            .filter(|_| audited.state != State::Cancelled)
+            .map(|results| results.contests.clone()),
         covered,
         issued,
         findings,
@@ -176,10 +171,18 @@ fn covered(audited: &Audited<'_>) -> Covered {
             heads: audited.head_count,
             last_time: usize::try_from(audited.head_count)
                 .ok()
-                .and_then(|count| audited.heads.content.heads().get(count.checked_sub(1)?))
+                .and_then(|count| {
+                    audited
+                        .logs
+                        .heads
+                        .content
+                        .heads()
+                        .get(count.checked_sub(1)?)
+                })
                 .map(|head| head.time),
         },
         anchors: audited
+            .logs
             .chains
             .iter()
             .map(|chain| AnchorCovered {
@@ -214,14 +217,13 @@ fn covered(audited: &Audited<'_>) -> Covered {
 }
 
 fn walks<'w>(audited: &'w Audited<'_>) -> impl Iterator<Item = &'w Walk> {
-    super::walks(&audited.cells, &audited.shards).into_iter()
+    audited.logs.walks().into_iter()
 }
 
 /// What each registrar issued: at the final head's sizes, where there is one.
 fn issued(election: &Election, audited: &Audited<'_>) -> Vec<Issued> {
-    let counted = final_sizes(&audited.heads.content);
     let total_of = |position: usize, walk: &Walk| {
-        let end = match &counted {
+        let end = match &audited.final_sizes {
             Some(sizes) => sizes
                 .get(position)
                 .and_then(|size| walk.end_at(*size))
@@ -242,6 +244,7 @@ fn issued(election: &Election, audited: &Audited<'_>) -> Vec<Issued> {
                 .sum();
             let mut refused = [0u64; 4];
             for log in audited
+                .logs
                 .shards
                 .iter()
                 .filter(|log| of_registrar(log.walk.log()))
@@ -266,7 +269,7 @@ fn not_covered(election: &Election, audited: &Audited<'_>, unread: Vec<String>) 
         .into_iter()
         .map(|problem| format!("could not be read: {problem}"))
         .collect();
-    let all = walks(audited).chain([&audited.heads.walk]);
+    let all = walks(audited).chain([&audited.logs.heads.walk]);
     for walk in all.filter(|walk| walk.stopped()) {
         words.push(format!("{} above size {}", walk.log(), walk.size()));
     }

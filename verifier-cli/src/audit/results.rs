@@ -96,7 +96,7 @@ pub(super) fn recount(
     election: &Election,
     cells: &[Counted<'_>],
     sizes: &[u64],
-    is_final: bool,
+    expected: &Expected<'_>,
 ) -> Option<Results> {
     let parts: Vec<CellPart> = cells
         .iter()
@@ -109,11 +109,12 @@ pub(super) fn recount(
             })
         })
         .collect::<Option<_>>()?;
-    if is_final {
-        Results::finalize(election, &parts, &rankings(election, cells)).ok()
-    } else {
-        Results::open(election, &parts).ok()
+    match expected {
+        Expected::Open => Results::open(election, &parts),
+        Expected::Final(_) => Results::finalize(election, &parts, &rankings(election, cells)),
+        Expected::Cancelled => Results::cancelled(election, &parts),
     }
+    .ok()
 }
 
 fn rankings(election: &Election, cells: &[Counted<'_>]) -> Vec<Rankings> {

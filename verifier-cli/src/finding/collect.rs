@@ -39,11 +39,12 @@ impl Findings {
         let known = |finding: &Finding| {
             finding.code == code && finding.place == place && finding.evidence == evidence
         };
-        if inner.listed.iter().any(known) {
+        let has_room = inner.listed.len() < LISTED_MAX;
+        if has_room && inner.listed.iter().any(known) {
             return;
         }
         *inner.by_code.entry(code.name()).or_default() += 1;
-        if inner.listed.len() < LISTED_MAX {
+        if has_room {
             inner.listed.push(Finding {
                 code,
                 severity: code.severity(),

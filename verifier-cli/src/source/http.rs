@@ -86,11 +86,11 @@ impl Http {
 
     /// One try. `Err(Try::…)` says whether another makes sense.
     fn try_once(&self, url: Url, max_len: usize) -> Result<Fetched, Failure> {
-        let response = self
-            .client
-            .get(url)
-            .send()
-            .map_err(|e| Failure::passing(full_text(&e)))?;
+        let response = self.client.get(url).send().map_err(|e| Failure {
+            // Where it leads elsewhere, it will again.
+            again: !e.is_redirect(),
+            ..Failure::passing(full_text(&e))
+        })?;
         let status = response.status();
         if status == StatusCode::NOT_FOUND || status == StatusCode::GONE {
             return Ok(Fetched::Missing);
