@@ -178,7 +178,11 @@ impl Walk {
     ) {
         self.stopped = true;
         let above = match until {
-            Until::Size(size) => Votes::AtMost(size.saturating_sub(self.size())),
+            // A checkpoint may name any size; no more votes than voters.
+            Until::Size(size) => Votes::AtMost(
+                size.saturating_sub(self.size())
+                    .min(context.election.manifest().roll.size),
+            ),
             Until::Missing => Votes::WholeRoll,
         };
         let (code, evidence) = match why {

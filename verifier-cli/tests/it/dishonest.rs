@@ -675,6 +675,38 @@ fn a_second_history_under_the_same_key() {
 }
 
 #[test]
+fn a_log_that_was_longer_once() {
+    // A whole cell is cut back to before its last votes, heads and anchors with it; one signed checkpoint was forgotten.
+    let world = World::new(
+        "cut",
+        Plan {
+            finished: false,
+            ..PLAN
+        },
+    );
+    let cut = World {
+        events: world.events[..world.nth_head(3) + 1].to_vec(),
+        keys: crate::common::keys::Keys::new("cut"),
+        anchored: true,
+        tweak_results: None,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    cut.publish(folder.path());
+    let id = world.keys.election.id();
+    assert_eq!(audit(folder.path(), &id).verdict, Outcome::Verified);
+    let (path, bytes) = world
+        .steps()
+        .into_iter()
+        .rfind(|(path, _)| path.starts_with("cells/0/checkpoints/"))
+        .unwrap();
+    crate::common::write(folder.path(), &path, &bytes);
+    assert_eq!(
+        found(&audit(folder.path(), &id)),
+        [("checkpoint-rollback", path)]
+    );
+}
+
+#[test]
 fn anchors_of_another_history() {
     let world = world();
     let mut forked = self::world();
