@@ -1,6 +1,7 @@
 //! A voter's device, written for these tests from the specification: it talks to a running election over HTTP and checks what it is
 //! told, and it can do what an honest device never does.
 #![allow(
+    clippy::indexing_slicing,
     clippy::expect_used,
     clippy::panic,
     clippy::missing_panics_doc,
