@@ -206,6 +206,22 @@ fn from_a_code_to_a_sealed_receipt() {
     let said = hasty.vote(&CHOICES, "0");
     assert_eq!(said.code, 1, "{}", said.stderr);
     assert!(said.stderr.contains("--code"), "{}", said.stderr);
+    // A secret file that is something else is neither used nor replaced.
+    let other = "{\"about\":\"\",\"election\":\"0\",\"secret\":\"\",\"signatures\":[]}";
+    let foreign = other.replace("\"0\"", &format!("\"{}\"", "0".repeat(64)));
+    for (secret, words) in [
+        ("dear diary", "not a secret file"),
+        ("", "not a secret file"),
+        (other, "not a secret file"),
+        (foreign.as_str(), "--secret"),
+    ] {
+        let path = hasty.folder.join("secret.json");
+        fs::write(&path, secret).unwrap();
+        let said = hasty.vote(&CHOICES, "0");
+        assert_eq!(said.code, 1, "{}", said.stderr);
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+        assert_eq!(fs::read_to_string(path).unwrap(), secret);
+    }
     assert_eq!(votes(&published), before + 1);
 }
 

@@ -49,6 +49,8 @@ const DAY_MS: u64 = 24 * 3_600 * 1_000;
 pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
     let begun = Instant::now();
     let folder = Folder::at(&data_folder(args)?);
+    // First: a port that is taken should leave no folder behind.
+    let listener = listen(args).await?;
     let (election, plan) = match folder.election()? {
         // Made by `tallyroot election new`: its voters are real ones.
         Some(election) if !Plan::is_kept(&folder.voters()) => (election, None),
@@ -65,7 +67,7 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
         }
     };
 
-    let node = Node::start(&folder, &election, listen(args).await?).await?;
+    let node = Node::start(&folder, &election, listener).await?;
     tracing::info!("serving at {}", node.url());
     let mut clock = StageClock::begin();
     let site = Site::for_many(node.url(), &election.id())?;
