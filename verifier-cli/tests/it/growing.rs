@@ -175,3 +175,49 @@ fn growth_that_is_not_the_same_log_is_found() {
     );
     assert_eq!(verdict.verdict, Outcome::Findings, "{verdict:#?}");
 }
+
+#[test]
+fn a_writer_that_died_at_any_file_leaves_an_election_that_verifies() {
+    let world = World::new(
+        "crash",
+        Plan {
+            votes: 24,
+            issued: 30,
+            batch: 12,
+            finished: true,
+        },
+    );
+    let steps = world.steps();
+    let id = world.keys.election.id();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("election");
+    // Before the first results and the first head there is nothing to audit yet.
+    let first = steps
+        .iter()
+        .position(|(path, _)| path == "results.json")
+        .unwrap();
+    let mut states = std::collections::BTreeSet::new();
+    for (n, (path, bytes)) in steps.iter().enumerate() {
+        write(&root, path, bytes);
+        if n < first {
+            continue;
+        }
+        let verdict = crate::common::audit(&root, &id);
+        // The final head is anchored and counted a moment after it is published; nobody waits here.
+        let found: Vec<_> = found(&verdict)
+            .into_iter()
+            .filter(|(code, _)| !matches!(*code, "anchor-not-final" | "results-not-final"))
+            .collect();
+        assert_eq!(found, [], "after {path}, file {n}: {:#?}", verdict.findings);
+        states.insert(format!("{:?} {:?}", verdict.verdict, verdict.state));
+    }
+    let states: Vec<String> = states.into_iter().collect();
+    assert_eq!(
+        states,
+        [
+            "Findings Some(Final)",
+            "Verified Some(Final)",
+            "Verified Some(Open)"
+        ]
+    );
+}
