@@ -138,7 +138,7 @@ fn ballots_files() {
     refuses(
         &csv(format!("first\n{long}\n").as_bytes()),
         "first",
-        &["200 bytes"],
+        &["at most 200"],
     );
     refuses(&csv("first\nAda\u{202e}\n".as_bytes()), "first", &["first"]);
     refuses(&csv(b"first\nAda\x07\n"), "first", &[]);

@@ -16,6 +16,8 @@ use crate::folder::Folder;
 
 /// Bits of a registrar's RSA key. A credential has one signature of each registrar, so their length is a vote's length.
 const RSA_BITS: u32 = 2048;
+/// The manifest's bound on `grace`, in seconds.
+const GRACE_S_MAX: u64 = 604_800;
 /// A register with more bytes is not read into memory.
 const ROLL_BYTES_MAX: u64 = 4 << 30;
 
@@ -85,6 +87,13 @@ fn read_roll(description: &Description) -> Result<Vec<String>> {
 
 /// The manifest, with a fresh key for everything; the keys are in the folder's files when it returns.
 fn manifest(description: &Description, roll: &SealedRoll, folder: &Folder) -> Result<Manifest> {
+    // Said here in the description's own words and units; the manifest says it in its own.
+    if description.grace_s == 0 || description.grace_s > GRACE_S_MAX {
+        bail!(
+            "grace_s is {}: give 1 to {GRACE_S_MAX} seconds (a week)",
+            description.grace_s
+        );
+    }
     let cells = (0..description.cells)
         .map(|k| log_keys(folder, LogId::Cell(k)))
         .collect::<Result<Vec<_>>>()?;
