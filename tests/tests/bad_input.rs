@@ -140,7 +140,11 @@ fn ballots_files() {
         "first",
         &["at most 200"],
     );
-    refuses(&csv("first\nAda\u{202e}\n".as_bytes()), "first", &["first"]);
+    refuses(
+        &csv("first\nAda\u{202e}\n".as_bytes()),
+        "first",
+        &["U+202E"],
+    );
     refuses(&csv(b"first\nAda\x07\n"), "first", &[]);
     refuses(&csv("first\nE\u{301}va\n".as_bytes()), "first", &["NFC"]);
 
