@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing need on a Debian machine and is not there yet. Safe to run again.
 #   scripts/setup.sh build   a C compiler, pkg-config and OpenSSL's headers (the registrar's RSA operation)
-#   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, Node (18 or later), cargo-deny
+#   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, Node (18 or later), Postgres's
+#                            and nginx's programs (each test starts its own servers), cargo-deny
 set -euo pipefail
 cd "$(dirname "$0")/.."
 want=${1:-build}
@@ -19,13 +20,16 @@ pkg-config --exists openssl 2>/dev/null || missing+=(libssl-dev)
 if [ "$want" = test ]; then
     need python3 python3
     need node nodejs
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v pg_config >/dev/null || missing+=(postgresql)
+    command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     echo "setup: installing ${missing[*]}" >&2
     command -v apt-get >/dev/null || { echo "setup: no apt-get here: install ${missing[*]} (or their equivalents) by hand" >&2; exit 1; }
     as_root apt-get update -q >&2
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
+    # RUNLEVEL=1: Debian starts no server of its own after installing one.
+    as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
 fi
 
 command -v cargo >/dev/null 2>&1 || { echo "setup: Rust is missing: install it with rustup (https://rustup.rs); rust-toolchain.toml names the version" >&2; exit 1; }
