@@ -15,6 +15,7 @@ pub mod content;
 pub mod faulty;
 pub mod heads;
 pub mod log;
+pub mod postgres;
 pub mod publisher;
 pub mod read;
 pub mod schedule;
@@ -31,5 +32,6 @@ pub use read::LogClient;
 pub use sequencer::{
     BatchPolicy, Config, Handle, Outcome, Parts, Published, Sequencer, State, SubmitError,
 };
+pub use store::postgres::{Durability, Failover, Postgres, Standbys};
 pub use store::sqlite::Sqlite;
 pub use store::{Head, Store, StoreError};

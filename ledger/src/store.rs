@@ -2,10 +2,12 @@
 //!
 //! The *epoch* is the fence. Whoever takes over bumps it; an append carries the epoch that its writer took, and the store's compare-and-set refuses every older one.
 
+pub mod postgres;
 pub mod sqlite;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use protocol::merkle::Hash;
 
 use crate::batch::{Batch, End};
 
@@ -117,4 +119,27 @@ pub enum StoreError {
     /// Anything else: cancelled, lost session, failed gate. The change may or may not be there, now or later.
     #[error("whether the database made the change is unknown ({0}): take over and read")]
     Unknown(String),
+}
+
+/// The integers of databases are signed; no log is so long.
+fn signed(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|_| StoreError::Unknown(format!("{number} does not fit")))
+}
+
+fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number)
+        .map_err(|_| StoreError::Unknown(format!("the database holds {number}: it is damaged")))
+}
+
+fn root(bytes: Vec<u8>) -> Result<Hash, StoreError> {
+    let bytes: [u8; 32] = bytes.try_into().map_err(|_| {
+        StoreError::Unknown("the database holds a root that is no hash: it is damaged".to_owned())
+    })?;
+    Ok(Hash(bytes))
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unknown(error.to_string())
+    }
 }

@@ -17,11 +17,13 @@ use common::log;
 use ledger::batch::{Batch, End};
 use ledger::faulty::{Faults, MemoryStore};
 use ledger::log::LogName;
+use ledger::postgres::Location;
 use ledger::store::sqlite::OpenError;
 use ledger::store::{Owner, Row, TakeOver};
-use ledger::{Head, Sqlite, Store, StoreError};
+use ledger::{Durability, Head, Postgres, Sqlite, Store, StoreError};
 use protocol::ids::LogId;
 use protocol::merkle::CompactRange;
+use throwaway_postgres::Server;
 
 /// Somewhere a new log's store can be had.
 trait Place {
@@ -54,6 +56,34 @@ impl SqliteFile {
 }
 
 impl Place for SqliteFile {
+    async fn session(&self) -> Arc<dyn Store> {
+        Arc::new(self.open().await)
+    }
+
+    async fn aside(&self) -> Vec<Row> {
+        self.open()
+            .await
+            .aside()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|(_, row)| row)
+            .collect()
+    }
+}
+
+/// A schema of its own in a database that several logs share.
+struct Schema(Location);
+
+impl Schema {
+    async fn open(&self) -> Postgres {
+        Postgres::open(self.0.clone(), &log(), Durability::SingleNode, true)
+            .await
+            .unwrap()
+    }
+}
+
+impl Place for Schema {
     async fn session(&self) -> Arc<dyn Store> {
         Arc::new(self.open().await)
     }
@@ -337,6 +367,18 @@ async fn the_model_conforms() {
 #[tokio::test]
 async fn sqlite_conforms() {
     conforms(|| SqliteFile(tempfile::tempdir().unwrap())).await;
+}
+
+#[tokio::test]
+async fn postgres_conforms() {
+    let server = Server::start();
+    let url = server.database("logs");
+    let made = std::cell::Cell::new(0);
+    conforms(|| {
+        made.set(made.get() + 1);
+        Schema(Location::parse(&url, &format!("log_{}", made.get())).unwrap())
+    })
+    .await;
 }
 
 #[tokio::test]

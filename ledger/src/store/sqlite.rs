@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use protocol::merkle::Hash;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use tokio::sync::Mutex;
 
-use super::{Head, Owner, Row, Store, StoreError, TakeOver};
+use super::{Head, Owner, Row, Store, StoreError, TakeOver, root, signed, unsigned};
 use crate::batch::{Batch, End};
 use crate::log::LogName;
 
@@ -351,29 +350,6 @@ async fn check_durability(connection: &mut SqliteConnection) -> Result<(), OpenE
         )));
     }
     Ok(())
-}
-
-/// SQLite's integers are signed; no log is so long.
-fn signed(number: u64) -> Result<i64, StoreError> {
-    i64::try_from(number).map_err(|_| StoreError::Unknown(format!("{number} does not fit")))
-}
-
-fn unsigned(number: i64) -> Result<u64, StoreError> {
-    u64::try_from(number)
-        .map_err(|_| StoreError::Unknown(format!("the database holds {number}: it is damaged")))
-}
-
-fn root(bytes: Vec<u8>) -> Result<Hash, StoreError> {
-    let bytes: [u8; 32] = bytes.try_into().map_err(|_| {
-        StoreError::Unknown("the database holds a root that is no hash: it is damaged".to_owned())
-    })?;
-    Ok(Hash(bytes))
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Unknown(error.to_string())
-    }
 }
 
 /// Why a SQLite file cannot be used.
