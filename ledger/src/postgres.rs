@@ -268,8 +268,11 @@ pub enum ConnectError {
 /// What the server said, and what to do about the usual cases.
 fn told(error: &sqlx::Error) -> String {
     let what = match error {
-        sqlx::Error::Io(_) => "see whether the server runs and listens there",
-        sqlx::Error::Tls(_) => {
+        // What rustls finds wrong with the other side comes as an I/O error.
+        sqlx::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
+            "see whether the server runs and listens there"
+        }
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
             "see whether the server has TLS on, and a certificate for exactly this host name that the CA of sslrootcert issued"
         }
         sqlx::Error::Database(error) => match error.code().as_deref() {
