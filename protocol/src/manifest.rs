@@ -9,7 +9,7 @@ mod encoding;
 mod keys;
 mod types;
 
-pub use check::ManifestError;
+pub use check::{LABEL_LEN_MAX, ManifestError};
 pub use election::{Election, LogKeys};
 pub use types::{
     Anchor, AnchorKind, Contest, KeyPair, Manifest, Method, Registrar, Roll, TieRule, Times,

@@ -123,6 +123,12 @@ pub struct DemoArgs {
     /// Close, anchor and audit the election, then end: code 0 only if everything verified
     #[arg(long)]
     pub exit: bool,
+    /// Only make the election's folder, and end: `deploy/local` then runs its services
+    #[arg(long, requires = "data", conflicts_with_all = ["exit", "listen", "site"])]
+    pub prepare: bool,
+    /// Play the voters of the folder against services that run already, here, and start none
+    #[arg(long, value_name = "URL", requires = "data", conflicts_with = "listen")]
+    pub site: Option<String>,
     /// End with one line of JSON on standard output
     #[arg(long)]
     pub json: bool,
@@ -154,6 +160,9 @@ pub struct VoteArgs {
     /// A choice as CONTEST=OPTION; repeat it for approval, and best first for ranked contests. A contest without one stays blank
     #[arg(long, value_name = "CONTEST=OPTION")]
     pub choose: Vec<String>,
+    /// Codes and choices from a file instead, or from standard input with `-`: other users of this machine can see arguments
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["code", "choose"])]
+    pub form: Option<PathBuf>,
     /// Your device secret; made before the first request, needed to try again: keep it to yourself
     #[arg(long, value_name = "FILE", default_value = "tallyroot-secret.json")]
     pub secret: PathBuf,
@@ -171,7 +180,13 @@ pub struct VoteArgs {
     pub json: bool,
 }
 
-const VOTE_HELP: &str = "Run it again after any failure: the same secret and choices can never be counted twice.
+const VOTE_HELP: &str = "A form is TOML, with the registrars' codes in the manifest's order, and the choices best first:
+
+  codes = [\"DWB2S-AGQ74-6FFWY-K4TG1\"]
+  [choices]
+  \"Chair\" = [\"Ada\", \"Grace\"]
+
+Run it again after any failure: the same secret and choices can never be counted twice.
 A receipt shows how you voted; whoever reads it knows your vote.
 
 Exit codes: 0 the vote is recorded (and, if the wait was long enough, sealed); 1 refused; 2 outcome unknown: run it again.";

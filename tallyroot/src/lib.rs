@@ -69,7 +69,7 @@ async fn run(cli: Cli) -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", in_words(&error));
             ExitCode::from(FAILED)
         }
     }
@@ -104,6 +104,20 @@ async fn election_new(args: &cli::ElectionNewArgs) -> Result<ExitCode> {
     )))
 }
 
+/// An error with its causes, outermost first. Some errors name their cause in their own text: nothing is said twice.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if words.is_empty() {
+            words = cause;
+        } else if !words.ends_with(&cause) {
+            words.push_str(": ");
+            words.push_str(&cause);
+        }
+    }
+    words
+}
+
 /// Results go to standard output, and a reader that went away is no reason to panic.
 fn say(line: Option<String>) -> Result<ExitCode> {
     if let Some(line) = line {
@@ -125,4 +139,25 @@ fn talk_to_stderr() {
         .with_target(false)
         .without_time()
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_words;
+
+    #[test]
+    fn no_cause_is_said_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read the roll: {0}")]
+        struct Outer(#[from] std::io::Error);
+
+        let inner = std::io::Error::other("disk on fire");
+        let error = anyhow::Error::new(Outer::from(inner)).context("election new");
+        assert_eq!(
+            in_words(&error),
+            "election new: cannot read the roll: disk on fire"
+        );
+        let error = anyhow::anyhow!("no such column").context("in votes.csv");
+        assert_eq!(in_words(&error), "in votes.csv: no such column");
+    }
 }

@@ -42,6 +42,8 @@ use crate::folder::Folder;
 
 /// How often services look at the heads log for notices.
 const SCHEDULE_POLL: Duration = Duration::from_millis(250);
+/// Open connections of the one listener: plenty for one machine, within the usual limit on open files.
+const CONNECTIONS_MAX: usize = 4_096;
 /// How long a log may take to be taken over at start.
 const READY: Duration = Duration::from_secs(300);
 /// How long closing, anchoring and the final result may take together.
@@ -161,7 +163,10 @@ impl Node {
         let server = tokio::spawn(listener::serve(
             listener,
             app,
-            Limits::default(),
+            Limits {
+                connections_max: CONNECTIONS_MAX,
+                ..Limits::default()
+            },
             async move {
                 // An error is the node itself, dropped: that too is the time to stop.
                 let _ = stopping.wait_for(|stop| *stop).await;

@@ -3,7 +3,8 @@
 //! The order matters. The device secret is on disk before the first request, so that nothing that breaks off afterwards can cost
 //! the voter her credential. The receipt is on disk as soon as the vote is recorded, and replaced once it is sealed.
 
-use std::io::Write as _;
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +23,21 @@ use crate::client::voter::{Device, VoterError};
 
 /// SPEC: "clients wait a random time up to this from issuance to cast, and end the wait at least 120 s before closing"
 const BEFORE_CLOSING_S: u64 = 120;
+
+/// A form with more bytes is none.
+const FORM_BYTES_MAX: u64 = 1 << 20;
+
+/// What a voter fills in.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    /// The registrars' codes, in the manifest's order.
+    #[serde(default)]
+    codes: Vec<String>,
+    /// The choices of each contest, by its name.
+    #[serde(default)]
+    choices: BTreeMap<String, Vec<String>>,
+}
 
 /// What the secret file holds.
 #[derive(Serialize, Deserialize)]
@@ -54,14 +70,15 @@ pub async fn run(args: &VoteArgs) -> Result<Reached, VoterError> {
     let id: ElectionId = args.election.parse().context("--election")?;
     let site = Site::new(&args.site, &id)?;
     let election = site.election(&id).await?;
-    let choices = choices(&args.choose, election.contests())?;
+    let (codes, chosen) = filled_in(args)?;
+    let choices = choices(&chosen, election.contests())?;
 
     let mut kept = SecretFile::open(&args.secret, &id)?;
     let device = Device::new(&election, kept.device_secret()?);
     for registrar in kept.signatures.len()..election.registrar_keys().len() {
-        let Some(code) = args.code.get(registrar) else {
+        let Some(code) = codes.get(registrar) else {
             return Err(VoterError::Own(anyhow::anyhow!(
-                "this election has {} registrars, and {} must still sign: give one --code for each, in the manifest's order",
+                "this election has {} registrars, and {} must still sign: give one --code (or a code of the form) for each, in the manifest's order",
                 election.registrar_keys().len(),
                 election.registrar_keys().len() - registrar,
             )));
@@ -155,6 +172,50 @@ async fn wait_to_cast(election: &Election, kept: &mut SecretFile, path: &Path) -
     Ok(())
 }
 
+/// The codes, and the choices as `CONTEST=OPTION`.
+fn filled_in(args: &VoteArgs) -> Result<(Vec<String>, Vec<String>)> {
+    let Some(path) = &args.form else {
+        return Ok((args.code.clone(), args.choose.clone()));
+    };
+    let mut text = String::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin()
+            .take(FORM_BYTES_MAX + 1)
+            .read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path)
+            .and_then(|file| file.take(FORM_BYTES_MAX + 1).read_to_string(&mut text))
+    };
+    read.with_context(|| format!("cannot read the form {}", path.display()))?;
+    if text.len() as u64 > FORM_BYTES_MAX {
+        bail!(
+            "the form {} has more than {FORM_BYTES_MAX} bytes",
+            path.display()
+        );
+    }
+    // Without the parser's own words: those quote the line, and a line holds a code or a choice.
+    let form: Form = toml::from_str(&text).map_err(|error| {
+        let line = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .map_or(1, |before| before.matches('\n').count() + 1);
+        anyhow::anyhow!(
+            "the form {} cannot be read at line {line}: see `tallyroot vote --help` for what it holds",
+            path.display()
+        )
+    })?;
+    let chosen = form
+        .choices
+        .iter()
+        .flat_map(|(contest, options)| {
+            options
+                .iter()
+                .map(move |option| format!("{contest}={option}"))
+        })
+        .collect();
+    Ok((form.codes, chosen))
+}
+
 /// For each contest, the option indices that `--choose CONTEST=OPTION` names, as a ballot wants them.
 fn choices(chosen: &[String], contests: &[Contest]) -> Result<Vec<Vec<u16>>> {
     let mut choices: Vec<Vec<u16>> = vec![Vec::new(); contests.len()];
@@ -172,7 +233,7 @@ fn choices(chosen: &[String], contests: &[Contest]) -> Result<Vec<Vec<u16>>> {
         });
         let Some((place, index)) = found else {
             bail!(
-                "--choose `{choice}` names no option of this election. The options:\n{}",
+                "`{choice}` names no option of this election. The options:\n{}",
                 contests
                     .iter()
                     .flat_map(|contest| {
@@ -190,7 +251,7 @@ fn choices(chosen: &[String], contests: &[Contest]) -> Result<Vec<Vec<u16>>> {
             continue;
         };
         if of_contest.contains(&index) {
-            bail!("--choose `{choice}` stands there twice");
+            bail!("`{choice}` stands there twice");
         }
         if contest.method == Method::Plurality && !of_contest.is_empty() {
             bail!("`{}` takes one choice only", contest.name);

@@ -138,12 +138,12 @@ fn ballots_files() {
     refuses(
         &csv(format!("first\n{long}\n").as_bytes()),
         "first",
-        &["at most 200"],
+        &["at most 200", "--skip"],
     );
     refuses(
         &csv("first\nAda\u{202e}\n".as_bytes()),
         "first",
-        &["U+202E"],
+        &["U+202E", "the choice", "--skip"],
     );
     refuses(&csv(b"first\nAda\x07\n"), "first", &[]);
     refuses(&csv("first\nE\u{301}va\n".as_bytes()), "first", &["NFC"]);

@@ -16,6 +16,7 @@ use tests::{Said, arg, folder, run, seed, start};
 const REGISTRARS: u16 = 2;
 
 /// A voter at her own machine.
+#[derive(Clone)]
 struct Voter {
     folder: PathBuf,
     site: String,
@@ -68,6 +69,23 @@ impl Voter {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let said = run("tallyroot", &arguments);
         assert!(!said.stderr.contains("panicked"), "{}", said.stderr);
+        for code in &self.codes {
+            assert!(!said.stderr.contains(code.as_str()), "{}", said.stderr);
+        }
+        said
+    }
+
+    fn vote_by_form(&self, form: &str) -> Said {
+        let path = self.folder.join("form.toml");
+        fs::write(&path, form).unwrap();
+        let empty = Self {
+            codes: Vec::new(),
+            ..self.clone()
+        };
+        let mut arguments = empty.arguments(&[], "0");
+        arguments.extend(["--form".to_owned(), arg(&path).to_owned()]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let said = run("tallyroot", &arguments);
         for code in &self.codes {
             assert!(!said.stderr.contains(code.as_str()), "{}", said.stderr);
         }
@@ -223,6 +241,29 @@ fn from_a_code_to_a_sealed_receipt() {
         assert_eq!(fs::read_to_string(path).unwrap(), secret);
     }
     assert_eq!(votes(&published), before + 1);
+
+    // A form keeps codes and choices out of the arguments, which others on the machine can see; and what is wrong in it is not repeated.
+    let discreet = Voter::new(&folder.path().join("form"), &up, &published, guest(1));
+    for (form, words) in [
+        ("codes = [", "line 1"),
+        ("\nsecret = 1", "line 2"),
+        ("[choices]\nMayor = [\"Nobody\"]", "no option"),
+    ] {
+        let said = discreet.vote_by_form(&format!("{form} # {}", discreet.codes[0]));
+        assert_eq!(said.code, 1, "{}", said.stderr);
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+    }
+    let said = discreet.vote_by_form(&format!(
+        "codes = {:?}\n[choices]\nMayor = [\"Grace Hopper\", \"Ada Lovelace\"]\n",
+        discreet.codes
+    ));
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let options = &discreet.checked(None)["vote"]["choices"][0]["options"];
+    assert_eq!(
+        *options,
+        serde_json::json!(["Grace Hopper", "Ada Lovelace"])
+    );
+    assert_eq!(votes(&published), before + 2);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::text::check_label;
 use super::election::ParsedKeys;
 use super::{Contest, FORMAT, MANIFEST_LEN_MAX, Manifest, Method, TieRule, keys};
 
-const LABEL_LEN_MAX: usize = 200;
+/// Bytes of a title, a name or an option, at most.
+pub const LABEL_LEN_MAX: usize = 200;
 const BASE_LEN_MAX: usize = 128;
 const CONTESTS_MAX: u64 = 200;
 const OPTIONS_MAX: u64 = 4_096;

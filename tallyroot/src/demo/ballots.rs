@@ -11,6 +11,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use flate2::read::MultiGzDecoder;
+use protocol::manifest::LABEL_LEN_MAX;
+use protocol::text::check_label;
 
 /// A file larger than this is not a cast-vote-record file that one machine can replay.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -139,6 +141,14 @@ fn parse(bytes: &[u8], columns: &[String], skip: &[String]) -> Result<BallotBox>
             "{} distinct choices, more than the {OPTIONS_MAX} that a manifest allows: is --choices right?",
             options.len()
         );
+    }
+    for option in &options {
+        // Here, and not when the manifest is made: the user knows her file, and not its members.
+        check_label(option, LABEL_LEN_MAX).with_context(|| {
+            format!(
+                "the choice {option:?} cannot be an option; correct it in the file, or name it with --skip"
+            )
+        })?;
     }
     let index: HashMap<&str, u16> = options.iter().map(String::as_str).zip(0u16..).collect();
     let ballots = rows

@@ -10,8 +10,10 @@ pub mod play;
 pub mod records;
 mod report;
 pub mod sealing;
+mod services;
 pub mod voters;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -34,6 +36,7 @@ use ballots::BallotBox;
 use plan::Plan;
 use play::Play;
 use report::Report;
+use services::Services;
 use voters::Voters;
 
 const LISTEN: &str = "127.0.0.1:8088";
@@ -50,7 +53,11 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
     let begun = Instant::now();
     let folder = Folder::at(&data_folder(args)?);
     // First: a port that is taken should leave no folder behind.
-    let listener = listen(args).await?;
+    let listener = if args.prepare || args.site.is_some() {
+        None
+    } else {
+        Some(listen(args).await?)
+    };
     let (election, plan) = match folder.election()? {
         // Made by `tallyroot election new`: its voters are real ones.
         Some(election) if !Plan::is_kept(&folder.voters()) => (election, None),
@@ -61,16 +68,32 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
                     tracing::info!("going on with the election in {}", folder.root().display());
                     election
                 }
+                None if args.site.is_some() => anyhow::bail!(
+                    "{} holds no election: make it with --prepare, and start its services, before its voters are played",
+                    folder.root().display()
+                ),
                 None => prepare(&plan.0, &plan.1, &folder).await?,
             };
             (election, Some(plan))
         }
     };
+    if args.prepare {
+        return say_prepared(args, &folder, &election);
+    }
 
-    let node = Node::start(&folder, &election, listener).await?;
-    tracing::info!("serving at {}", node.url());
+    let services = match listener {
+        Some(listener) => {
+            let node = Node::start(&folder, &election, listener).await?;
+            tracing::info!("serving at {}", node.url());
+            Services::Here(Box::new(node))
+        }
+        None => {
+            let url = args.site.as_deref().unwrap_or_default();
+            Services::elsewhere(&folder, &election, url)?
+        }
+    };
     let mut clock = StageClock::begin();
-    let site = Site::for_many(node.url(), &election.id())?;
+    let site = Site::for_many(services.url(), &election.id())?;
     let play = match plan {
         Some((plan, ballots)) => Some(Play::open(plan, ballots, &folder, &election, &site)?),
         None => None,
@@ -82,10 +105,13 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
         clock.lap("cast");
     }
     if args.exit {
-        node.finish().await.context("while closing the election")?;
+        services
+            .finish()
+            .await
+            .context("while closing the election")?;
         clock.lap("close");
     } else {
-        node.settle().await?;
+        services.settle().await?;
     }
     if let Some(play) = &play {
         play.look_again(args.exit, &folder).await?;
@@ -98,7 +124,7 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
         &election,
         &site,
         &folder,
-        node.url(),
+        services.url(),
         audit,
         begun.elapsed(),
     )
@@ -110,14 +136,27 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
         let guests = play.as_ref().map(Play::guests).unwrap_or_default();
         report.print_words(args.exit, play.is_some(), &guests)?;
     }
-    if !args.exit {
+    if !args.exit && args.site.is_none() {
         tracing::info!("staying up until Ctrl-C");
         tokio::signal::ctrl_c()
             .await
             .context("cannot wait for Ctrl-C")?;
     }
-    node.stop().await;
+    services.stop().await;
     Ok(ExitCode::from(u8::from(!verified)))
+}
+
+fn say_prepared(args: &DemoArgs, folder: &Folder, election: &Election) -> Result<ExitCode> {
+    let (id, data) = (election.id(), folder.root().display());
+    let line = if args.json {
+        serde_json::json!({ "election_id": id.to_string(), "data": data.to_string() }).to_string()
+    } else {
+        format!(
+            "Election id  {id}\n\nStart its services, then play its voters with the same options and --site URL in place of --prepare:\n  deploy/local/local.py up {data}"
+        )
+    };
+    writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says where the time goes, for whoever asks with RUST_LOG=tallyroot=debug.

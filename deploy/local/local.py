@@ -1,0 +1,489 @@
+#!/usr/bin/env python3
+"""A whole deployment on one machine: every service its own process, every log its own Postgres.
+
+    deploy/local/local.py up DIR [--standbys]    start what does not run yet, and wait until all of it is ready
+    deploy/local/local.py status DIR [--json]    show what runs
+    deploy/local/local.py down DIR               stop everything; `up` goes on from there
+
+DIR holds an election: made by `tallyroot election new … --out DIR`, or by `tallyroot demo --prepare --data DIR`.
+Everything of the deployment is kept below DIR/local: one configuration file, one log file and one Postgres for each.
+
+It is the reference for what talks to what: each configuration file names only what its own process needs, and
+nginx is the front, as a load balancer is in a real deployment. It is no place for a real election: one machine
+holds every key, and Postgres runs on its single disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+HOST = "127.0.0.1"
+PATIENCE_S = 120
+LOOK_S = 0.05
+
+
+class Failed(Exception):
+    """Something that the user can read and do something about."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start what does not run yet, and wait until all of it is ready")
+    up.add_argument("--standbys", action="store_true", help="a second process for each cell, registrar and the anchor")
+    up.add_argument("--port", type=int, default=0, help="the front's port (default: any free one, kept for next time)")
+    status = commands.add_parser("status", help="show what runs")
+    down = commands.add_parser("down", help="stop everything; `up` goes on from there")
+    for command in (up, status, down):
+        command.add_argument("dir", type=pathlib.Path, metavar="DIR", help="the election's folder")
+        command.add_argument("--json", action="store_true", help="one line of JSON on standard output")
+    up.add_argument("--programs", type=pathlib.Path, default=default_programs(), metavar="FOLDER",
+                    help="where the program tallyroot is (default: %(default)s)")
+    arguments = parser.parse_args()
+    try:
+        deployment = Deployment(arguments.dir.resolve())
+        if arguments.command == "up":
+            deployment.up(arguments.programs.resolve(), arguments.standbys, arguments.port)
+        elif arguments.command == "down":
+            deployment.down()
+        return deployment.show(arguments.json, arguments.command)
+    except Failed as failed:
+        print(f"local: {failed}", file=sys.stderr)
+        return 1
+
+
+def default_programs() -> pathlib.Path:
+    return pathlib.Path(__file__).resolve().parents[2] / "target" / "release"
+
+
+class Deployment:
+    """What is in DIR/local, and what runs of it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.local = folder / "local"
+        try:
+            self.election = (folder / "election").read_text().strip()
+            manifest = folder / "public" / "elections" / self.election / "manifest.json"
+            self.manifest = json.loads(manifest.read_text())
+        except (OSError, ValueError) as error:
+            raise Failed(f"{folder} holds no election ({error}): make one with `tallyroot election new`, "
+                         "or with `tallyroot demo --prepare`") from error
+        self.manifest_path = manifest
+        self.state_path = self.local / "state.json"
+        self.state: dict = {"standbys": False, "ports": {}, "pids": {}}
+        with contextlib.suppress(FileNotFoundError):
+            self.state = json.loads(self.state_path.read_text())
+
+    # -- the three commands
+
+    def up(self, programs: pathlib.Path, standbys: bool, port: int) -> None:
+        program = programs / "tallyroot"
+        if not program.is_file():
+            raise Failed(f"{program} is not there: run `make build` first, or name its folder with --programs")
+        self.local.mkdir(mode=0o711, exist_ok=True)
+        self.state["standbys"] = standbys or self.state["standbys"]
+        if port:
+            self.state["ports"]["front"] = port
+        for name in self.databases():
+            Postgres(self, name).start()
+        for service in self.services():
+            service.start(program)
+        Front(self).start()
+        self.save()
+        self.wait_until_ready()
+
+    def down(self) -> None:
+        services = self.services()
+        # The front first: nobody should be turned away half-way.
+        stop(self, "front", signal.SIGQUIT)
+        # Standbys before the active ones, or each would take over.
+        for service in sorted(services, key=lambda service: not service.standby):
+            stop(self, service.name, signal.SIGTERM)
+        for name in self.databases():
+            stop(self, f"postgres-{name}", signal.SIGINT)
+        self.save()
+
+    def show(self, as_json: bool, command: str) -> int:
+        rows = []
+        for service in self.services():
+            running = self.running(service.name)
+            ready = running and service.is_ready()
+            rows.append({"name": service.name, "pid": self.state["pids"].get(service.name) if running else None,
+                         "state": "ready" if ready else "standby" if running and service.answers() else
+                         "starting" if running else "stopped",
+                         "listen": service.address(), "health": service.health(), "config": str(service.config)})
+        for name in self.databases():
+            running = self.running(f"postgres-{name}")
+            rows.append({"name": f"postgres-{name}", "pid": self.state["pids"].get(f"postgres-{name}") if running else None,
+                         "state": "running" if running else "stopped", "listen": f"{HOST}:{self.port(f'postgres-{name}')}"})
+        running = self.running("front")
+        rows.append({"name": "front", "pid": self.state["pids"].get("front") if running else None,
+                     "state": "running" if running else "stopped", "listen": self.front()})
+        if as_json:
+            print(json.dumps({"election_id": self.election, "url": f"http://{self.front()}", "processes": rows}))
+        else:
+            for row in rows:
+                print(f"{row['name']:<24} {row['state']:<9} {row['pid'] or '-':>8}  {row['listen']}")
+            print(f"\nhttp://{self.front()}/elections/{self.election}/")
+        whole = all(row["state"] != "stopped" for row in rows)
+        return 0 if whole or command != "status" else 3
+
+    # -- what there is
+
+    def databases(self) -> list[str]:
+        """One Postgres for each cell and registrar, and one for the heads log."""
+        return [*self.cells(), *self.registrars(), "anchor"]
+
+    def cells(self) -> list[str]:
+        return [f"cell-{k}" for k in range(len(self.manifest["cells"]))]
+
+    def registrars(self) -> list[str]:
+        return [f"registrar-{r}" for r in range(len(self.manifest["registrars"]))]
+
+    def services(self) -> list[Service]:
+        services = []
+        for database in self.databases():
+            services.append(Service(self, database, database, standby=False))
+            if self.state["standbys"]:
+                services.append(Service(self, f"{database}-standby", database, standby=True))
+        services.append(Service(self, "tally", None, standby=False))
+        return services
+
+    def front(self) -> str:
+        return f"{HOST}:{self.port('front')}"
+
+    def port(self, name: str) -> int:
+        """A free port for each name, chosen once."""
+        ports = self.state["ports"]
+        while name not in ports:
+            with socket.socket() as listener:
+                listener.bind((HOST, 0))
+                port = listener.getsockname()[1]
+            if port not in ports.values():
+                ports[name] = port
+                self.save()
+        return ports[name]
+
+    def running(self, name: str) -> bool:
+        """Whether the process that was started under this name still is: its number may be another's by now."""
+        pid, started = self.state["pids"].get(name), self.state.get("started", {}).get(name)
+        return pid is not None and started == start_time(pid)
+
+    def remember(self, name: str, pid: int) -> None:
+        self.state["pids"][name] = pid
+        self.state.setdefault("started", {})[name] = start_time(pid)
+        self.save()
+
+    def save(self) -> None:
+        self.local.mkdir(mode=0o711, exist_ok=True)
+        beside = self.state_path.with_suffix(".new")
+        beside.write_text(json.dumps(self.state, indent=2))
+        beside.replace(self.state_path)
+
+    def wait_until_ready(self) -> None:
+        """Each log has one active process; every other one stands by."""
+        def waiting() -> list[str]:
+            active = {service.database for service in self.services() if service.is_ready()}
+            return [service.name for service in self.services()
+                    if service.database not in active and not service.standby]
+
+        deadline = time.monotonic() + PATIENCE_S
+        while missing := waiting():
+            for service in self.services():
+                if not self.running(service.name):
+                    raise Failed(f"{service.name} has stopped:\n{tail(service.log)}")
+            if time.monotonic() > deadline:
+                raise Failed(f"{', '.join(missing)} did not become ready:\n{tail(self.local / f'{missing[0]}.log')}")
+            time.sleep(LOOK_S)
+
+
+class Service:
+    """One process of `tallyroot serve`."""
+
+    def __init__(self, deployment: Deployment, name: str, database: str | None, standby: bool) -> None:
+        self.deployment, self.name, self.database, self.standby = deployment, name, database, standby
+        self.config = deployment.local / f"{name}.toml"
+        self.log = deployment.local / f"{name}.log"
+        self.role = name.split("-")[0]
+
+    def start(self, program: pathlib.Path) -> None:
+        if self.deployment.running(self.name):
+            return
+        write_private(self.config, self.configuration())
+        if self.role == "registrar" and not self.standby:
+            run([program, "roll", "load", "--config", self.config])
+        self.deployment.remember(self.name, spawn([program, "serve", self.role, "--config", self.config], self.log))
+
+    def configuration(self) -> str:
+        deployment, folder = self.deployment, self.deployment.folder
+        lines = [
+            f'manifest = "{deployment.manifest_path}"',
+            f'election = "{deployment.election}"',
+            f'listen = "{self.address()}"',
+            f'health_listen = "{self.health()}"',
+        ]
+        if self.role in ("cell", "registrar"):
+            index = int(self.database.split("-")[1])
+            lines.insert(2, f"{self.role} = {index}")
+        lines += ["", "[published]", f'directory = "{folder / "public"}"']
+        if self.role == "cell":
+            lines += key(folder / "cells" / str(index)) + database(deployment, self.database)
+        elif self.role == "registrar":
+            files = folder / "registrars" / str(index)
+            lines[3:3] = [f'rsa_key = "{files / "rsa.pem"}"', f'code_key = "{files / "code.key"}"',
+                          f'roll_backup = "{files / "registrar.sqlite"}"']
+            lines += database(deployment, self.database)
+            for shard in range(len(deployment.manifest["registrars"][index]["shards"])):
+                lines += ["", "[[shards]]", *key(files / str(shard))[2:], f'schema = "shard_{shard}"']
+        elif self.role == "anchor":
+            lines += key(folder / "heads") + database(deployment, self.database)
+            for anchor in deployment.manifest["anchors"]:
+                place = folder / "public" / "elections" / deployment.election / "anchors" / anchor["name"]
+                lines += ["", "[[anchors]]", f'name = "{anchor["name"]}"', f'directory = "{place}"']
+        return "\n".join([f"# {self.name}: all that this process is told.", *lines, ""])
+
+    def address(self) -> str:
+        return f"{HOST}:{self.deployment.port(self.name)}"
+
+    def health(self) -> str:
+        return f"{HOST}:{self.deployment.port(self.name + '-health')}"
+
+    def is_ready(self) -> bool:
+        return answer(f"http://{self.health()}/readyz") == 200
+
+    def answers(self) -> bool:
+        return answer(f"http://{self.health()}/livez") == 200
+
+
+def key(folder: pathlib.Path) -> list[str]:
+    return ["", "[key]", f'main = "{folder / "main.key"}"', f'spare = "{folder / "spare.key"}"']
+
+
+def database(deployment: Deployment, name: str) -> list[str]:
+    postgres = Postgres(deployment, name)
+    return ["", "[database]", f'url = "{postgres.url()}"', f'password_file = "{postgres.password_file}"',
+            'durability = "single-node"']
+
+
+class Postgres:
+    """A Postgres of its own, which only one service's role may enter."""
+
+    def __init__(self, deployment: Deployment, name: str) -> None:
+        self.deployment, self.name = deployment, f"postgres-{name}"
+        self.role = name.replace("-", "_")
+        self.folder = deployment.local / "postgres" / name
+        self.password_file = deployment.local / f"{name}.password"
+        self.bin = postgres_programs()
+
+    def url(self) -> str:
+        return f"postgres://{self.role}@{HOST}:{self.deployment.port(self.name)}/{self.role}"
+
+    def start(self) -> None:
+        if self.deployment.running(self.name):
+            return
+        port = self.deployment.port(self.name)
+        fresh = not (self.folder / "PG_VERSION").exists()
+        if fresh:
+            self.make()
+        log = self.deployment.local / f"{self.name}.log"
+        command = [self.bin / "postgres", "-D", self.folder, "-p", str(port), "-c", f"listen_addresses={HOST}",
+                   "-c", "unix_socket_directories=", "-c", "shared_buffers=64MB"]
+        pid = spawn(command, log, **as_postgres())
+        self.deployment.remember(self.name, pid)
+        deadline = time.monotonic() + PATIENCE_S
+        while subprocess.run([self.bin / "pg_isready", "-q", "-h", HOST, "-p", str(port)], check=False).returncode:
+            if time.monotonic() > deadline or not self.deployment.running(self.name):
+                raise Failed(f"{self.name} does not start:\n{tail(log)}")
+            time.sleep(LOOK_S)
+        if fresh:
+            self.make_role(port)
+
+    def make(self) -> None:
+        parent = self.folder.parent
+        parent.mkdir(mode=0o711, exist_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700)
+        options = as_postgres()
+        if options:
+            account = pwd.getpwnam("postgres")
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+            for above in [self.folder, *self.folder.parents]:
+                if above != self.folder and not above.stat().st_mode & 0o001:
+                    if above in (self.deployment.folder, self.deployment.local):
+                        above.chmod(above.stat().st_mode | 0o011)
+                        continue
+                    raise Failed(f"the account postgres cannot reach {self.folder}: {above} is closed to it; "
+                                 "choose another place for the election's folder")
+        superuser = self.deployment.local / f"{self.name}.superuser"
+        if not superuser.exists():
+            write_private(superuser, secrets.token_hex(24))
+        # initdb runs as another account, which cannot read the operator's file.
+        lent = parent / f"{self.name}.lent"
+        write_private(lent, superuser.read_text())
+        if options:
+            os.chown(lent, account.pw_uid, account.pw_gid)
+        run([self.bin / "initdb", "-D", self.folder, "-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C",
+             f"--pwfile={lent}"], **options)
+        lent.unlink()
+
+    def make_role(self, port: int) -> None:
+        password = secrets.token_hex(24)
+        write_private(self.password_file, password)
+        superuser = (self.deployment.local / f"{self.name}.superuser").read_text()
+        sql = (f"CREATE ROLE {self.role} LOGIN PASSWORD '{password}';\n"
+               f"CREATE DATABASE {self.role} OWNER {self.role};\n"
+               f"REVOKE CONNECT ON DATABASE {self.role} FROM PUBLIC;\n")
+        run([self.bin / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", HOST, "-p", str(port), "-U", "postgres", "-d", "postgres"],
+            input=sql, text=True, env={**os.environ, "PGPASSWORD": superuser})
+
+
+class Front:
+    """nginx: static files, and the way to each service; a process that stands by is passed over."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.folder = deployment.local / "front"
+
+    def start(self) -> None:
+        if self.deployment.running("front"):
+            return
+        nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if nginx is None:
+            raise Failed("nginx is not installed: scripts/setup.sh test installs it")
+        self.folder.mkdir(exist_ok=True)
+        config = self.folder / "nginx.conf"
+        config.write_text(self.configuration())
+        log = self.folder / "error.log"
+        self.deployment.remember("front", spawn([nginx, "-p", self.folder, "-e", log, "-c", config, "-g", "daemon off;"], log))
+        deadline = time.monotonic() + PATIENCE_S
+        while answer(f"http://{self.deployment.front()}/elections/{self.deployment.election}/manifest.json") != 200:
+            if time.monotonic() > deadline or not self.deployment.running("front"):
+                raise Failed(f"the front does not start:\n{tail(log)}")
+            time.sleep(LOOK_S)
+
+    def configuration(self) -> str:
+        deployment, base = self.deployment, f"/elections/{self.deployment.election}"
+        template = (pathlib.Path(__file__).parent / "nginx.conf").read_text()
+        upstreams, locations = [], []
+        groups: dict[str, list[Service]] = {}
+        for service in deployment.services():
+            groups.setdefault(service.database or service.name, []).append(service)
+        for name, services in groups.items():
+            servers = "".join(f" server {service.address()} max_fails=0;" for service in services)
+            upstreams.append(f"    upstream {name} {{{servers} keepalive 64; }}")
+        for k, name in enumerate(deployment.cells()):
+            locations.append(f"        location = {base}/cells/{k}/ballots {{ proxy_pass http://{name}; }}")
+        for r, name in enumerate(deployment.registrars()):
+            locations.append(f"        location = {base}/registrars/{r}/credentials {{ proxy_pass http://{name}; }}")
+        locations.append(f"        location = {base}/notices {{ proxy_pass http://anchor; }}")
+        locations.append(f"        location = {base}/events {{ proxy_pass http://tally; proxy_buffering off; proxy_read_timeout 1h; }}")
+        for page in ("", "[a-z]+[.](js|css|html)"):
+            how = "=" if not page else "~"
+            where = f"{base}/" if not page else f"^{re.escape(base)}/{page}$"
+            locations.append(f'        location {how} "{where}" {{ proxy_pass http://tally; }}')
+        user = f"user {pwd.getpwuid(os.getuid()).pw_name};" if os.getuid() == 0 else ""
+        return (template.replace("@USER@", user).replace("@LISTEN@", deployment.front())
+                .replace("@PUBLIC@", str(deployment.folder / "public"))
+                .replace("@UPSTREAMS@", "\n".join(upstreams)).replace("@LOCATIONS@", "\n".join(locations)))
+
+
+# -- processes
+
+def spawn(command: list, log: pathlib.Path, **options) -> int:
+    """Starts a process that outlives this one."""
+    with log.open("ab") as sink:
+        process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+                                   cwd="/", start_new_session=True, **options)
+    return process.pid
+
+
+def run(command: list, **options) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, check=False, cwd="/", **options)
+    if done.returncode:
+        words = done.stderr if isinstance(done.stderr, str) else done.stderr.decode(errors="replace")
+        raise Failed(f"{pathlib.Path(str(command[0])).name} failed:\n{words}")
+
+
+def stop(deployment: Deployment, name: str, how: signal.Signals) -> None:
+    if not deployment.running(name):
+        return
+    pid = deployment.state["pids"][name]
+    os.kill(pid, how)
+    deadline = time.monotonic() + PATIENCE_S
+    while deployment.running(name):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        if time.monotonic() > deadline:
+            raise Failed(f"{name} (process {pid}) does not stop: look at {deployment.local / f'{name}.log'}")
+        time.sleep(LOOK_S)
+
+
+def start_time(pid: int) -> str | None:
+    """When the process began, in the kernel's ticks; None when there is none, or it has ended and nobody has looked yet."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def as_postgres() -> dict:
+    """Postgres refuses to run as root."""
+    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
+
+
+def postgres_programs() -> pathlib.Path:
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
+    if found:
+        return found[-1].parent
+    there = shutil.which("postgres")
+    if there is None:
+        raise Failed("Postgres is not installed: scripts/setup.sh test installs it")
+    return pathlib.Path(there).parent
+
+
+def write_private(path: pathlib.Path, text: str) -> None:
+    beside = path.with_name(path.name + ".new")
+    with contextlib.suppress(FileNotFoundError):
+        beside.unlink()
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    beside.replace(path)
+
+
+def answer(url: str) -> int | None:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+def tail(log: pathlib.Path) -> str:
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    except OSError:
+        return "(it wrote nothing)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

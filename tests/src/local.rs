@@ -1,0 +1,136 @@
+//! `deploy/local`: a whole deployment, every service a process of its own.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test cannot go on without"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::{Said, arg, program, run};
+
+/// A deployment. It is stopped when this goes away.
+#[derive(Debug)]
+pub struct Local {
+    data: PathBuf,
+    options: Vec<String>,
+    /// The front, without a slash at the end.
+    pub url: String,
+}
+
+impl Local {
+    /// Makes an election as `tallyroot demo` does, with these options of its, and starts its services.
+    ///
+    /// # Panics
+    /// With what was said, when that does not succeed.
+    #[must_use]
+    pub fn of_demo(data: &Path, demo: &[&str], up: &[&str]) -> Self {
+        let mut arguments = vec!["demo", "--data", arg(data), "--prepare"];
+        arguments.extend(demo);
+        let said = run("tallyroot", &arguments);
+        assert_eq!(said.code, 0, "{said:#?}");
+        let mut local = Self {
+            data: data.to_owned(),
+            options: demo.iter().map(ToString::to_string).collect(),
+            url: String::new(),
+        };
+        local.up(up);
+        local
+    }
+
+    /// Starts what does not run, and waits until all of it is ready.
+    ///
+    /// # Panics
+    /// With what was said, when that does not succeed.
+    pub fn up(&mut self, options: &[&str]) -> Value {
+        let shown = self.command("up", options);
+        self.url = shown["url"].as_str().expect("a URL").to_owned();
+        shown
+    }
+
+    /// What runs.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        self.command("status", &[])
+    }
+
+    /// Stops everything.
+    pub fn down(&self) {
+        self.command("down", &[]);
+    }
+
+    /// One process of [`Local::status`].
+    ///
+    /// # Panics
+    /// There is none of this name.
+    #[must_use]
+    pub fn process(&self, name: &str) -> Value {
+        let status = self.status();
+        let processes = status["processes"].as_array().expect("processes");
+        processes
+            .iter()
+            .find(|process| process["name"] == name)
+            .unwrap_or_else(|| panic!("no process {name}: {status}"))
+            .clone()
+    }
+
+    /// Ends a process as `kill -9` does.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn kill(&self, name: &str) {
+        let pid = self.process(name)["pid"].to_string();
+        let killed = Command::new("kill")
+            .args(["-9", &pid])
+            .status()
+            .expect("kill");
+        assert!(killed.success(), "{name} does not run");
+    }
+
+    /// Plays the voters against the services; `--exit` ends the election.
+    #[must_use]
+    pub fn play(&self, more: &[&str]) -> Said {
+        let mut arguments = vec![
+            "demo",
+            "--data",
+            arg(&self.data),
+            "--site",
+            &self.url,
+            "--json",
+        ];
+        arguments.extend(self.options.iter().map(String::as_str));
+        arguments.extend(more);
+        run("tallyroot", &arguments)
+    }
+
+    fn command(&self, command: &str, options: &[&str]) -> Value {
+        let programs = program("tallyroot");
+        let mut line = Command::new("python3");
+        line.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/local/local.py"))
+            .args([command, arg(&self.data), "--json"])
+            .args(options)
+            .stdin(Stdio::null());
+        if command == "up" {
+            line.arg("--programs")
+                .arg(programs.parent().expect("a folder"));
+        }
+        let said: Said = line.output().expect("python3").into();
+        assert_eq!(said.code, 0, "local.py {command}: {said:#?}");
+        said.json()
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The first panic is the one to report.
+            let _ = std::panic::catch_unwind(|| self.down());
+        } else {
+            self.down();
+        }
+    }
+}

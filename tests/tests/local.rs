@@ -1,0 +1,36 @@
+//! A deployment of `deploy/local`: every service its own process, every log its own Postgres, nginx in front.
+
+use serde_json::json;
+use tests::local::Local;
+use tests::{arg, folder, run};
+
+#[test]
+fn a_whole_election_over_separate_processes() {
+    let folder = folder();
+    let data = folder.path().join("election");
+    let local = Local::of_demo(
+        &data,
+        &["--voters", "150", "--cells", "2", "--registrars", "2"],
+        &[],
+    );
+    let said = local.play(&["--exit"]);
+    assert_eq!(said.code, 0, "{said:#?}");
+    let end = said.json();
+    assert_eq!(end["audit"]["verified"], true, "{end}");
+    assert_eq!(end["audit"]["findings"], json!([]));
+    for member in ["issued", "votes"] {
+        assert_eq!(end[member], 150, "{member}");
+    }
+    let id = end["election_id"].as_str().unwrap();
+    let audit = run(
+        "tallyroot-verify",
+        &[
+            "audit",
+            arg(&data.join("public")),
+            "--election",
+            id,
+            "--json",
+        ],
+    );
+    assert_eq!(audit.code, 0, "{} {}", audit.stdout, audit.stderr);
+}
