@@ -166,6 +166,32 @@ async fn a_changed_roll_is_found_at_start() {
     }
 }
 
+/// What the roll's root does not cover: a lost bit there would turn a voter away, or leave her without a proof.
+#[tokio::test]
+async fn a_changed_code_or_tree_is_found_at_start() {
+    for change in [
+        "UPDATE voter SET code_hmac = zeroblob(32) WHERE roll_index = 1",
+        "UPDATE roll_tile SET bytes = zeroblob(length(bytes))",
+        "INSERT INTO roll_tile VALUES ('tile/7/000', x'00')",
+        "DELETE FROM roll_tile",
+        "UPDATE meta SET digest = zeroblob(32)",
+    ] {
+        let place = Place::new(&["a", "b", "c"], 1).await;
+        let path = place.files(0).database;
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        sqlx::query(change).execute(&pool).await.unwrap();
+        pool.close().await;
+        assert!(
+            matches!(
+                Database::open(&path, &place.election, 0).await,
+                Err(DatabaseError::Damaged(_))
+            ),
+            "{change}"
+        );
+    }
+}
+
 /// What the registrar's disk tells a thief: no code, and nothing that codes could be guessed against without the key file.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_database_holds_no_code_and_does_not_change() {

@@ -17,9 +17,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ledger::postgres::Location;
 use ledger::schedule::Schedule;
 use ledger::store::{Owner, Row, TakeOver};
-use ledger::{Batch, Clock, Directory, End, Head, Sqlite, Store, StoreError};
+use ledger::{Batch, Clock, Directory, Durability, End, Head, Postgres, Sqlite, Store, StoreError};
 use listener::Limits;
 use protocol::credential::{Blinded, DeviceSecret, blind};
 use protocol::ed25519::SigningKey;
@@ -279,7 +280,7 @@ impl Place {
 
 /// A store whose appends wait until the test lets them through.
 pub struct GatedStore {
-    inner: Sqlite,
+    inner: Box<dyn Store>,
     gate: Arc<Semaphore>,
     arrived: Arc<Semaphore>,
 }
@@ -320,6 +321,8 @@ pub struct Options {
     pub gated: bool,
     pub limits: RegistrarLimits,
     pub database: Option<PathBuf>,
+    /// Roll and logs are here, each in a schema, instead of in SQLite.
+    pub postgres: Option<Location>,
 }
 
 impl Default for Options {
@@ -329,6 +332,7 @@ impl Default for Options {
             gated: false,
             limits: RegistrarLimits::default(),
             database: None,
+            postgres: None,
         }
     }
 }
@@ -343,7 +347,16 @@ impl Served {
         let election = &place.election;
         let files = place.files(r);
         let path = options.database.unwrap_or(files.database);
-        let database = Database::open(&path, election, r).await.unwrap();
+        let database = match &options.postgres {
+            None => Database::open(&path, election, r).await,
+            Some(location) => {
+                Database::load_into_postgres(&path, location, election, r)
+                    .await
+                    .unwrap();
+                Database::open_postgres(location, election, r).await
+            }
+        }
+        .unwrap();
         let gate = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
         let arrived = Arc::new(Semaphore::new(0));
         let mut shards = Vec::new();
@@ -354,10 +367,18 @@ impl Served {
             };
             let name = ledger::heads::name_of(election, log);
             let db = place.log_db(r, u32::from(j));
+            let inner: Box<dyn Store> = match &options.postgres {
+                None => Box::new(Sqlite::open(&db, &name, true).await.unwrap()),
+                Some(location) => {
+                    let location = location.with_schema(&format!("log_{j}")).unwrap();
+                    let policy = Durability::SingleNode;
+                    Box::new(Postgres::open(location, &name, policy, true).await.unwrap())
+                }
+            };
             let own = place.folder.path().join(format!("r{r}"));
             shards.push(ShardParts {
                 store: Arc::new(GatedStore {
-                    inner: Sqlite::open(&db, &name, true).await.unwrap(),
+                    inner,
                     gate: Arc::clone(&gate),
                     arrived: Arc::clone(&arrived),
                 }),
