@@ -14,9 +14,11 @@ mod crash;
 mod durability;
 mod location;
 mod migrations;
+mod sequencer;
 mod standbys;
 mod tls;
 mod turn;
+mod views;
 
 use std::time::{Duration, Instant};
 

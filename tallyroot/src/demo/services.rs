@@ -63,7 +63,9 @@ impl Services {
     pub(super) async fn finish(&self) -> Result<()> {
         match self {
             Self::Here(node) => node.finish().await,
-            Self::Elsewhere(_) => anyhow::bail!("--exit is not for services that run elsewhere yet"),
+            Self::Elsewhere(_) => {
+                anyhow::bail!("--exit is not for services that run elsewhere yet")
+            }
         }
     }
 
