@@ -260,6 +260,12 @@ impl Anchoring {
         }
     }
 
+    /// The heads log's handle: its state, and what is published.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
     /// The newest published head, and every one after it (some may be skipped). `None` before the first.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Option<NewestHead>> {

@@ -28,6 +28,9 @@ pub enum Command {
     /// Make elections
     #[command(subcommand)]
     Election(ElectionCommand),
+    /// Run one service, alone in its process
+    #[command(subcommand)]
+    Serve(ServeCommand),
     /// Run a whole election on this machine: sign-in, casting, live results, anchoring, audit
     Demo(DemoArgs),
     /// Vote: code in, credential, cast, receipt file
@@ -79,6 +82,150 @@ retention = one year after closing.
 The election id is the SHA-256 of the manifest. It fixes every key, so publish it where the operator
 cannot change it, in at least two places. Keys land in DIR/keys, sheets of one-time codes in
 DIR/codes: move the authority's and the spare keys to where no service can read them."#;
+
+/// The services.
+#[derive(Debug, Subcommand)]
+pub enum ServeCommand {
+    /// Take the votes of one cell
+    #[command(after_help = SERVE_CELL_HELP)]
+    Cell(ServeArgs),
+    /// Issue the credentials of one registrar
+    #[command(after_help = SERVE_REGISTRAR_HELP)]
+    Registrar(ServeArgs),
+    /// Write the heads log and the anchors, and take the authority's notices
+    #[command(after_help = SERVE_ANCHOR_HELP)]
+    Anchor(ServeArgs),
+    /// Add up the cells, and serve the live results
+    #[command(after_help = SERVE_TALLY_HELP)]
+    Tally(ServeArgs),
+}
+
+/// `tallyroot serve …`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The service's configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Check everything that start would check, and end: code 0 only if all is right
+    #[arg(long)]
+    pub check_config: bool,
+    /// Answer --check-config with one line of JSON
+    #[arg(long, requires = "check_config")]
+    pub json: bool,
+}
+
+const SERVE_CELL_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; keys that are not known are refused.
+
+  manifest = "manifest.json"           # the election's
+  election = "64 hexadecimal digits"   # its id, from elsewhere: the manifest must be the one with this id
+  listen = "127.0.0.1:7100"
+  health_listen = 7101                 # /livez, /readyz, /status; a port alone is one of 127.0.0.1
+  cell = 0                             # which one, from 0
+
+  [published]
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+
+  [key]
+  main = "main.key"
+  spare = "spare.key"                  # optional; signs once a switch notice is in force
+
+  [database]
+  url = "postgres://role@host/name"    # or, for demos: sqlite = "log.sqlite"
+  schema = "name"                      # optional; made if it is not there
+  password_file = "password"           # optional
+  durability = "storage-replicated"    # or { standbys = ["a", "b"], count = 2 }, or, for demos, "single-node"
+
+Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN, TALLYROOT_DATABASE_URL or
+TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable by their owner alone.
+
+A second process for the same log stands by (/readyz answers 503 `standby`) and serves once the first one ends.
+
+Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process has the log, or
+its key was switched: start it again; 4 halted, since going on might fork a log: somebody must look."#;
+
+const SERVE_REGISTRAR_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; keys that are not known are refused.
+
+  manifest = "manifest.json"           # the election's
+  election = "64 hexadecimal digits"   # its id, from elsewhere: the manifest must be the one with this id
+  listen = "127.0.0.1:7100"
+  health_listen = 7101                 # /livez, /readyz, /status; a port alone is one of 127.0.0.1
+  registrar = 0                        # which one, from 0
+  rsa_key = "rsa.pem"
+  code_key = "code.key"
+  roll_backup = "registrar.sqlite"     # the sealed roll with the codes' digests
+
+  [published]
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+
+  [database]                           # for all that it keeps; without it, SQLite files, for demos
+  url = "postgres://role@host/name"
+  password_file = "password"           # optional
+  durability = "storage-replicated"    # or as for a cell
+  schema = "roll"                      # optional: where the roll is
+
+  [[shards]]                           # one for each issuance log of the manifest
+  main = "main.key"
+  spare = "spare.key"                  # optional; signs once a switch notice is in force
+  schema = "shard_0"                   # optional; or, without [database], sqlite = "log.sqlite"
+
+Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN, TALLYROOT_DATABASE_URL or
+TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable by their owner alone.
+
+A second process for the same log stands by (/readyz answers 503 `standby`) and serves once the first one ends.
+
+Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process has the log, or
+its key was switched: start it again; 4 halted, since going on might fork a log: somebody must look."#;
+
+const SERVE_ANCHOR_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; keys that are not known are refused.
+
+  manifest = "manifest.json"           # the election's
+  election = "64 hexadecimal digits"   # its id, from elsewhere: the manifest must be the one with this id
+  listen = "127.0.0.1:7100"
+  health_listen = 7101                 # /livez, /readyz, /status; a port alone is one of 127.0.0.1
+
+  [published]
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+
+  [key]
+  main = "main.key"
+  spare = "spare.key"                  # optional; signs once a switch notice is in force
+
+  [database]
+  url = "postgres://role@host/name"    # or, for demos: sqlite = "log.sqlite"
+  schema = "name"                      # optional; made if it is not there
+  password_file = "password"           # optional
+  durability = "storage-replicated"    # or { standbys = ["a", "b"], count = 2 }, or, for demos, "single-node"
+
+  [[anchors]]                          # one for each anchor of the manifest, in its order
+  name = "local"
+  directory = "/srv/anchor"            # optional, as is `unfinished`, a folder on the same file system
+
+Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN, TALLYROOT_DATABASE_URL or
+TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable by their owner alone.
+
+A second process for the same log stands by (/readyz answers 503 `standby`) and serves once the first one ends.
+
+Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process has the log, or
+its key was switched: start it again; 4 halted, since going on might fork a log: somebody must look."#;
+
+const SERVE_TALLY_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; keys that are not known are refused.
+
+  manifest = "manifest.json"           # the election's
+  election = "64 hexadecimal digits"   # its id, from elsewhere: the manifest must be the one with this id
+  listen = "127.0.0.1:7100"
+  health_listen = 7101                 # /livez, /readyz, /status; a port alone is one of 127.0.0.1
+
+  [published]
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+  serve = true                         # optional: serve the published files too, where nothing else does
+
+It needs no key and no database.
+
+Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN, TALLYROOT_DATABASE_URL or
+TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable by their owner alone.
+
+Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process has the log, or
+its key was switched: start it again; 4 halted, since going on might fork a log: somebody must look."#;
 
 /// `tallyroot demo`
 #[derive(Clone, Debug, Args)]

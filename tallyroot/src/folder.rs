@@ -22,6 +22,8 @@ use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 use registrar::create::RegistrarFiles;
 
+use crate::serve::config::{AnchorPlace, Database, KeyPlace, LogPlace, Published};
+
 /// An election's folder.
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -85,6 +87,41 @@ impl Folder {
     #[must_use]
     pub fn log_key(&self, log: LogId, spare: bool) -> PathBuf {
         self.root.join(log.prefix()).join(key_name(spare))
+    }
+
+    /// What a log's writer works with.
+    #[must_use]
+    pub fn log_place(&self, log: LogId) -> LogPlace {
+        LogPlace {
+            log,
+            key: KeyPlace {
+                main: Some(self.log_key(log, false)),
+                spare: Some(self.log_key(log, true)),
+            },
+            database: Database::Sqlite(self.log_database(log)),
+        }
+    }
+
+    /// Where files are published.
+    #[must_use]
+    pub fn publishing(&self) -> Published {
+        Published::Directory(self.public())
+    }
+
+    /// The election's anchors, each a folder of what is published.
+    #[must_use]
+    pub fn anchors(&self, election: &Election) -> Vec<AnchorPlace> {
+        let places = election.manifest().anchors.iter();
+        places
+            .map(|anchor| AnchorPlace {
+                name: anchor.name.clone(),
+                directory: self
+                    .published(&election.id())
+                    .join("anchors")
+                    .join(&anchor.name),
+                unfinished: self.public().join("tmp").join("anchors"),
+            })
+            .collect()
     }
 
     /// The authority's key file.

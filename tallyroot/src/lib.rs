@@ -9,6 +9,7 @@ pub mod election;
 pub mod folder;
 pub mod node;
 pub mod progress;
+pub mod serve;
 pub mod vote;
 
 use std::io::Write as _;
@@ -53,6 +54,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Election(ElectionCommand::New(args)) => election_new(&args).await,
+        Command::Serve(command) => serve::run(&command).await,
         Command::Demo(args) => demo::run(&args).await,
         Command::Vote(args) => match vote::run(&args).await {
             Ok(reached) => say(args.json.then(|| vote::to_json(&args, reached))),
@@ -119,7 +121,7 @@ fn in_words(error: &anyhow::Error) -> String {
 }
 
 /// Results go to standard output, and a reader that went away is no reason to panic.
-fn say(line: Option<String>) -> Result<ExitCode> {
+pub(crate) fn say(line: Option<String>) -> Result<ExitCode> {
     if let Some(line) = line {
         writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")?;
     }

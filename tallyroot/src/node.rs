@@ -3,45 +3,34 @@
 //! Each service gets its own key, its own database and its own hands on the published tree, exactly as if it were alone; the only
 //! thing that they share here is the process and the listener.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anchoring::{Anchor, Anchoring, AnchoringConfig, DirectoryAnchor, NoticeRefused};
+use anchoring::{Anchoring, NoticeRefused};
 use anyhow::{Context, Result, anyhow};
 use api::{Cell, CellConfig};
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::Redirect;
-use axum::routing::get;
 use ledger::clock::{Clock, SystemClock};
-use ledger::heads::{HeadsFollower, name_of};
-use ledger::publisher::directory::{Directory, DirectoryReader};
-use ledger::publisher::{Publisher, Reader};
-use ledger::schedule::{self, Schedule};
-use ledger::store::Store;
-use ledger::store::sqlite::Sqlite;
+use ledger::heads::HeadsFollower;
+use ledger::publisher::Reader;
+use ledger::schedule;
 use listener::Limits;
 use protocol::entry::{AuthorityKey, Notice, NoticeAction, NoticeBody};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::results::Results;
-use registrar::code::CodeKey;
-use registrar::database::Database;
-use registrar::rsa::BlindSigner;
-use registrar::{Registrar, RegistrarConfig, ShardParts};
+use registrar::Registrar;
 use signer::{KeyFile, Signer};
 use tally::{Tally, TallyConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tower_http::services::ServeDir;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::folder::Folder;
+use crate::serve::SCHEDULE_POLL;
+use crate::serve::config::Roll;
+use crate::serve::parts::{self, LogParts, RegistrarParts};
 
-/// How often services look at the heads log for notices.
-const SCHEDULE_POLL: Duration = Duration::from_millis(250);
 /// Open connections of the one listener: plenty for one machine, within the usual limit on open files.
 const CONNECTIONS_MAX: usize = 4_096;
 /// How long a log may take to be taken over at start.
@@ -81,8 +70,8 @@ impl Node {
                 .context("the listener has no address")?
         );
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let reader: Arc<dyn Reader> =
-            Arc::new(DirectoryReader::new(&folder.public(), &election.id()));
+        let published = folder.publishing();
+        let reader = parts::reader(&published, election);
         let (follower, mut schedule) = schedule::follow(
             election.clone(),
             Arc::clone(&reader),
@@ -100,11 +89,16 @@ impl Node {
                     schedule.borrow().health()
                 )
             })?;
-        let floor = |log| schedule.borrow().end_in_newest_head(election, log);
+        let in_force = schedule.borrow().clone();
+        let floor = |log| in_force.end_in_newest_head(election, log);
+        let open = async |log| {
+            let place = folder.log_place(log);
+            LogParts::open(election, &place, &published, in_force.in_force()).await
+        };
 
         let mut cells = Vec::new();
         for k in 0..election.cells() {
-            let parts = LogParts::open(folder, election, LogId::Cell(k)).await?;
+            let parts = open(LogId::Cell(k)).await?;
             let cell = Cell::start(
                 CellConfig {
                     floor: floor(LogId::Cell(k)),
@@ -112,7 +106,7 @@ impl Node {
                 },
                 parts.store,
                 parts.publisher,
-                parts.signer,
+                Arc::new(parts.signer),
                 schedule.clone(),
                 Arc::clone(&clock),
             )
@@ -127,24 +121,31 @@ impl Node {
                     registrar: r,
                     shard,
                 };
-                let parts = LogParts::open(folder, election, log).await?;
-                shards.push(ShardParts {
-                    store: parts.store,
-                    publisher: parts.publisher,
-                    signer: parts.signer,
-                    floor: floor(log),
-                });
+                shards.push(parts::as_shard(open(log).await?, floor(log)));
             }
-            registrars.push(start_registrar(folder, election, r, shards, &schedule, &clock).await?);
+            let files = folder.registrar(r);
+            let roll = Roll {
+                backup: files.database,
+                database: None,
+            };
+            let registrar =
+                RegistrarParts::open(election, r, &files.rsa_key, &files.code_key, &roll).await?;
+            registrars.push(registrar.start(election, r, shards, &schedule, &clock)?);
         }
 
         // A log that is not there yet would begin the heads log as a stale one.
         tokio::time::timeout(READY, ready(&cells, &registrars))
             .await
             .context("the logs could not be taken over in time: see the warnings above")??;
-        let anchoring = start_anchoring(folder, election, &reader, &clock).await?;
-        let results = Directory::open(&folder.public(), &election.id(), "tally")
-            .context("the published results")?;
+        let anchoring = parts::start_anchoring(
+            election,
+            open(LogId::Heads).await?,
+            parts::open_anchors(&folder.anchors(election))?,
+            &reader,
+            &clock,
+        )
+        .await?;
+        let results = parts::directory(&published, election, "tally")?;
         let tally = Tally::start(
             TallyConfig::new(election),
             Arc::clone(&reader),
@@ -158,7 +159,7 @@ impl Node {
         for registrar in &registrars {
             app = app.merge(registrar.router());
         }
-        let app = published_files(app.merge(tally.router()), &folder.public(), election);
+        let app = parts::published_files(app.merge(tally.router()), &published, election);
         let (stop, mut stopping) = watch::channel(false);
         let server = tokio::spawn(listener::serve(
             listener,
@@ -336,33 +337,6 @@ impl Node {
     }
 }
 
-/// What one log's sequencer works with.
-struct LogParts {
-    store: Arc<dyn Store>,
-    publisher: Arc<dyn Publisher>,
-    signer: Arc<dyn Signer>,
-}
-
-impl LogParts {
-    async fn open(folder: &Folder, election: &Election, log: LogId) -> Result<Self> {
-        let prefix = log.prefix();
-        let name = name_of(election, log);
-        let store = Sqlite::open(&folder.log_database(log), &name, election.manifest().demo)
-            .await
-            .with_context(|| format!("the database of {prefix}"))?;
-        let publisher =
-            Directory::open(&folder.public(), &election.id(), &prefix.replace('/', "-"))
-                .with_context(|| format!("the published files of {prefix}"))?;
-        let signer = KeyFile::load(&folder.log_key(log, false))
-            .with_context(|| format!("the key of {prefix}"))?;
-        Ok(Self {
-            store: Arc::new(store),
-            publisher: Arc::new(publisher),
-            signer: Arc::new(signer),
-        })
-    }
-}
-
 async fn ready(cells: &[Cell], registrars: &[Registrar]) -> Result<()> {
     for (k, cell) in cells.iter().enumerate() {
         cell.ready()
@@ -376,88 +350,4 @@ async fn ready(cells: &[Cell], registrars: &[Registrar]) -> Result<()> {
             .map_err(|state| anyhow!("registrar {r} does not run: {state:?}"))?;
     }
     Ok(())
-}
-
-async fn start_registrar(
-    folder: &Folder,
-    election: &Election,
-    r: u16,
-    shards: Vec<ShardParts>,
-    schedule: &watch::Receiver<Schedule>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Registrar> {
-    let files = folder.registrar(r);
-    let start = async {
-        let database = Database::open(&files.database, election, r).await?;
-        let rsa = BlindSigner::from_file(&files.rsa_key)?;
-        let codes = CodeKey::from_file(&files.code_key)?;
-        anyhow::Ok(Registrar::start(
-            RegistrarConfig::new(election, r),
-            database,
-            shards,
-            rsa,
-            codes,
-            schedule.clone(),
-            Arc::clone(clock),
-        )?)
-    };
-    start
-        .await
-        .with_context(|| format!("registrar {r} does not start"))
-}
-
-async fn start_anchoring(
-    folder: &Folder,
-    election: &Election,
-    reader: &Arc<dyn Reader>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Anchoring> {
-    let parts = LogParts::open(folder, election, LogId::Heads).await?;
-    let keys = election
-        .log_keys(LogId::Heads)
-        .context("the election has no heads log")?;
-    let signer =
-        signer::checked(parts.signer, *keys.main.as_bytes()).context("the key of heads")?;
-    let published = folder.published(&election.id());
-    let unfinished = folder.public().join("tmp").join("anchors");
-    let anchors = election
-        .manifest()
-        .anchors
-        .iter()
-        .map(|anchor| {
-            let place = published.join("anchors").join(&anchor.name);
-            let opened = DirectoryAnchor::open(&anchor.name, &place, &unfinished)
-                .with_context(|| format!("cannot open the anchor {}", place.display()))?;
-            Ok(Arc::new(opened) as Arc<dyn Anchor>)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Anchoring::start(
-        AnchoringConfig::new(election),
-        Arc::clone(reader),
-        parts.store,
-        parts.publisher,
-        signer,
-        anchors,
-        Arc::clone(clock),
-    )
-    .await
-    .context("anchoring does not start")
-}
-
-/// Everything that is not a service's own route is a published file, or nothing.
-fn published_files(app: Router, public: &Path, election: &Election) -> Router {
-    let page = format!("/elections/{}/", election.id());
-    let header = |name: HeaderName, value: &'static str| {
-        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
-    };
-    app.route("/", get(move || async move { Redirect::temporary(&page) }))
-        .nest_service(
-            "/elections",
-            ServeDir::new(public.join("elections")).append_index_html_on_directories(false),
-        )
-        // Anybody may read and verify from anywhere; what can change must be asked for again.
-        .layer(header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
-        .layer(header(header::CACHE_CONTROL, "no-cache"))
-        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header(header::REFERRER_POLICY, "no-referrer"))
 }

@@ -26,7 +26,8 @@ use sha2::Sha256;
 #[derive(Clone, Debug)]
 pub struct Site {
     http: reqwest::Client,
-    base: String,
+    /// For each beginning of a path, who serves it.
+    services: Vec<(String, String)>,
     /// Behind the manifest.
     pub election: Election,
 }
@@ -38,33 +39,49 @@ impl Site {
     /// At an address.
     #[must_use]
     pub fn new(url: &str, election: &Election) -> Self {
+        Self::of_services(vec![(String::new(), url.to_owned())], election)
+    }
+
+    /// At many: for each beginning of a path, the address of who serves it.
+    #[must_use]
+    pub fn of_services(services: Vec<(String, String)>, election: &Election) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
             .build()
             .expect("an HTTP client");
         Self {
             http,
-            base: format!("{url}/elections/{}", election.id()),
+            services,
             election: election.clone(),
         }
     }
 
     /// Posts JSON below the election.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.try_post(path, body).await.expect("an answer")
+    }
+
+    /// Posts JSON below the election; `None` if there is no answer, as from a process that died.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
+        let (_, url) = self
+            .services
+            .iter()
+            .find(|(prefix, _)| path.starts_with(prefix))
+            .expect("somebody serves it");
         let answer = self
             .http
-            .post(format!("{}/{path}", self.base))
+            .post(format!("{url}/elections/{}/{path}", self.election.id()))
             .body(body.to_string())
             .header("content-type", "application/json")
             .send()
             .await
-            .expect("an answer");
+            .ok()?;
         let status = answer.status().as_u16();
-        let body = answer.bytes().await.expect("a body");
+        let body = answer.bytes().await.ok()?;
         let body = serde_json::from_slice(&body).unwrap_or_else(|error| {
             panic!("{status}: {error}: {}", String::from_utf8_lossy(&body))
         });
-        (status, body)
+        Some((status, body))
     }
 
     /// Asks a registrar to sign.

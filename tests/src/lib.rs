@@ -6,6 +6,7 @@ pub mod files;
 pub mod local;
 pub mod published;
 pub mod seed;
+pub mod serve;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -125,6 +125,12 @@ impl Directory {
         })
     }
 
+    /// Removes this owner's folder for temporary files, for one that only looked. What is published stays.
+    pub fn forget(self) {
+        // Best effort: an empty folder that stays harms nobody.
+        let _ = fs::remove_dir_all(&self.inner.tmp);
+    }
+
     /// Writes a file that changes, `results.json`, in one step. Not for a log's files.
     ///
     /// # Errors

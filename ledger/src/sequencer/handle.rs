@@ -116,6 +116,12 @@ impl Handle {
         self.shared.state().borrow().clone()
     }
 
+    /// The epoch of this sequencer's newest takeover; 0 before the first.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.shared.epoch()
+    }
+
     /// The state, and every one after it.
     #[must_use]
     pub fn watch_state(&self) -> watch::Receiver<State> {

@@ -1,5 +1,6 @@
 //! What the sequencer's tasks and its handles share.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     intake: Mutex<Intake>,
     state: watch::Sender<State>,
     published: watch::Sender<Published>,
+    /// Of the newest takeover; 0 before the first.
+    epoch: AtomicU64,
 }
 
 impl Shared {
@@ -38,6 +41,7 @@ impl Shared {
             intake: Mutex::default(),
             state: watch::Sender::new(State::TakingOver),
             published: watch::Sender::new(published),
+            epoch: AtomicU64::new(0),
         }
     }
 
@@ -56,7 +60,9 @@ impl Shared {
         });
     }
 
-    pub(super) fn set_running(&self) {
+    /// Serves from now on, as the owner of this epoch.
+    pub(super) fn set_running(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Relaxed);
         self.state.send_replace(State::Running);
     }
 
@@ -76,6 +82,10 @@ impl Shared {
             first
         });
         self.intake().stop();
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
     pub(super) const fn state(&self) -> &watch::Sender<State> {

@@ -61,7 +61,7 @@ pub(super) async fn serve(shared: &Shared, parts: &Parts, term: Term) -> Stop {
         closed,
         "taken over"
     );
-    shared.set_running();
+    shared.set_running(head.epoch);
 
     let files = Persistent::new(parts.publisher.as_ref(), shared.config.retry);
     let finisher = Finisher::new(

@@ -1,0 +1,212 @@
+//! What must be right before a service starts: `--check-config` says it, and start refuses without it. Nothing here takes a log over or serves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use ledger::clock::Clock;
+use ledger::heads::name_of;
+use ledger::publisher::Publisher as _;
+use ledger::schedule::{self, Schedule};
+use ledger::store::postgres::Postgres;
+use protocol::manifest::MANIFEST_LEN_MAX;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::config::{Config, Database, LogPlace, Published, Role};
+use super::parts;
+use super::service::{Prepared, Surroundings};
+
+/// How long the published heads log may take to be read.
+const SCHEDULE_KNOWN: Duration = Duration::from_secs(60);
+/// How far behind the newest published head this machine's clock may be: clocks of different machines never agree.
+const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Check {
+    /// A stable name: `key`, `database`, `published`, `schedule`, `clock`, `registrar`, `anchors`, `listen`.
+    pub(super) name: &'static str,
+    /// What was found, or what is wrong and what to do.
+    pub(super) outcome: Result<String, String>,
+}
+
+impl Check {
+    /// From a result.
+    pub(super) fn of(name: &'static str, outcome: Result<String>) -> Self {
+        Self {
+            name,
+            outcome: outcome.map_err(|error| format!("{error:#}")),
+        }
+    }
+
+    /// As `--json` has it.
+    #[must_use]
+    pub(super) fn to_json(&self) -> Value {
+        let (ok, message) = match &self.outcome {
+            Ok(found) => (true, found),
+            Err(wrong) => (false, wrong),
+        };
+        json!({ "check": self.name, "ok": ok, "message": message })
+    }
+}
+
+/// Looks at everything, and goes on after what is wrong; hands on what was opened for the start.
+pub(super) async fn all(config: &Config, around: &Surroundings) -> (Vec<Check>, Option<Prepared>) {
+    let mut checks = vec![
+        Check::of("published", published(config).await),
+        Check::of("schedule", known(&around.schedule).await),
+        Check::of("clock", clock(&around.schedule, &around.clock)),
+    ];
+    for place in config.logs() {
+        checks.push(Check::of("key", key(config, place, &around.schedule)));
+        checks.push(Check::of("database", database(config, place).await));
+    }
+    if let Role::Anchor { anchors, .. } = &config.role {
+        let opened = parts::open_anchors(anchors);
+        checks.push(Check::of(
+            "anchors",
+            opened.map(|opened| format!("{} of the manifest's", opened.len())),
+        ));
+    }
+    let prepared = match Prepared::open(config).await {
+        Ok(prepared) => {
+            if let Prepared::Registrar(_) = &prepared {
+                checks.push(Check::of(
+                    "registrar",
+                    Ok("RSA key, code key and roll are the manifest's".to_owned()),
+                ));
+            }
+            Some(prepared)
+        }
+        Err(error) => {
+            checks.push(Check::of("registrar", Err(error)));
+            None
+        }
+    };
+    (checks, prepared)
+}
+
+/// The folder is there, holds this election's manifest, and honours create-never-replace.
+async fn published(config: &Config) -> Result<String> {
+    let Published::Directory(public) = &config.published;
+    let place = public.display();
+    if !public.is_dir() {
+        bail!(
+            "the published directory {place} is not there: make it, or correct `directory` in [published]"
+        );
+    }
+    let reader = parts::reader(&config.published, &config.election);
+    let manifest = reader
+        .read("manifest.json", MANIFEST_LEN_MAX)
+        .await
+        .with_context(|| format!("in {place}"))?;
+    match manifest {
+        Some(bytes) if bytes == config.election.manifest_bytes() => {}
+        Some(_) => bail!(
+            "{place}/elections/{}/manifest.json is not the manifest of that election: put the manifest there",
+            config.election.id()
+        ),
+        None => bail!(
+            "{place}/elections/{}/manifest.json is not there: publish the manifest first",
+            config.election.id()
+        ),
+    }
+    // A name of its own: the active process's unfinished files are not ours to remove.
+    let owner = format!("check-{}", std::process::id());
+    let directory = parts::directory(&config.published, &config.election, &owner)?;
+    let probed = directory.probe().await;
+    directory.forget();
+    probed.with_context(|| format!("{place} cannot hold a log's files"))?;
+    Ok(format!(
+        "{place} holds the manifest, and keeps what it is given"
+    ))
+}
+
+async fn known(schedule: &watch::Receiver<Schedule>) -> Result<String> {
+    let mut schedule = schedule.clone();
+    let known = tokio::time::timeout(SCHEDULE_KNOWN, schedule::known(&mut schedule)).await;
+    let schedule = schedule.borrow();
+    if known.is_err() || !schedule.is_known() {
+        bail!(
+            "the published heads log cannot be read, so nobody knows which notices are in force: {:?}",
+            schedule.health()
+        );
+    }
+    Ok(match schedule.heads_size() {
+        0 => "no head is published yet".to_owned(),
+        size => format!("the heads log is read and checked up to size {size}"),
+    })
+}
+
+/// A clock that is behind would date entries into the past and keep the election open too long.
+fn clock(schedule: &watch::Receiver<Schedule>, clock: &Arc<dyn Clock>) -> Result<String> {
+    let (head, now) = (schedule.borrow().head_time(), clock.now_ms());
+    let behind = head.saturating_sub(now);
+    if behind > CLOCK_BEHIND_MS_MAX {
+        bail!(
+            "this machine's clock is at least {} s behind the newest published head: set it (NTP), and see that no other machine's is ahead",
+            behind.div_ceil(1_000)
+        );
+    }
+    Ok("not behind the newest published head".to_owned())
+}
+
+/// Each key file that is named holds the manifest's key, and the one in force is among them.
+fn key(config: &Config, place: &LogPlace, schedule: &watch::Receiver<Schedule>) -> Result<String> {
+    let election = &config.election;
+    let log = place.log;
+    let keys = election
+        .log_keys(log)
+        .ok_or_else(|| anyhow!("the manifest has no log {log}"))?;
+    for (name, path, expected) in [
+        ("main", &place.key.main, keys.main),
+        ("spare", &place.key.spare, keys.spare),
+    ] {
+        if let Some(path) = path {
+            parts::check_key(path, *expected.as_bytes())
+                .with_context(|| format!("`{name}` in [key] of {log}"))?;
+        }
+    }
+    parts::key_in_force(election, place, schedule.borrow().in_force())?;
+    Ok(format!("{log}: the key in force is there"))
+}
+
+/// It can be reached, is this log's or new, and promises what the election needs.
+async fn database(config: &Config, place: &LogPlace) -> Result<String> {
+    let log = place.log;
+    if let Database::Sqlite(path) = &place.database
+        && !path.exists()
+        && config.election.manifest().demo
+    {
+        // Made at start; what can be seen now is whether its folder is there.
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) {
+            bail!(
+                "the folder of {}, the database of {log}, is not there: make it, or correct `sqlite` in [database]",
+                path.display()
+            );
+        }
+        return Ok(format!("{log}: {} will be made", path.display()));
+    }
+    let there = match &place.database {
+        Database::Sqlite(_) => {
+            parts::open_store(&config.election, place).await?;
+            true
+        }
+        Database::Postgres(postgres, durability) => {
+            let location = parts::located(postgres)?;
+            let name = name_of(&config.election, log);
+            let demo = config.election.manifest().demo;
+            Postgres::check(&location, &name, durability, demo)
+                .await
+                .with_context(|| format!("the database of {log}"))?
+        }
+    };
+    Ok(match there {
+        true => format!("{log}: this log's, and durable as wanted"),
+        false => format!("{log}: durable as wanted, and without a log yet"),
+    })
+}

@@ -1,0 +1,557 @@
+//! What a service is told: one TOML file a process, with the environment over it, and nothing that its role does not need.
+//!
+//! Secrets are never in the configuration itself: it names the files that hold them, and those must be readable by their owner alone.
+
+mod section;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ledger::postgres::Location;
+use ledger::store::postgres::{Durability, Failover, PolicyError, Standbys};
+use protocol::ids::{ElectionId, LogId};
+use protocol::manifest::{Election, MANIFEST_LEN_MAX};
+use toml::Value;
+
+pub use section::{ConfigError, PREFIX};
+
+use section::{Document, Section};
+
+/// Which service a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleName {
+    /// Takes votes.
+    Cell,
+    /// Issues credentials.
+    Registrar,
+    /// Writes the heads log and the anchors.
+    Anchor,
+    /// Adds up.
+    Tally,
+}
+
+/// A whole configuration, checked in itself; nothing that it names was touched but the manifest.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Behind the manifest.
+    pub election: Election,
+    /// Where it serves.
+    pub listen: SocketAddr,
+    /// Where it tells how it is: `/livez`, `/readyz`, `/status`.
+    pub health_listen: SocketAddr,
+    /// Where files are published.
+    pub published: Published,
+    /// What only this role has.
+    pub role: Role,
+}
+
+/// What only one role has.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// A cell.
+    Cell {
+        /// Its index.
+        cell: u32,
+        /// Its log.
+        log: LogPlace,
+    },
+    /// A registrar.
+    Registrar {
+        /// Its index.
+        registrar: u16,
+        /// The private RSA key's file.
+        rsa_key: PathBuf,
+        /// The codes' HMAC key's file.
+        code_key: PathBuf,
+        /// The roll.
+        roll: Roll,
+        /// Its issuance logs, in the manifest's order.
+        shards: Vec<LogPlace>,
+    },
+    /// The anchoring service.
+    Anchor {
+        /// The heads log.
+        log: LogPlace,
+        /// The anchors, in the manifest's order.
+        anchors: Vec<AnchorPlace>,
+    },
+    /// The tally service.
+    Tally {
+        /// Whether it serves the published files too, where nothing else does.
+        serve_files: bool,
+    },
+}
+
+/// Where files are published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// In a folder: `<folder>/elections/<id>/…`
+    Directory(PathBuf),
+}
+
+/// What a log's writer works with.
+#[derive(Clone, Debug)]
+pub struct LogPlace {
+    /// The log.
+    pub log: LogId,
+    /// Its keys.
+    pub key: KeyPlace,
+    /// Its database.
+    pub database: Database,
+}
+
+/// A log's key files: at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPlace {
+    /// The main key's.
+    pub main: Option<PathBuf>,
+    /// The spare's, which signs once a switch notice is in force.
+    pub spare: Option<PathBuf>,
+}
+
+/// Where a registrar's roll is.
+#[derive(Clone, Debug)]
+pub struct Roll {
+    /// The sealed roll, an SQLite file that `election new` made. It is served from where there is no Postgres.
+    pub backup: PathBuf,
+    /// The Postgres schema that it is loaded into.
+    pub database: Option<Postgres>,
+}
+
+/// A log's database.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// One file, for demos.
+    Sqlite(PathBuf),
+    /// A schema of a Postgres, and which copies of a commit there must be.
+    Postgres(Postgres, Durability),
+}
+
+/// A schema of a Postgres.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    /// Where it is, without a password.
+    pub location: Box<Location>,
+    /// The file that holds the password.
+    pub password_file: Option<PathBuf>,
+}
+
+/// Where an anchor is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnchorPlace {
+    /// Its name in the manifest.
+    pub name: String,
+    /// The folder of its objects.
+    pub directory: PathBuf,
+    /// A folder on the same file system for what is being written.
+    pub unfinished: PathBuf,
+}
+
+const WHAT_MANIFEST: &str = "the path of the election's manifest.json";
+const WHAT_ELECTION: &str =
+    "the election id, 64 hexadecimal digits, from a source that is not the manifest's";
+const WHAT_LISTEN: &str = "an address to serve at, such as \"127.0.0.1:7100\"";
+const WHAT_HEALTH: &str =
+    "an address for health checks, such as \"127.0.0.1:7101\", or a port of 127.0.0.1";
+const WHAT_SCHEMA: &str = "the name of a schema, a-z, 0-9 and _";
+const WHAT_DURABILITY: &str = "\"single-node\" (demos only), \"storage-replicated\", or { standbys = [\"a\", \"b\"], count = 2 }, which may say what failover does: failover = 2 (it compares two of them) or failover = \"only-synchronous\"";
+
+impl Config {
+    /// Reads the configuration of a role from a file and the process's environment.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place and what to do.
+    pub fn load(
+        role: RoleName,
+        file: &Path,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let document = Document::read(file, environment)?;
+        let root = document.root();
+        let election = election(&root)?;
+        let listen = root.address("listen", WHAT_LISTEN)?;
+        let health_listen = root.address("health_listen", WHAT_HEALTH)?;
+        if listen == health_listen && listen.port() != 0 {
+            return Err(root.error(
+                "health_listen",
+                format!("it is {health_listen}, which `listen` is too: give another port"),
+            ));
+        }
+        let published = published(&root, role)?;
+        let role = match role {
+            RoleName::Cell => cell(&root, &election)?,
+            RoleName::Registrar => registrar(&root, &election)?,
+            RoleName::Anchor => anchor(&root, &election, &published.0)?,
+            RoleName::Tally => Role::Tally {
+                serve_files: published.1,
+            },
+        };
+        root.finish()?;
+        document.finish()?;
+        Ok(Self {
+            election,
+            listen,
+            health_listen,
+            published: published.0,
+            role,
+        })
+    }
+
+    /// The logs that this service writes.
+    #[must_use]
+    pub fn logs(&self) -> Vec<&LogPlace> {
+        match &self.role {
+            Role::Cell { log, .. } | Role::Anchor { log, .. } => vec![log],
+            Role::Registrar { shards, .. } => shards.iter().collect(),
+            Role::Tally { .. } => Vec::new(),
+        }
+    }
+}
+
+impl Role {
+    /// What it is, for people: `cell 3`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self {
+            Self::Cell { cell, .. } => format!("cell {cell}"),
+            Self::Registrar { registrar, .. } => format!("registrar {registrar}"),
+            Self::Anchor { .. } => "anchor".to_owned(),
+            Self::Tally { .. } => "tally".to_owned(),
+        }
+    }
+}
+
+fn election(root: &Section<'_>) -> Result<Election, ConfigError> {
+    let path = root.path("manifest", WHAT_MANIFEST)?;
+    let id = root.text("election", WHAT_ELECTION)?;
+    let id: ElectionId = id
+        .parse()
+        .map_err(|_| root.error("election", format!("it is {id:?}: give {WHAT_ELECTION}")))?;
+    let unreadable = |cause: std::io::Error| {
+        root.error(
+            "manifest",
+            format!(
+                "{} cannot be read ({cause}): check the path",
+                path.display()
+            ),
+        )
+    };
+    let len = std::fs::metadata(&path).map_err(unreadable)?.len();
+    if len > MANIFEST_LEN_MAX as u64 {
+        return Err(root.error(
+            "manifest",
+            format!(
+                "{} has {len} bytes, more than a manifest may have: check the path",
+                path.display()
+            ),
+        ));
+    }
+    let bytes = std::fs::read(&path).map_err(unreadable)?;
+    Election::check_id(&bytes, &id).map_err(|error| {
+        root.error(
+            "manifest",
+            format!(
+                "{} is not the manifest of the election {id} ({error}): check both `manifest` and `election`",
+                path.display()
+            ),
+        )
+    })
+}
+
+/// Where files are published, and whether the tally service serves them.
+fn published(root: &Section<'_>, role: RoleName) -> Result<(Published, bool), ConfigError> {
+    let section = root.section("published")?;
+    let directory = section.path(
+        "directory",
+        "the folder in which elections/<id> stands or shall stand",
+    )?;
+    let serve = role == RoleName::Tally && section.flag("serve")?;
+    section.finish()?;
+    Ok((Published::Directory(directory), serve))
+}
+
+fn cell(root: &Section<'_>, election: &Election) -> Result<Role, ConfigError> {
+    let cells = election.cells();
+    let what = format!(
+        "the cell's index, 0 to {}, as the manifest has {cells}",
+        cells.saturating_sub(1)
+    );
+    let cell: u32 = root.number("cell", &what)?;
+    if cell >= cells {
+        return Err(root.error("cell", format!("it is {cell}: give {what}")));
+    }
+    Ok(Role::Cell {
+        cell,
+        log: log(root, LogId::Cell(cell))?,
+    })
+}
+
+fn registrar(root: &Section<'_>, election: &Election) -> Result<Role, ConfigError> {
+    let registrars = &election.manifest().registrars;
+    let what = format!(
+        "the registrar's index, 0 to {}, as the manifest has {}",
+        registrars.len().saturating_sub(1),
+        registrars.len()
+    );
+    let registrar: u16 = root.number("registrar", &what)?;
+    let Some(named) = registrars.get(usize::from(registrar)) else {
+        return Err(root.error("registrar", format!("it is {registrar}: give {what}")));
+    };
+    let rsa_key = root.path("rsa_key", "the file of the private RSA key")?;
+    let code_key = root.path("code_key", "the file of the codes' key")?;
+    let backup = root.path("roll_backup", "the sealed roll, registrar.sqlite")?;
+    let section = root.section("database")?;
+    let database = server(&section)?;
+    let schema = section.text_if_any("schema", WHAT_SCHEMA)?;
+    if database.is_none() && schema.is_some() {
+        return Err(section.error("schema", "there is no `url`: give both, or remove it"));
+    }
+    let roll = Roll {
+        database: match &database {
+            Some(server) => Some(server.schema(&section, schema, "roll")?),
+            None => None,
+        },
+        backup,
+    };
+    section.finish()?;
+    let given = root.sections("shards")?;
+    if given.len() != named.shards.len() {
+        return Err(root.error(
+            "shards",
+            format!(
+                "there are {}: give one section [[shards]] for each of the manifest's {}",
+                given.len(),
+                named.shards.len()
+            ),
+        ));
+    }
+    let shards = (0u32..)
+        .zip(given)
+        .map(|(shard, section)| {
+            let log = LogId::Issuance { registrar, shard };
+            let key = key(&section, log)?;
+            let database = database_of(&section, database.as_ref(), &format!("shard_{shard}"))?;
+            section.finish()?;
+            Ok(LogPlace { log, key, database })
+        })
+        .collect::<Result<_, ConfigError>>()?;
+    Ok(Role::Registrar {
+        registrar,
+        rsa_key,
+        code_key,
+        roll,
+        shards,
+    })
+}
+
+fn anchor(
+    root: &Section<'_>,
+    election: &Election,
+    published: &Published,
+) -> Result<Role, ConfigError> {
+    let named = &election.manifest().anchors;
+    let given = root.sections("anchors")?;
+    let names: Vec<&str> = named.iter().map(|anchor| anchor.name.as_str()).collect();
+    let Published::Directory(public) = published;
+    let folder = public.join("elections").join(election.id().to_string());
+    let anchors = given
+        .iter()
+        .map(|section| {
+            let name = section.text("name", "the anchor's name in the manifest")?;
+            let directory = section.path_if_any("directory", "the folder of its objects")?;
+            let unfinished = section.path_if_any(
+                "unfinished",
+                "a folder on the file system of `directory`, for what is being written",
+            )?;
+            section.finish()?;
+            Ok(AnchorPlace {
+                directory: directory.unwrap_or_else(|| folder.join("anchors").join(&name)),
+                unfinished: unfinished.unwrap_or_else(|| public.join("tmp").join("anchors")),
+                name,
+            })
+        })
+        .collect::<Result<Vec<_>, ConfigError>>()?;
+    let given: Vec<&str> = anchors.iter().map(|anchor| anchor.name.as_str()).collect();
+    if given != names {
+        return Err(root.error(
+            "anchors",
+            format!(
+                "they are {given:?}: give one section [[anchors]] for each of the manifest's, in its order, {names:?}"
+            ),
+        ));
+    }
+    Ok(Role::Anchor {
+        log: log(root, LogId::Heads)?,
+        anchors,
+    })
+}
+
+/// `[key]` and `[database]`.
+fn log(section: &Section<'_>, log: LogId) -> Result<LogPlace, ConfigError> {
+    let keys = section.section("key")?;
+    let key = key(&keys, log)?;
+    keys.finish()?;
+    let given = section.section("database")?;
+    let server = server(&given)?;
+    let database = database_of(&given, server.as_ref(), &log.prefix().replace('/', "_"))?;
+    given.finish()?;
+    Ok(LogPlace { log, key, database })
+}
+
+fn key(section: &Section<'_>, log: LogId) -> Result<KeyPlace, ConfigError> {
+    let key = KeyPlace {
+        main: section.path_if_any("main", "the file of the log's main key")?,
+        spare: section.path_if_any("spare", "the file of the log's spare key")?,
+    };
+    if key.main.is_none() && key.spare.is_none() {
+        return Err(section.error(
+            "main",
+            format!("it is missing: give the file of the main key of {log}"),
+        ));
+    }
+    Ok(key)
+}
+
+/// A Postgres, before a schema of it is chosen.
+struct Server {
+    url: String,
+    password_file: Option<PathBuf>,
+    durability: Durability,
+}
+
+impl Server {
+    fn schema(
+        &self,
+        section: &Section<'_>,
+        given: Option<String>,
+        default: &str,
+    ) -> Result<Postgres, ConfigError> {
+        let schema = given.as_deref().unwrap_or(default);
+        let location = Location::parse(&self.url, schema)
+            .map_err(|error| section.error("url", error.to_string()))?;
+        Ok(Postgres {
+            location: Box::new(location),
+            password_file: self.password_file.clone(),
+        })
+    }
+}
+
+/// `url`, `password_file` and `durability`, if there is a `url`.
+fn server(section: &Section<'_>) -> Result<Option<Server>, ConfigError> {
+    let url = section.text_if_any("url", "the address of a Postgres, postgres://…")?;
+    let password_file = section.path_if_any("password_file", "the file that holds the password")?;
+    let durability = section.any("durability");
+    let Some(url) = url else {
+        let alone = [
+            ("password_file", password_file.is_some()),
+            ("durability", durability.is_some()),
+        ];
+        return match alone.iter().find(|(_, given)| *given) {
+            Some((key, _)) => Err(section.error(
+                key,
+                "it belongs to a Postgres, and no `url` is given: give that, or remove it",
+            )),
+            None => Ok(None),
+        };
+    };
+    check_url(section, &url)?;
+    let durability = durability.ok_or_else(|| {
+        section.error(
+            "durability",
+            format!("it is missing: give {WHAT_DURABILITY}"),
+        )
+    })?;
+    Ok(Some(Server {
+        url,
+        password_file,
+        durability: as_durability(section, &durability)?,
+    }))
+}
+
+/// A log's database: a schema of the server, or an SQLite file.
+fn database_of(
+    section: &Section<'_>,
+    server: Option<&Server>,
+    default: &str,
+) -> Result<Database, ConfigError> {
+    let sqlite = section.path_if_any("sqlite", "the path of an SQLite file")?;
+    let schema = section.text_if_any("schema", WHAT_SCHEMA)?;
+    match (sqlite, server) {
+        (Some(_), Some(_)) => Err(section.error(
+            "sqlite",
+            "both `sqlite` and `url` are given: a log has one database, so remove one",
+        )),
+        (None, None) => Err(section.error(
+            "url",
+            "neither `url` (a Postgres) nor `sqlite` (a file, for demos) is given: give one",
+        )),
+        (Some(_), None) if schema.is_some() => Err(section.error(
+            "schema",
+            "it belongs to a Postgres, and `sqlite` is given: remove it",
+        )),
+        (Some(path), None) => Ok(Database::Sqlite(path)),
+        (None, Some(server)) => Ok(Database::Postgres(
+            server.schema(section, schema, default)?,
+            server.durability.clone(),
+        )),
+    }
+}
+
+/// Says nothing of what is wrong with a URL that could hold a password.
+fn check_url(section: &Section<'_>, url: &str) -> Result<(), ConfigError> {
+    let parsed = reqwest::Url::parse(url).ok();
+    let is_postgres = |url: &reqwest::Url| matches!(url.scheme(), "postgres" | "postgresql");
+    let Some(parsed) = parsed.filter(is_postgres) else {
+        return Err(section.error(
+            "url",
+            "it is not an address of the form postgres://role@host:5432/database: correct it",
+        ));
+    };
+    let in_query = parsed.query_pairs().any(|(key, _)| key == "password");
+    if parsed.password().is_some() || in_query {
+        return Err(section.error(
+            "url",
+            "it holds a password, which configurations and environments give away: put it into a file of mode 0600, and name that in `password_file`",
+        ));
+    }
+    Ok(())
+}
+
+fn as_durability(section: &Section<'_>, value: &Value) -> Result<Durability, ConfigError> {
+    let wrong = || {
+        section.error(
+            "durability",
+            format!("it is {value}: give {WHAT_DURABILITY}"),
+        )
+    };
+    match value {
+        Value::String(text) if text == "single-node" => Ok(Durability::SingleNode),
+        Value::String(text) if text == "storage-replicated" => Ok(Durability::StorageReplicated),
+        Value::Table(table) => standbys(table)
+            .ok_or_else(wrong)?
+            .map(Durability::Standbys)
+            .map_err(|error| section.error("durability", error.to_string())),
+        _ => Err(wrong()),
+    }
+}
+
+/// `{ standbys = […], count = …, failover = … }`; `None` if it is of another shape.
+fn standbys(table: &toml::Table) -> Option<Result<Standbys, PolicyError>> {
+    let known = ["standbys", "count", "failover"];
+    if table.keys().any(|key| !known.contains(&key.as_str())) {
+        return None;
+    }
+    let number = |value: &Value| usize::try_from(value.as_integer()?).ok();
+    let names = table.get("standbys")?.as_array()?;
+    let names: Vec<&str> = names.iter().map(Value::as_str).collect::<Option<_>>()?;
+    let count = number(table.get("count")?)?;
+    let failover = match table.get("failover") {
+        // The careful assumption: it may promote any of them.
+        None => Failover::Compares(1),
+        Some(Value::String(text)) if text == "only-synchronous" => Failover::OnlySynchronous,
+        Some(value) => Failover::Compares(number(value)?),
+    };
+    Some(Standbys::new(names, count, failover))
+}

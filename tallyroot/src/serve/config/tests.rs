@@ -1,0 +1,478 @@
+//! Every mistake names its place, what is wrong, and what to do.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::election::create;
+use crate::election::description::{ContestDescription, Description, Moment};
+use crate::folder::Folder;
+
+struct Fixture {
+    folder: TempDir,
+    election: Election,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let description = Description {
+            title: "Test".to_owned(),
+            base: "test.tallyroot.example".to_owned(),
+            roll: PathBuf::new(),
+            registration: Moment(1_000),
+            opening: Moment(2_000),
+            closing: Moment(3_000),
+            grace_s: 60,
+            retention: None,
+            demo: true,
+            cells: 2,
+            registrars: vec!["R".to_owned()],
+            shards: 2,
+            batch_min: 1,
+            batch_wait_ms: 1_000,
+            cast_delay_s: 0,
+            head_interval_ms: 1_000,
+            anchors: vec!["local".to_owned()],
+            contests: vec![ContestDescription {
+                name: "C".to_owned(),
+                method: protocol::manifest::Method::Plurality,
+                options: vec!["A".to_owned(), "B".to_owned()],
+                tie_rule: protocol::manifest::TieRule::ListedOrder,
+            }],
+        };
+        let out = Folder::at(&folder.path().join("election"));
+        let election = create::create(&description, vec!["v".to_owned()], &out, |_| Ok(()))
+            .await
+            .unwrap();
+        std::fs::copy(
+            out.published(&election.id()).join("manifest.json"),
+            folder.path().join("manifest.json"),
+        )
+        .unwrap();
+        Self { folder, election }
+    }
+
+    fn common(&self) -> String {
+        format!(
+            "manifest = \"manifest.json\"\nelection = \"{}\"\nlisten = \"127.0.0.1:7100\"\nhealth_listen = 7101\n",
+            self.election.id()
+        )
+    }
+
+    fn cell(&self) -> String {
+        format!(
+            "{}cell = 1\n[published]\ndirectory = \"public\"\n[key]\nmain = \"main.key\"\n[database]\nsqlite = \"log.sqlite\"\n",
+            self.common()
+        )
+    }
+
+    fn load(
+        &self,
+        role: RoleName,
+        text: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Config, String> {
+        let path = self.folder.path().join("serve.toml");
+        std::fs::write(&path, text).unwrap();
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(role, &path, environment).map_err(|error| {
+            let place = format!("{}/", self.folder.path().display());
+            error.to_string().replace(&place, "")
+        })
+    }
+
+    fn refused(&self, role: RoleName, text: &str, environment: &[(&str, &str)]) -> String {
+        self.load(role, text, environment).unwrap_err()
+    }
+}
+
+#[tokio::test]
+async fn a_cell_is_told_all_that_it_needs() {
+    let at = Fixture::new().await;
+    let config = at.load(RoleName::Cell, &at.cell(), &[]).unwrap();
+    assert_eq!(config.health_listen, "127.0.0.1:7101".parse().unwrap());
+    let Role::Cell { cell: 1, log } = &config.role else {
+        panic!("{:?}", config.role);
+    };
+    let file = at.folder.path().join("log.sqlite");
+    assert!(matches!(&log.database, Database::Sqlite(path) if *path == file));
+    assert_eq!(log.key.main, Some(at.folder.path().join("main.key")));
+}
+
+#[tokio::test]
+async fn the_environment_goes_before_the_file() {
+    let at = Fixture::new().await;
+    let config = at
+        .load(
+            RoleName::Cell,
+            &at.cell(),
+            &[
+                ("TALLYROOT_CELL", "0"),
+                ("TALLYROOT_LISTEN", "0.0.0.0:80"),
+                ("TALLYROOT_KEY_SPARE", "/keys/spare"),
+                ("TALLYROOT_TEST_SEED", "of the tests"),
+                ("PATH", "/bin"),
+            ],
+        )
+        .unwrap();
+    let Role::Cell { cell: 0, log } = &config.role else {
+        panic!("{:?}", config.role);
+    };
+    assert_eq!(log.key.spare, Some(PathBuf::from("/keys/spare")));
+    assert_eq!(config.listen, "0.0.0.0:80".parse().unwrap());
+
+    // A whole section, and a value that is no text.
+    let text = at
+        .cell()
+        .replace("[database]\nsqlite = \"log.sqlite\"\n", "");
+    let config = at
+        .load(
+            RoleName::Cell,
+            &text,
+            &[
+                ("TALLYROOT_DATABASE_URL", "postgres://cell@localhost/votes"),
+                (
+                    "TALLYROOT_DATABASE_DURABILITY",
+                    "{ standbys = [\"a\", \"b\"], count = 1, failover = 2 }",
+                ),
+            ],
+        )
+        .unwrap();
+    let Role::Cell { log, .. } = &config.role else {
+        panic!("{:?}", config.role);
+    };
+    let Database::Postgres(postgres, durability) = &log.database else {
+        panic!("{:?}", log.database);
+    };
+    let wanted = Standbys::new(["a", "b"], 1, Failover::Compares(2)).unwrap();
+    assert_eq!(*durability, Durability::Standbys(wanted));
+    assert_eq!(
+        postgres.location.to_string(),
+        "cell@localhost:5432/votes schema cells_1"
+    );
+}
+
+#[tokio::test]
+async fn each_mistake_is_named_with_what_to_do() {
+    let at = Fixture::new().await;
+    let cell = at.cell();
+    let with = |from: &str, to: &str| {
+        assert!(cell.contains(from), "{from}");
+        cell.replace(from, to)
+    };
+    let url = |url: &str| {
+        with(
+            "sqlite = \"log.sqlite\"",
+            &format!("url = \"{url}\"\ndurability = \"single-node\""),
+        )
+    };
+    for (text, place, words) in [
+        (
+            with("cell = 1", "cel = 1"),
+            "serve.toml: cell",
+            "it is missing: give the cell's index, 0 to 1",
+        ),
+        (
+            format!("lisen = 1\n{cell}"),
+            "serve.toml: lisen",
+            "did you mean `listen`?",
+        ),
+        (
+            with("main = ", "mian = \"x\"\nmain = "),
+            "serve.toml: key.mian",
+            "did you mean `main`?",
+        ),
+        (
+            with("sqlite = ", "sqlit = \"x\"\nsqlite = "),
+            "serve.toml: database.sqlit",
+            "did you mean `sqlite`?",
+        ),
+        (
+            with("cell = 1", "cell = 2"),
+            "serve.toml: cell",
+            "it is 2: give the cell's index, 0 to 1",
+        ),
+        (
+            with("cell = 1", "cell = \"1\""),
+            "serve.toml: cell",
+            "it is \"1\": give",
+        ),
+        (
+            with("cell = 1", "cell = -1"),
+            "serve.toml: cell",
+            "it is -1: give",
+        ),
+        (
+            with("cell = 1", "cell = 1\nregistrar = 0"),
+            "serve.toml: registrar",
+            "no such key here",
+        ),
+        (
+            with("cell = 1", "cell = 1\nrsa_key = \"rsa.pem\""),
+            "serve.toml: rsa_key",
+            "no such key here",
+        ),
+        (
+            with("7100", "70000"),
+            "serve.toml: listen",
+            "give an address",
+        ),
+        (
+            with("7101", "7100"),
+            "serve.toml: health_listen",
+            "give another port",
+        ),
+        (
+            with("manifest.json", "other.json"),
+            "serve.toml: manifest",
+            "cannot be read",
+        ),
+        (
+            with("election = \"", "election = \"0"),
+            "serve.toml: election",
+            "64 hexadecimal digits",
+        ),
+        (
+            with("[key]\nmain = \"main.key\"\n", ""),
+            "serve.toml: key.main",
+            "it is missing",
+        ),
+        (
+            with("sqlite = \"log.sqlite\"", ""),
+            "serve.toml: database.url",
+            "neither",
+        ),
+        (
+            with("sqlite =", "url = \"postgres://u@localhost/d\"\nsqlite ="),
+            "serve.toml: database.sqlite",
+            "remove one",
+        ),
+        (
+            with("sqlite =", "durability = \"single-node\"\nsqlite ="),
+            "serve.toml: database.durability",
+            "belongs to a Postgres",
+        ),
+        (
+            url("mysql://h/d"),
+            "serve.toml: database.url",
+            "postgres://role@host",
+        ),
+        (
+            url("postgres://u@far.example/d"),
+            "serve.toml: database.url",
+            "sslmode=verify-full",
+        ),
+        (
+            url("postgres://u@localhost/d").replace("durability", "schema = \"No\"\ndurability"),
+            "serve.toml: database.url",
+            "name of a schema",
+        ),
+        (
+            url("postgres://u@localhost/d").replace(
+                "\"single-node\"",
+                "{ standbys = [\"a\", \"b\"], count = 1 }",
+            ),
+            "serve.toml: database.durability",
+            "names - compares + 1",
+        ),
+        (
+            url("postgres://u@localhost/d")
+                .replace("\"single-node\"", "{ standby = [\"a\"], count = 1 }"),
+            "serve.toml: database.durability",
+            "give",
+        ),
+        (
+            url("postgres://cell:hunter2@h/d"),
+            "serve.toml: database.url",
+            "password_file",
+        ),
+        (
+            url("postgres://u@localhost/d?password=hunter2"),
+            "serve.toml: database.url",
+            "password_file",
+        ),
+        (
+            url("postgres://u@localhost/d").replace("durability = \"single-node\"", ""),
+            "serve.toml: database.durability",
+            "it is missing",
+        ),
+        (
+            url("postgres://u@localhost/d").replace("\"single-node\"", "\"singel-node\""),
+            "serve.toml: database.durability",
+            "it is \"singel-node\": give",
+        ),
+        (
+            url("postgres://u@localhost/d")
+                .replace("\"single-node\"", "{ standbys = [\"a\"], count = 2 }"),
+            "serve.toml: database.durability",
+            "give",
+        ),
+        (
+            url("postgres://u@localhost/d")
+                .replace("\"single-node\"", "{ standbys = [\"a\"], count = 0 }"),
+            "serve.toml: database.durability",
+            "give",
+        ),
+        (
+            with(
+                "[published]\ndirectory",
+                "[published]\nserve = true\ndirectory",
+            ),
+            "serve.toml: published.serve",
+            "no such key",
+        ),
+        (
+            with("[published]\ndirectory = \"public\"\n", ""),
+            "serve.toml: published.directory",
+            "it is missing",
+        ),
+        ("a = [".to_owned(), "serve.toml", "not TOML"),
+    ] {
+        let error = at.refused(RoleName::Cell, &text, &[]);
+        assert!(
+            error.starts_with(&format!("{place}: ")) && error.contains(words),
+            "{error}\n  wanted {place}: … {words}\n{text}"
+        );
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    // Another election's id: the manifest is not its.
+    let id = at.election.id().to_string();
+    let other = cell.replace(&id, &"0".repeat(64));
+    let error = at.refused(RoleName::Cell, &other, &[]);
+    assert!(
+        error.contains("check both `manifest` and `election`"),
+        "{error}"
+    );
+
+    for (variable, value, words) in [
+        (
+            "TALLYROOT_CELL",
+            "two",
+            "TALLYROOT_CELL: it is \"two\": give",
+        ),
+        ("TALLYROOT_CEL", "1", "did you mean `TALLYROOT_CELL`?"),
+        (
+            "TALLYROOT_DATABASE_URL",
+            "postgres://u@localhost/d",
+            "remove one",
+        ),
+        (
+            "TALLYROOT_RSA_KEY",
+            "rsa.pem",
+            "no key of this role has this variable",
+        ),
+    ] {
+        let error = at.refused(RoleName::Cell, &cell, &[(variable, value)]);
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn registrars_anchors_and_the_tally_have_their_own() {
+    let at = Fixture::new().await;
+    let registrar = |database: &str, shards: &[&str]| {
+        let shards: Vec<String> = shards
+            .iter()
+            .map(|s| format!("[[shards]]\n{s}\n"))
+            .collect();
+        format!(
+            "{}registrar = 0\nrsa_key = \"rsa.pem\"\ncode_key = \"code.key\"\nroll_backup = \"roll.sqlite\"\n[published]\ndirectory = \"public\"\n{database}\n{}",
+            at.common(),
+            shards.concat()
+        )
+    };
+    let shard = "main = \"a\"\nsqlite = \"a.sqlite\"";
+    let config = at
+        .load(
+            RoleName::Registrar,
+            &registrar("", &[shard, shard]),
+            &[("TALLYROOT_SHARDS_1_MAIN", "/b")],
+        )
+        .unwrap();
+    let keys: Vec<_> = config
+        .logs()
+        .iter()
+        .map(|log| log.key.main.clone())
+        .collect();
+    assert_eq!(
+        keys,
+        [Some(at.folder.path().join("a")), Some(PathBuf::from("/b"))]
+    );
+    let error = at.refused(RoleName::Registrar, &registrar("", &[shard]), &[]);
+    assert!(
+        error.contains("there are 1: give one section [[shards]] for each of the manifest's 2"),
+        "{error}"
+    );
+    let misspelt = shard.replace("sqlite =", "sqlit =");
+    let error = at.refused(
+        RoleName::Registrar,
+        &registrar("", &[&misspelt, shard]),
+        &[],
+    );
+    assert!(error.contains("shards[0].url: neither"), "{error}");
+
+    // One database for all that a registrar keeps, a schema for each.
+    let database = "[database]\nurl = \"postgres://r@localhost/r\"\ndurability = \"single-node\"";
+    let in_postgres = registrar(
+        database,
+        &["main = \"a\"", "main = \"b\"\nschema = \"other\""],
+    );
+    let config = at.load(RoleName::Registrar, &in_postgres, &[]).unwrap();
+    let Role::Registrar { roll, shards, .. } = &config.role else {
+        panic!("{:?}", config.role);
+    };
+    assert_eq!(roll.database.as_ref().unwrap().location.schema(), "roll");
+    let schemas: Vec<_> = shards
+        .iter()
+        .map(|log| match &log.database {
+            Database::Postgres(postgres, _) => postgres.location.schema(),
+            Database::Sqlite(_) => "",
+        })
+        .collect();
+    assert_eq!(schemas, ["shard_0", "other"]);
+    let error = at.refused(
+        RoleName::Registrar,
+        &registrar(database, &[shard, shard]),
+        &[],
+    );
+    assert!(error.contains("shards[0].sqlite: both"), "{error}");
+
+    let anchor = format!(
+        "{}[published]\ndirectory = \"public\"\n[key]\nspare = \"spare.key\"\n[database]\nsqlite = \"log.sqlite\"\n[[anchors]]\nname = \"local\"\n",
+        at.common()
+    );
+    let config = at.load(RoleName::Anchor, &anchor, &[]).unwrap();
+    let Role::Anchor { anchors, .. } = &config.role else {
+        panic!("{:?}", config.role);
+    };
+    let folder = at.folder.path().join("public/elections");
+    assert_eq!(
+        anchors.first().unwrap().directory,
+        folder
+            .join(at.election.id().to_string())
+            .join("anchors/local")
+    );
+    let error = at.refused(RoleName::Anchor, &anchor.replace("local", "remote"), &[]);
+    assert!(error.contains("[\"local\"]"), "{error}");
+
+    let tally = format!(
+        "{}[published]\ndirectory = \"public\"\nserve = true\n",
+        at.common()
+    );
+    let config = at.load(RoleName::Tally, &tally, &[]).unwrap();
+    assert!(matches!(config.role, Role::Tally { serve_files: true }));
+    assert!(config.logs().is_empty());
+    let error = at.refused(
+        RoleName::Tally,
+        &format!("{tally}[key]\nmain = \"main.key\"\n"),
+        &[],
+    );
+    assert!(
+        error.contains("serve.toml: key: this role has no such key"),
+        "{error}"
+    );
+}

@@ -1,0 +1,231 @@
+//! How a process is: for load balancers, supervisors and people, at an address of its own.
+//!
+//! - `GET /livez`: 200 as long as the process answers at all.
+//! - `GET /readyz`: 200 if requests are served; 503 otherwise (standby, taking over, stopping), with the state.
+//! - `GET /status`: JSON with state, epoch, size and schedule. Nothing in it is about a voter or a vote but how many there are in all.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State as Extract;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use ledger::schedule::{Health, Schedule};
+use ledger::sequencer::{Handle, State};
+use protocol::ids::ElectionId;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Checking and opening what it works with.
+    Starting,
+    /// Another process is active; this one waits for its turn.
+    Standby,
+    /// Its turn: it takes its logs over.
+    TakingOver,
+    /// It serves.
+    Active,
+    /// It was asked to stop, and ends what is in flight.
+    Stopping,
+}
+
+impl Phase {
+    /// As `/readyz` and `/status` name it.
+    #[must_use]
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Standby => "standby",
+            Self::TakingOver => "taking-over",
+            Self::Active => "active",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// What is known of this process. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Vitals(Arc<Inner>);
+
+struct Inner {
+    role: String,
+    election: ElectionId,
+    schedule: watch::Receiver<Schedule>,
+    now: Mutex<Now>,
+}
+
+struct Now {
+    phase: Phase,
+    logs: Vec<Handle>,
+    anchored: Option<watch::Receiver<u64>>,
+}
+
+impl Vitals {
+    /// Of a process that begins.
+    #[must_use]
+    pub(super) fn new(
+        role: String,
+        election: ElectionId,
+        schedule: watch::Receiver<Schedule>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            role,
+            election,
+            schedule,
+            now: Mutex::new(Now {
+                phase: Phase::Starting,
+                logs: Vec::new(),
+                anchored: None,
+            }),
+        }))
+    }
+
+    /// A plain value is behind the lock: what a panic left is whole.
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The phase begins.
+    pub(super) fn enter(&self, phase: Phase) {
+        tracing::info!("{}: {}", self.0.role, phase.name());
+        self.now().phase = phase;
+    }
+
+    /// The phase.
+    #[must_use]
+    pub(super) fn phase(&self) -> Phase {
+        self.now().phase
+    }
+
+    /// The logs that it writes from now on.
+    pub(super) fn write(&self, logs: Vec<Handle>) {
+        self.now().logs = logs;
+    }
+
+    /// The size of the heads log that every anchor holds.
+    pub(super) fn anchor(&self, anchored: watch::Receiver<u64>) {
+        self.now().anchored = Some(anchored);
+    }
+
+    /// What it is now, and whether it serves.
+    #[must_use]
+    pub(super) fn readiness(&self) -> (&'static str, bool) {
+        let now = self.now();
+        let worst = now
+            .logs
+            .iter()
+            .map(Handle::state)
+            .find(|state| *state != State::Running);
+        match (now.phase, worst) {
+            (Phase::Active, None) => (Phase::Active.name(), true),
+            (Phase::Active, Some(state)) => (state_name(&state), false),
+            (phase, _) => (phase.name(), false),
+        }
+    }
+
+    fn status(&self) -> Value {
+        let (state, ready) = self.readiness();
+        let now = self.now();
+        let logs: Vec<Value> = now.logs.iter().map(log_status).collect();
+        let anchored = now.anchored.as_ref().map(|size| *size.borrow());
+        drop(now);
+        let mut status = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "role": self.0.role,
+            "election": self.0.election.to_string(),
+            "state": state,
+            "ready": ready,
+            "logs": logs,
+            "schedule": schedule_status(&self.0.schedule.borrow()),
+        });
+        if let (Some(anchored), Some(members)) = (anchored, status.as_object_mut()) {
+            members.insert("anchored_size".to_owned(), anchored.into());
+        }
+        status
+    }
+
+    /// The three routes.
+    pub(super) fn router(&self) -> Router {
+        Router::new()
+            .route("/livez", get(async || "alive\n"))
+            .route("/readyz", get(readyz))
+            .route("/status", get(status))
+            .fallback(listener::not_found)
+            .method_not_allowed_fallback(listener::method_not_allowed)
+            .with_state(self.clone())
+    }
+}
+
+async fn readyz(Extract(vitals): Extract<Vitals>) -> Response {
+    let (state, ready) = vitals.readiness();
+    let code = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    fresh((code, format!("{state}\n")).into_response())
+}
+
+async fn status(Extract(vitals): Extract<Vitals>) -> Response {
+    fresh(Json(vitals.status()).into_response())
+}
+
+/// An answer that nobody may keep.
+fn fresh(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+const fn state_name(state: &State) -> &'static str {
+    match state {
+        State::TakingOver => "taking-over",
+        State::Running => "running",
+        State::SteppedDown(_) => "stepped-down",
+        State::Halted(_) => "halted",
+    }
+}
+
+fn log_status(handle: &Handle) -> Value {
+    let published = handle.published();
+    let state = handle.state();
+    let reason = match &state {
+        State::SteppedDown(reason) | State::Halted(reason) => Some(reason.clone()),
+        State::TakingOver | State::Running => None,
+    };
+    json!({
+        "log": handle.config().log.id().prefix(),
+        "state": state_name(&state),
+        "reason": reason,
+        "epoch": handle.epoch(),
+        "size": published.end.size,
+        "root": hex::encode(published.end.root.as_bytes()),
+        "batches": published.batches,
+        "closed": published.closed,
+        "queued": handle.queued(),
+    })
+}
+
+fn schedule_status(schedule: &Schedule) -> Value {
+    let (health, reason) = match schedule.health() {
+        Health::NotPublished => ("not-published", None),
+        Health::Current => ("current", None),
+        Health::Unreachable(reason) => ("unreachable", Some(reason)),
+        Health::Inconsistent(reason) => ("inconsistent", Some(reason)),
+    };
+    json!({
+        "health": health,
+        "reason": reason,
+        "checked_ms": schedule.checked_ms(),
+        "heads_size": schedule.heads_size(),
+        "head_time": schedule.head_time(),
+        "closing": schedule.in_force().closing(),
+        "cancelled": schedule.in_force().cancelled().is_some(),
+        "final": schedule.has_final_head(),
+    })
+}

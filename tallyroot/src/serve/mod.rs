@@ -1,0 +1,347 @@
+//! `tallyroot serve`: one service, alone in its process.
+//!
+//! A process checks what it was told, stands by until it is its turn, takes its logs over, serves, and ends either because it was asked to or because it
+//! must not go on. Two processes of the same service make an active one and a standby: whoever comes second waits, and serves as soon as the first one ends,
+//! however it ends.
+
+mod check;
+pub mod config;
+mod gate;
+mod health;
+pub mod parts;
+mod service;
+mod turn;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::FutureExt as _;
+use futures::future::select_all;
+use ledger::clock::{Clock, SystemClock};
+use ledger::schedule;
+use listener::Limits;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cli::ServeCommand;
+use check::Check;
+use config::{Config, ConfigError, RoleName};
+use gate::Gate;
+use health::{Phase, Vitals};
+use service::{Ended, Prepared, Service, Surroundings};
+use turn::{Turn, wait_for_turn};
+
+/// It was not right to start, or something broke down.
+const FAILED: u8 = 1;
+/// Fenced, or the key was switched: start it again, and it stands by or takes the spare.
+const AGAIN: u8 = 3;
+/// Halted: somebody must look.
+const HALTED: u8 = 4;
+
+/// How often services look at the heads log for notices.
+pub(crate) const SCHEDULE_POLL: Duration = Duration::from_millis(250);
+/// Requests for health are few.
+const HEALTH_CONNECTIONS: usize = 64;
+
+/// Runs a service until it is stopped, or checks its configuration.
+///
+/// # Errors
+/// What is wrong, where nothing was started.
+pub async fn run(command: &ServeCommand) -> Result<ExitCode> {
+    let (role, args) = match command {
+        ServeCommand::Cell(args) => (RoleName::Cell, args),
+        ServeCommand::Registrar(args) => (RoleName::Registrar, args),
+        ServeCommand::Anchor(args) => (RoleName::Anchor, args),
+        ServeCommand::Tally(args) => (RoleName::Tally, args),
+    };
+    let config = match load(role, &args.config) {
+        Ok(config) => config,
+        Err(error) if args.check_config => {
+            let check = Check {
+                name: "configuration",
+                outcome: Err(error.to_string()),
+            };
+            return report(None, &[check], args.json);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let reader = parts::reader(&config.published, &config.election);
+    let (follower, schedule) = schedule::follow(
+        config.election.clone(),
+        Arc::clone(&reader),
+        Arc::clone(&clock),
+        SCHEDULE_POLL,
+    );
+    let around = Surroundings {
+        reader,
+        schedule,
+        clock,
+    };
+    let (mut checks, prepared) = check::all(&config, &around).await;
+    let listeners = listen(&config).await;
+    checks.push(Check::of(
+        "listen",
+        match &listeners {
+            Ok(_) => Ok(format!(
+                "{} and {} are free",
+                config.listen, config.health_listen
+            )),
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        },
+    ));
+    if args.check_config {
+        return report(Some(&config), &checks, args.json);
+    }
+    for check in &checks {
+        if let Err(wrong) = &check.outcome {
+            tracing::error!("{}: {wrong}", check.name);
+        }
+    }
+    let (Some(prepared), Ok(listeners), true) = (
+        prepared,
+        listeners,
+        checks.iter().all(|check| check.outcome.is_ok()),
+    ) else {
+        tracing::error!("{} was not started: see above", config.role.title());
+        return Ok(ExitCode::from(FAILED));
+    };
+    let code = live(&config, prepared, &around, listeners).await?;
+    follower.abort();
+    Ok(ExitCode::from(code))
+}
+
+fn load(role: RoleName, file: &Path) -> Result<Config, ConfigError> {
+    // A variable that is not UTF-8 is none of ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::load(role, file, environment)
+}
+
+/// The answer to `--check-config`.
+fn report(config: Option<&Config>, checks: &[Check], as_json: bool) -> Result<ExitCode> {
+    let ok = checks.iter().all(|check| check.outcome.is_ok());
+    let text = if as_json {
+        json!({
+            "role": config.map(|config| config.role.title()),
+            "election": config.map(|config| config.election.id().to_string()),
+            "ok": ok,
+            "checks": checks.iter().map(Check::to_json).collect::<Vec<_>>(),
+        })
+        .to_string()
+    } else {
+        let lines: Vec<String> = checks
+            .iter()
+            .map(|check| match &check.outcome {
+                Ok(found) => format!("ok     {:<13} {found}", check.name),
+                Err(wrong) => format!("WRONG  {:<13} {wrong}", check.name),
+            })
+            .collect();
+        lines.join("\n")
+    };
+    crate::say(Some(text))?;
+    Ok(ExitCode::from(if ok { 0 } else { FAILED }))
+}
+
+/// Where the service and its health are served.
+struct Listeners {
+    service: TcpListener,
+    health: TcpListener,
+}
+
+async fn listen(config: &Config) -> Result<Listeners> {
+    Ok(Listeners {
+        service: bind("listen", config.listen).await?,
+        health: bind("health_listen", config.health_listen).await?,
+    })
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "`{key}`: cannot listen on {address}: is another process there, perhaps this service's own? Give each process its own port"
+        )
+    })
+}
+
+/// A server that runs beside.
+struct Server {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    fn start(listener: TcpListener, router: axum::Router, limits: Limits) -> Self {
+        let (stop, mut stopping) = watch::channel(false);
+        let task = tokio::spawn(listener::serve(listener, router, limits, async move {
+            // An error is this server, dropped: that too is the time to stop.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        }));
+        Self { stop, task }
+    }
+
+    /// Takes nothing new, and waits for what is in flight, within the listener's bound.
+    async fn drain(self) {
+        let _ = self.stop.send(true);
+        // An error is a listener that broke down, which has stopped all the same.
+        let _ = self.task.await;
+    }
+}
+
+/// From standby to the end; the exit code.
+async fn live(
+    config: &Config,
+    prepared: Prepared,
+    around: &Surroundings,
+    listeners: Listeners,
+) -> Result<u8> {
+    let title = config.role.title();
+    let mut asked = Asked::new()?;
+    let vitals = Vitals::new(title.clone(), config.election.id(), around.schedule.clone());
+    let gate = Gate::new(vitals.clone());
+    tracing::info!(
+        "{title}: at http://{}, health at http://{}",
+        listeners.service.local_addr()?,
+        listeners.health.local_addr()?
+    );
+    let health_limits = Limits {
+        connections_max: HEALTH_CONNECTIONS,
+        requests_max: HEALTH_CONNECTIONS,
+        drain_timeout: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let health = Server::start(listeners.health, vitals.router(), health_limits);
+    let server = Server::start(listeners.service, gate.router(), Limits::default());
+
+    let begun = async {
+        let turns = wait_for_turns(config, &vitals).await?;
+        vitals.enter(Phase::TakingOver);
+        let service = Service::start(config, prepared, around, &vitals).await?;
+        anyhow::Ok((turns, service))
+    };
+    let begun = tokio::select! {
+        begun = begun => Some(begun?),
+        () = asked.stop() => None,
+    };
+    let Some((mut turns, service)) = begun else {
+        vitals.enter(Phase::Stopping);
+        server.drain().await;
+        health.drain().await;
+        tracing::info!("{title}: stopped as asked, before it was its turn");
+        return Ok(0);
+    };
+    let ended = tokio::select! {
+        ended = serve(config, &service, &gate, &vitals, around) => Some(ended),
+        broken = keep(config, &mut turns) => return Err(broken),
+        () = asked.stop() => None,
+    };
+    vitals.enter(Phase::Stopping);
+    server.drain().await;
+    service.shutdown().await;
+    // Only now: nothing is on its way any more, so the next one finds a log at rest.
+    for turn in turns {
+        turn.release().await;
+    }
+    health.drain().await;
+    Ok(match ended {
+        None => {
+            tracing::info!("{title}: stopped as asked");
+            0
+        }
+        Some(Ended::Again(reason)) => {
+            tracing::error!("{title} ends: {reason}");
+            AGAIN
+        }
+        Some(Ended::Halted(reason)) => {
+            tracing::error!("{title} ends: {reason}");
+            HALTED
+        }
+    })
+}
+
+/// Serves until it cannot any more.
+async fn serve(
+    config: &Config,
+    service: &Service,
+    gate: &Gate,
+    vitals: &Vitals,
+    around: &Surroundings,
+) -> Ended {
+    // Open at once: what a log that is being taken over cannot answer, it says itself.
+    gate.open(service.router(config));
+    let active = async {
+        if service.ready().await.is_ok() {
+            vitals.enter(Phase::Active);
+        }
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        never = active => match never {},
+        ended = service.ended(&around.schedule) => ended,
+    }
+}
+
+/// All of the service's logs, always in the same order, so that two processes never hold some each.
+async fn wait_for_turns(config: &Config, vitals: &Vitals) -> Result<Vec<Turn>> {
+    let mut turns = Vec::new();
+    for place in config.logs() {
+        let turn = wait_for_turn(&config.election, place, || {
+            if vitals.phase() != Phase::Standby {
+                vitals.enter(Phase::Standby);
+            }
+        });
+        turns.push(turn.await?);
+    }
+    Ok(turns)
+}
+
+/// A turn is lost with its session: the database failed over, or the network did. Nobody need have noticed, so serving goes on while it is asked for again;
+/// if somebody else gets it, that one takes the log over, and this process is fenced and ends.
+async fn keep(config: &Config, turns: &mut [Turn]) -> anyhow::Error {
+    let places = config.logs();
+    if turns.is_empty() {
+        return std::future::pending().await;
+    }
+    loop {
+        let lost: Vec<_> = turns.iter_mut().map(|turn| turn.lost().boxed()).collect();
+        let (reason, n, _) = select_all(lost).await;
+        let (Some(place), Some(turn)) = (places.get(n), turns.get_mut(n)) else {
+            return anyhow::anyhow!("a turn without a log");
+        };
+        tracing::warn!(log = %place.log, "its turn was lost ({reason}), and is asked for again; serving goes on until somebody else takes the log over");
+        match wait_for_turn(&config.election, place, || {}).await {
+            Ok(again) => *turn = again,
+            Err(error) => return error,
+        }
+    }
+}
+
+/// SIGTERM or SIGINT.
+struct Asked {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Asked {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

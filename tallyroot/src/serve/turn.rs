@@ -1,0 +1,97 @@
+//! Whose turn it is to write a log: one process is active, others stand by.
+//!
+//! The turn is about liveness alone. What keeps two writers from forking a log is the epoch in its database and the published batches, which nobody can replace:
+//! a process that believes that it is its turn when it is not is fenced, and ends.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use ledger::heads::name_of;
+use protocol::manifest::Election;
+
+use super::config::{Database, LogPlace};
+use super::parts;
+
+/// Between two looks whether the other process has gone.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A turn, held until it is dropped or the process ends, however it ends.
+pub(super) enum Turn {
+    /// The locked file beside an SQLite database.
+    File { _locked: File },
+    /// A session of the Postgres.
+    Session(ledger::postgres::Turn),
+}
+
+impl Turn {
+    /// Waits until it is lost, and says why. A file's lock never is.
+    pub(super) async fn lost(&mut self) -> String {
+        match self {
+            Self::File { .. } => std::future::pending().await,
+            Self::Session(turn) => turn.lost().await,
+        }
+    }
+
+    /// Gives it up, so that a standby gets it at once.
+    pub(super) async fn release(self) {
+        match self {
+            Self::File { .. } => {}
+            Self::Session(turn) => turn.release().await,
+        }
+    }
+}
+
+/// Waits for the turn at a log; `waits` is called when it is somebody else's.
+///
+/// # Errors
+/// It can never be found out whose turn it is. A database that cannot be reached now is asked again.
+pub(super) async fn wait_for_turn(
+    election: &Election,
+    place: &LogPlace,
+    waits: impl Fn(),
+) -> Result<Turn> {
+    match &place.database {
+        Database::Sqlite(path) => {
+            let lock = lock_path(path);
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&lock)
+                .with_context(|| format!("cannot open {}", lock.display()))?;
+            loop {
+                match file.try_lock() {
+                    Ok(()) => {
+                        return Ok(Turn::File { _locked: file });
+                    }
+                    Err(TryLockError::WouldBlock) => waits(),
+                    Err(TryLockError::Error(error)) => {
+                        return Err(error)
+                            .with_context(|| format!("cannot lock {}", lock.display()));
+                    }
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        Database::Postgres(postgres, _) => {
+            let location = parts::located(postgres)?;
+            let name = name_of(election, place.log);
+            if let Ok(Some(turn)) = location.try_turn(&name).await {
+                return Ok(Turn::Session(turn));
+            }
+            waits();
+            Ok(Turn::Session(location.wait_for_turn(&name).await))
+        }
+    }
+}
+
+fn lock_path(database: &Path) -> PathBuf {
+    let mut path = database.to_owned().into_os_string();
+    path.push(".turn");
+    PathBuf::from(path)
+}

@@ -1,0 +1,479 @@
+//! An election whose services are processes of their own, each with its own configuration.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what a test cannot go on without"
+)]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::demo::PATIENCE;
+use crate::device::Site;
+use crate::published::{Published, codes};
+use crate::{Said, arg, moment, run, start};
+
+/// What an election is to be like; the rest is the same for all of these tests.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many cells.
+    pub cells: u32,
+    /// How many registrars.
+    pub registrars: u16,
+    /// Issuance logs of each.
+    pub shards: u32,
+    /// How many are on the roll.
+    pub voters: u32,
+    /// Seconds from now until votes are taken.
+    pub opening: i64,
+    /// Seconds from now until closing.
+    pub closing: i64,
+    /// Seconds.
+    pub grace: u32,
+    /// Where the logs and rolls are: `None` for SQLite files, else the URL of a Postgres database.
+    pub postgres: Option<String>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            cells: 1,
+            registrars: 1,
+            shards: 1,
+            voters: 20,
+            opening: -2,
+            closing: 3_600,
+            grace: 60,
+            postgres: None,
+        }
+    }
+}
+
+/// The folder of an election, as `tallyroot election new` makes it, with a configuration for each service.
+#[derive(Debug)]
+pub struct World {
+    /// `DIR`
+    pub data: PathBuf,
+    /// What is published.
+    pub published: Published,
+    /// What it is like.
+    pub plan: Plan,
+}
+
+/// The services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Cell k.
+    Cell(u32),
+    /// Registrar r.
+    Registrar(u16),
+    /// The heads log.
+    Anchor,
+    /// The results.
+    Tally,
+}
+
+impl Role {
+    /// The subcommand.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cell(_) => "cell",
+            Self::Registrar(_) => "registrar",
+            Self::Anchor => "anchor",
+            Self::Tally => "tally",
+        }
+    }
+
+    /// Its folder below `DIR`.
+    #[must_use]
+    pub fn folder(self) -> String {
+        match self {
+            Self::Cell(k) => format!("cells/{k}"),
+            Self::Registrar(r) => format!("registrars/{r}"),
+            Self::Anchor => "heads".to_owned(),
+            Self::Tally => "tally".to_owned(),
+        }
+    }
+}
+
+impl World {
+    /// Makes an election in `folder/election`.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    #[must_use]
+    pub fn new(folder: &Path, plan: &Plan) -> Self {
+        let roll: String = (0..plan.voters).map(|v| format!("voter {v}\n")).collect();
+        fs::write(folder.join("roll.csv"), format!("identity\n{roll}")).expect("a roll");
+        let registrars: Vec<String> = (0..plan.registrars).map(|r| format!("\"R{r}\"")).collect();
+        let description = format!(
+            "title = \"Processes\"\nbase = \"serve.tallyroot.example\"\nroll = \"roll.csv\"\n\
+             registration = {}\nopening = {}\nclosing = {}\ngrace_s = {}\ndemo = true\n\
+             cells = {}\nregistrars = [{}]\nshards = {}\nbatch_min = 1\nbatch_wait_ms = 200\n\
+             cast_delay_s = 0\nhead_interval_ms = 200\n\n\
+             [[contests]]\nname = \"Colour\"\nmethod = \"plurality\"\noptions = [\"Red\", \"Blue\"]\n",
+            moment(plan.opening.min(0) - 60),
+            moment(plan.opening),
+            moment(plan.closing),
+            plan.grace,
+            plan.cells,
+            registrars.join(", "),
+            plan.shards,
+        );
+        let path = folder.join("description.toml");
+        fs::write(&path, description).expect("a description");
+        let data = folder.join("election");
+        let made = run(
+            "tallyroot",
+            &["election", "new", arg(&path), "--out", arg(&data)],
+        );
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        let world = Self {
+            published: Published::of(&data),
+            data,
+            plan: plan.clone(),
+        };
+        for role in world.roles() {
+            world.configure(role, &world.configuration(role));
+        }
+        world
+    }
+
+    /// All services, as they are usually started.
+    #[must_use]
+    pub fn roles(&self) -> Vec<Role> {
+        (0..self.plan.cells)
+            .map(Role::Cell)
+            .chain((0..self.plan.registrars).map(Role::Registrar))
+            .chain([Role::Anchor, Role::Tally])
+            .collect()
+    }
+
+    /// The configuration's path.
+    #[must_use]
+    pub fn config(&self, role: Role) -> PathBuf {
+        self.data.join(role.folder()).join("serve.toml")
+    }
+
+    /// Writes a configuration.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn configure(&self, role: Role, text: &str) {
+        let path = self.config(role);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, text).expect("a configuration");
+    }
+
+    /// What a service is told: paths relative to its own folder, on any free ports.
+    #[must_use]
+    pub fn configuration(&self, role: Role) -> String {
+        let public = self.data.join("public");
+        let common = format!(
+            "manifest = \"{}\"\nelection = \"{}\"\nlisten = \"127.0.0.1:0\"\nhealth_listen = 0\n",
+            arg(&self.published.folder.join("manifest.json")),
+            self.published.id(),
+        );
+        let published = format!("\n[published]\ndirectory = \"{}\"\n", arg(&public));
+        match role {
+            Role::Cell(k) => format!(
+                "{common}cell = {k}\n{published}{}",
+                self.log(&format!("cell_{k}"))
+            ),
+            Role::Registrar(r) => {
+                let shards: String = (0..self.plan.shards)
+                    .map(|j| {
+                        let database = match &self.plan.postgres {
+                            None => format!("sqlite = \"{j}/log.sqlite\""),
+                            Some(_) => format!("schema = \"registrar_{r}_{j}\""),
+                        };
+                        format!(
+                            "\n[[shards]]\nmain = \"{j}/main.key\"\nspare = \"{j}/spare.key\"\n{database}\n"
+                        )
+                    })
+                    .collect();
+                let database = match &self.plan.postgres {
+                    None => String::new(),
+                    Some(url) => format!(
+                        "\n[database]\nurl = \"{url}\"\nschema = \"registrar_{r}_roll\"\ndurability = \"single-node\"\n"
+                    ),
+                };
+                format!(
+                    "{common}registrar = {r}\nrsa_key = \"rsa.pem\"\ncode_key = \"code.key\"\nroll_backup = \"registrar.sqlite\"\n{published}{database}{shards}"
+                )
+            }
+            Role::Anchor => format!(
+                "{common}{published}{}\n[[anchors]]\nname = \"local\"\n",
+                self.log("heads")
+            ),
+            Role::Tally => format!("{common}{published}serve = true\n"),
+        }
+    }
+
+    fn log(&self, schema: &str) -> String {
+        let database = match &self.plan.postgres {
+            None => "sqlite = \"log.sqlite\"".to_owned(),
+            Some(url) => {
+                format!("url = \"{url}\"\nschema = \"{schema}\"\ndurability = \"single-node\"")
+            }
+        };
+        format!("\n[key]\nmain = \"main.key\"\nspare = \"spare.key\"\n\n[database]\n{database}\n")
+    }
+
+    /// Runs `--check-config`.
+    #[must_use]
+    pub fn check(&self, role: Role) -> Said {
+        run(
+            "tallyroot",
+            &[
+                "serve",
+                role.name(),
+                "--config",
+                arg(&self.config(role)),
+                "--check-config",
+                "--json",
+            ],
+        )
+    }
+
+    /// Starts a service, and waits until it says where it is.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start(&self, role: Role) -> Service {
+        Service::start(role, &self.config(role))
+    }
+
+    /// Starts all of them, and waits until they serve.
+    ///
+    /// # Panics
+    /// One does not.
+    #[must_use]
+    pub fn start_all(&self) -> Vec<Service> {
+        let mut services: Vec<Service> = self
+            .roles()
+            .into_iter()
+            .map(|role| self.start(role))
+            .collect();
+        for service in &mut services {
+            service.wait_for("active");
+        }
+        services
+    }
+
+    /// A client of these services: posts go to whichever serves the path now.
+    #[must_use]
+    pub fn site(&self, services: &[Service]) -> Site {
+        Site::of_services(
+            services
+                .iter()
+                .map(|service| (format!("{}/", service.role.folder()), service.url.clone()))
+                .collect(),
+            &self.published.election,
+        )
+    }
+
+    /// A voter's codes.
+    #[must_use]
+    pub fn codes(&self, voter: u32) -> Vec<String> {
+        codes(&self.data, self.plan.registrars, &format!("voter {voter}"))
+    }
+
+    /// The audit of what is published now: the exit code and the verdict.
+    ///
+    /// # Panics
+    /// The verdict is no JSON.
+    #[must_use]
+    pub fn audit(&self) -> (i32, Value) {
+        let said = run(
+            "tallyroot-verify",
+            &[
+                "audit",
+                arg(&self.data.join("public")),
+                "--election",
+                &self.published.id(),
+                "--json",
+            ],
+        );
+        let verdict =
+            serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {said:#?}"));
+        (said.code, verdict)
+    }
+}
+
+/// A running service. It is killed when this goes away.
+#[derive(Debug)]
+pub struct Service {
+    /// Which.
+    pub role: Role,
+    /// Where it serves, without a slash at the end.
+    pub url: String,
+    /// Where it tells how it is.
+    pub health: String,
+    process: Child,
+    lines: Receiver<String>,
+    said: String,
+}
+
+impl Service {
+    fn start(role: Role, config: &Path) -> Self {
+        let mut process = start(
+            "tallyroot",
+            &["serve", role.name(), "--config", arg(config)],
+            Stdio::null(),
+            Stdio::piped(),
+        );
+        let stderr = process.stderr.take().expect("its standard error");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                // Nobody listens any more once the test has heard what it waited for.
+                let _ = sender.send(line);
+            }
+        });
+        let mut service = Self {
+            role,
+            url: String::new(),
+            health: String::new(),
+            process,
+            lines,
+            said: String::new(),
+        };
+        let places = service.wait_for(": at ");
+        let (url, health) = places.split_once(", health at ").expect("two addresses");
+        service.url = url.to_owned();
+        service.health = health.to_owned();
+        service
+    }
+
+    /// The process's id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits for a line with these words on standard error; returns what follows them.
+    ///
+    /// # Panics
+    /// They do not come.
+    pub fn wait_for(&mut self, words: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    self.said.push_str(&line);
+                    self.said.push('\n');
+                    if let Some((_, rest)) = line.split_once(words) {
+                        return rest.trim().to_owned();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("{:?} did not say `{words}`:\n{}", self.role, self.said)
+                }
+                Err(RecvTimeoutError::Disconnected) => panic!(
+                    "{:?} ended without saying `{words}`:\n{}",
+                    self.role, self.said
+                ),
+            }
+        }
+    }
+
+    /// `GET /readyz`: the status, and the state's name.
+    ///
+    /// # Panics
+    /// There is no answer.
+    pub async fn ready(&self) -> (u16, String) {
+        let answer = reqwest::get(format!("{}/readyz", self.health))
+            .await
+            .expect("an answer");
+        let status = answer.status().as_u16();
+        let state = answer.text().await.expect("a state");
+        (status, state.trim().to_owned())
+    }
+
+    /// `GET /status`.
+    ///
+    /// # Panics
+    /// There is no answer, or it is no JSON.
+    pub async fn status(&self) -> Value {
+        let answer = reqwest::get(format!("{}/status", self.health))
+            .await
+            .expect("an answer");
+        answer.json().await.expect("JSON")
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// SIGTERM, and the exit code.
+    ///
+    /// # Panics
+    /// It does not end.
+    #[must_use]
+    pub fn stop(mut self) -> (i32, String) {
+        let told = std::process::Command::new("kill")
+            .args(["-TERM", &self.process.id().to_string()])
+            .status()
+            .expect("kill");
+        assert!(told.success(), "kill -TERM");
+        let status = self.wait();
+        (status.code().unwrap_or(-1), self.all_said())
+    }
+
+    /// Waits until it ends by itself: the exit code, and all that it said.
+    ///
+    /// # Panics
+    /// It does not.
+    #[must_use]
+    pub fn ended(mut self) -> (i32, String) {
+        let status = self.wait();
+        (status.code().unwrap_or(-1), self.all_said())
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.process.try_wait().expect("its status") {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{:?} does not end:\n{}",
+                self.role,
+                self.said
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn all_said(&mut self) -> String {
+        while let Ok(line) = self.lines.recv() {
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+        self.said.clone()
+    }
+
+    fn end(&mut self) {
+        // It may have ended by itself; a test that depends on that looks before.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
