@@ -31,6 +31,9 @@ pub enum Command {
     /// Run one service, alone in its process
     #[command(subcommand)]
     Serve(ServeCommand),
+    /// Care for a registrar's roll
+    #[command(subcommand)]
+    Roll(RollCommand),
     /// Run a whole election on this machine: sign-in, casting, live results, anchoring, audit
     Demo(DemoArgs),
     /// Vote: code in, credential, cast, receipt file
@@ -82,6 +85,24 @@ retention = one year after closing.
 The election id is the SHA-256 of the manifest. It fixes every key, so publish it where the operator
 cannot change it, in at least two places. Keys land in DIR/keys, sheets of one-time codes in
 DIR/codes: move the authority's and the spare keys to where no service can read them."#;
+
+/// What can be done with a registrar's roll.
+#[derive(Debug, Subcommand)]
+pub enum RollCommand {
+    /// Load the sealed roll into the registrar's Postgres, once; again, it only checks that all of it is there
+    Load(RollLoadArgs),
+}
+
+/// `tallyroot roll load`
+#[derive(Debug, Args)]
+pub struct RollLoadArgs {
+    /// The configuration of `tallyroot serve registrar`: its `roll_backup` goes into its [database]
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// The services.
 #[derive(Debug, Subcommand)]
@@ -152,7 +173,7 @@ const SERVE_REGISTRAR_HELP: &str = r#"The configuration is TOML. Relative paths 
   registrar = 0                        # which one, from 0
   rsa_key = "rsa.pem"
   code_key = "code.key"
-  roll_backup = "registrar.sqlite"     # the sealed roll with the codes' digests
+  roll_backup = "registrar.sqlite"     # the sealed roll; needed by `tallyroot roll load`, and where there is no [database]
 
   [published]
   directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json

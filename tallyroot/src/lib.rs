@@ -20,7 +20,7 @@ use clap::Parser as _;
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
-use cli::{Cli, Command, ElectionCommand};
+use cli::{Cli, Command, ElectionCommand, RollCommand};
 use client::voter::VoterError;
 use election::description::Description;
 use folder::Folder;
@@ -55,6 +55,7 @@ async fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Election(ElectionCommand::New(args)) => election_new(&args).await,
         Command::Serve(command) => serve::run(&command).await,
+        Command::Roll(RollCommand::Load(args)) => serve::roll::load(&args).await,
         Command::Demo(args) => demo::run(&args).await,
         Command::Vote(args) => match vote::run(&args).await {
             Ok(reached) => say(args.json.then(|| vote::to_json(&args, reached))),

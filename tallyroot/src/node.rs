@@ -125,7 +125,7 @@ impl Node {
             }
             let files = folder.registrar(r);
             let roll = Roll {
-                backup: files.database,
+                backup: Some(files.database),
                 database: None,
             };
             let registrar =

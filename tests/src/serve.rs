@@ -142,6 +142,14 @@ impl World {
         };
         for role in world.roles() {
             world.configure(role, &world.configuration(role));
+            if let (Role::Registrar(_), Some(_)) = (role, &plan.postgres) {
+                let config = world.config(role);
+                let loaded = run(
+                    "tallyroot",
+                    &["roll", "load", "--config", arg(&config), "--json"],
+                );
+                assert_eq!(loaded.json()["loaded"], "filled", "{loaded:#?}");
+            }
         }
         world
     }

@@ -9,6 +9,7 @@ pub mod config;
 mod gate;
 mod health;
 pub mod parts;
+pub mod roll;
 mod service;
 mod turn;
 

@@ -231,14 +231,20 @@ async fn open_roll(
     registrar: u16,
     roll: &Roll,
 ) -> Result<registrar::database::Database> {
-    registrar::database::Database::open(&roll.backup, election, registrar)
-        .await
-        .with_context(|| {
-            format!(
-                "the roll of registrar {registrar}, {}",
-                roll.backup.display()
-            )
-        })
+    use registrar::database::Database;
+    let context = || format!("the roll of registrar {registrar}");
+    match (&roll.database, &roll.backup) {
+        (Some(database), _) => {
+            let location = located(database)?;
+            Database::open_postgres(&location, election, registrar)
+                .await
+                .with_context(context)
+        }
+        (None, Some(backup)) => Database::open(backup, election, registrar)
+            .await
+            .with_context(|| format!("{}, {}", context(), backup.display())),
+        (None, None) => bail!("{}: no database is named", context()),
+    }
 }
 
 /// Opens the anchors.

@@ -114,9 +114,9 @@ pub struct KeyPlace {
 /// Where a registrar's roll is.
 #[derive(Clone, Debug)]
 pub struct Roll {
-    /// The sealed roll, an SQLite file that `election new` made. It is served from where there is no Postgres.
-    pub backup: PathBuf,
-    /// The Postgres schema that it is loaded into.
+    /// The sealed roll, an SQLite file that `election new` made. Without a Postgres it is served as it is; with one, only loading needs it.
+    pub backup: Option<PathBuf>,
+    /// The Postgres schema that it was loaded into.
     pub database: Option<Postgres>,
 }
 
@@ -155,6 +155,7 @@ const WHAT_ELECTION: &str =
 const WHAT_LISTEN: &str = "an address to serve at, such as \"127.0.0.1:7100\"";
 const WHAT_HEALTH: &str =
     "an address for health checks, such as \"127.0.0.1:7101\", or a port of 127.0.0.1";
+const WHAT_BACKUP: &str = "the sealed roll, registrar.sqlite";
 const WHAT_SCHEMA: &str = "the name of a schema, a-z, 0-9 and _";
 const WHAT_DURABILITY: &str = "\"single-node\" (demos only), \"storage-replicated\", or { standbys = [\"a\", \"b\"], count = 2 }, which may say what failover does: failover = 2 (it compares two of them) or failover = \"only-synchronous\"";
 
@@ -301,12 +302,18 @@ fn registrar(root: &Section<'_>, election: &Election) -> Result<Role, ConfigErro
     };
     let rsa_key = root.path("rsa_key", "the file of the private RSA key")?;
     let code_key = root.path("code_key", "the file of the codes' key")?;
-    let backup = root.path("roll_backup", "the sealed roll, registrar.sqlite")?;
+    let backup = root.path_if_any("roll_backup", WHAT_BACKUP)?;
     let section = root.section("database")?;
     let database = server(&section)?;
     let schema = section.text_if_any("schema", WHAT_SCHEMA)?;
     if database.is_none() && schema.is_some() {
         return Err(section.error("schema", "there is no `url`: give both, or remove it"));
+    }
+    if database.is_none() && backup.is_none() {
+        return Err(root.error(
+            "roll_backup",
+            format!("it is missing, and there is no `url` in [database]: give {WHAT_BACKUP}"),
+        ));
     }
     let roll = Roll {
         database: match &database {
@@ -456,6 +463,12 @@ fn server(section: &Section<'_>) -> Result<Option<Server>, ConfigError> {
             None => Ok(None),
         };
     };
+    if section.has("sqlite") {
+        return Err(section.error(
+            "sqlite",
+            "both `sqlite` and `url` are given: a log has one database, so remove one",
+        ));
+    }
     check_url(section, &url)?;
     let durability = durability.ok_or_else(|| {
         section.error(

@@ -199,6 +199,11 @@ impl<'a> Section<'a> {
         )
     }
 
+    /// Whether it is given at all.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.given(key).is_some()
+    }
+
     /// A text that need not be there.
     ///
     /// # Errors
