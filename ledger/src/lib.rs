@@ -13,6 +13,7 @@ pub mod clock;
 pub mod content;
 #[cfg(any(test, feature = "test-models"))]
 pub mod faulty;
+pub mod fsck;
 pub mod heads;
 pub mod log;
 pub mod postgres;
@@ -32,6 +33,6 @@ pub use read::LogClient;
 pub use sequencer::{
     BatchPolicy, Config, Handle, Outcome, Parts, Published, Sequencer, State, SubmitError,
 };
-pub use store::postgres::{Durability, Failover, Postgres, Standbys};
-pub use store::sqlite::Sqlite;
-pub use store::{Head, Store, StoreError};
+pub use store::postgres::{Durability, Failover, Postgres, PostgresRows, Standbys};
+pub use store::sqlite::{Sqlite, SqliteRows};
+pub use store::{Head, Store, StoreError, StoredRows};

@@ -108,6 +108,24 @@ pub trait Store: Send + Sync + 'static {
     async fn put_aside(&self, expected: &Head, first: u64, end: End) -> Result<Head, StoreError>;
 }
 
+/// A log's database as somebody reads it who takes nothing over: the head first, then the rows that it counts, which stay.
+#[async_trait]
+pub trait StoredRows: Send {
+    /// Where the database stands; `None`: there is no log in it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unknown`] when it could not be read now.
+    async fn head(&mut self) -> Result<Option<Head>, StoreError>;
+
+    /// Batch `n`, or `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`StoredRows::head`].
+    async fn row(&mut self, n: u64) -> Result<Option<Row>, StoreError>;
+}
+
 /// Why a store did not do, or may not have done, what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {

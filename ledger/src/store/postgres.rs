@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tokio::sync::Mutex;
 
-use super::{Head, Owner, Row, Store, StoreError, TakeOver, root, signed, unsigned};
+use super::{Head, Owner, Row, Store, StoreError, StoredRows, TakeOver, root, signed, unsigned};
 use crate::batch::{Batch, End};
 use crate::log::LogName;
 use crate::postgres::{ConnectError, Location, MigrateError, Turn};
@@ -118,10 +118,8 @@ impl Postgres {
         }
         let mut connection = location.connect("check").await?;
         inspect(&mut connection, durability).await?;
-        let there: bool = sqlx::query_scalar("SELECT to_regclass('head') IS NOT NULL")
-            .fetch_one(&mut connection)
-            .await?;
-        let there = there && check_log(&mut connection, location, log).await?;
+        let there =
+            has_head(&mut connection).await? && check_log(&mut connection, location, log).await?;
         connection.close().await?;
         Ok(there)
     }
@@ -280,11 +278,7 @@ impl Store for Postgres {
     async fn read(&self, n: u64) -> Result<Option<Row>, StoreError> {
         let mut session = self.take_session().await?;
         bounded(async {
-            let row = sqlx::query("SELECT n, epoch, size, root, body FROM batch WHERE n = $1")
-                .bind(signed(n)?)
-                .fetch_optional(&mut session.connection)
-                .await?;
-            let row = row.as_ref().map(rows::batch).transpose()?;
+            let row = read_row(&mut session.connection, n).await?;
             *self.session.lock().await = Some(session);
             Ok(row)
         })
@@ -295,6 +289,61 @@ impl Store for Postgres {
         let session = self.take_session().await?;
         bounded(self.change(session, Change::PutAside(expected, first, end))).await
     }
+}
+
+/// Reads a log's schema without changing it, beside whoever writes it; from a standby server too.
+pub struct PostgresRows(PgConnection);
+
+impl PostgresRows {
+    /// Opens a session that can only read.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or the schema is another log's.
+    pub async fn open(location: &Location, log: &LogName) -> Result<Self, OpenError> {
+        let mut connection = location.connect("reader").await?;
+        sqlx::raw_sql("SET default_transaction_read_only = on")
+            .execute(&mut connection)
+            .await?;
+        if has_head(&mut connection).await? {
+            check_log(&mut connection, location, log).await?;
+        }
+        Ok(Self(connection))
+    }
+}
+
+#[async_trait]
+impl StoredRows for PostgresRows {
+    async fn head(&mut self) -> Result<Option<Head>, StoreError> {
+        bounded(async {
+            if !has_head(&mut self.0).await? {
+                return Ok(None);
+            }
+            let row = sqlx::query("SELECT epoch, batches, size, root FROM head")
+                .fetch_optional(&mut self.0)
+                .await?;
+            row.as_ref().map(rows::head).transpose()
+        })
+        .await
+    }
+
+    async fn row(&mut self, n: u64) -> Result<Option<Row>, StoreError> {
+        bounded(read_row(&mut self.0, n)).await
+    }
+}
+
+async fn has_head(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT to_regclass('head') IS NOT NULL")
+        .fetch_one(connection)
+        .await
+}
+
+async fn read_row(connection: &mut PgConnection, n: u64) -> Result<Option<Row>, StoreError> {
+    let row = sqlx::query("SELECT n, epoch, size, root, body FROM batch WHERE n = $1")
+        .bind(signed(n)?)
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(rows::batch).transpose()
 }
 
 /// Gives up on a server that does not answer; the session is dropped with the future.

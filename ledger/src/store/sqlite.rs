@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSyn
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use tokio::sync::Mutex;
 
-use super::{Head, Owner, Row, Store, StoreError, TakeOver, root, signed, unsigned};
+use super::{Head, Owner, Row, Store, StoreError, StoredRows, TakeOver, root, signed, unsigned};
 use crate::batch::{Batch, End};
 use crate::log::LogName;
 
@@ -317,6 +317,55 @@ impl Store for Sqlite {
         let session = self.take_session().await?;
         self.change(session, Change::PutAside(expected, first, end))
             .await
+    }
+}
+
+/// Reads a log's file without changing it, beside whoever writes it.
+pub struct SqliteRows(SqliteConnection);
+
+impl SqliteRows {
+    /// Opens the file for reading.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, cannot be read, or is another log's.
+    pub async fn open(path: &Path, log: &LogName) -> Result<Self, OpenError> {
+        let mut connection = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .connect()
+            .await?;
+        let row = sqlx::query("SELECT election, log FROM head")
+            .fetch_optional(&mut connection)
+            .await?;
+        if let Some(row) = row {
+            let (election, id): (Vec<u8>, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+            if election != log.election().as_bytes() || id != log.id().encode() {
+                return Err(OpenError::OtherLog(path.to_owned()));
+            }
+        }
+        Ok(Self(connection))
+    }
+}
+
+#[async_trait]
+impl StoredRows for SqliteRows {
+    async fn head(&mut self) -> Result<Option<Head>, StoreError> {
+        let there: i64 = sqlx::query_scalar("SELECT count(*) FROM head")
+            .fetch_one(&mut self.0)
+            .await?;
+        if there == 0 {
+            return Ok(None);
+        }
+        Ok(Some(read_head(&mut self.0).await?.0))
+    }
+
+    async fn row(&mut self, n: u64) -> Result<Option<Row>, StoreError> {
+        let row = sqlx::query("SELECT n, epoch, size, root, body FROM batch WHERE n = ?")
+            .bind(signed(n)?)
+            .fetch_optional(&mut self.0)
+            .await?;
+        row.as_ref().map(batch_row).transpose()
     }
 }
 
