@@ -3,26 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::batch::End;
 use ledger::clock::Clock;
-use ledger::heads::name_of;
-use ledger::log::Keys;
 use ledger::publisher::{Publisher, Reader};
-use ledger::read::{LogClient, LogError};
-use ledger::sequencer::{Handle, Outcome, State, SubmitError};
+use ledger::sequencer::Handle;
 use ledger::store::Store;
-use protocol::entry::{Notice, NoticeAction};
-use protocol::ids::LogId;
+use protocol::entry::Notice;
 use protocol::manifest::Election;
 use signer::Checked;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::anchor::Anchor;
-use crate::content;
 use crate::heads::{Heads, NewestHead};
 use crate::keeper::Keeper;
+use crate::notices::{self, NoticeAppended, NoticeRefused, Notices};
 use crate::object::Objects;
 use crate::start::{StartError, check_anchors, sequencer};
 
@@ -55,47 +49,15 @@ impl AnchoringConfig {
     }
 }
 
-/// Between two tries of a notice.
-const RETRY: Duration = Duration::from_millis(50);
-
 /// The running service. Dropping it stops everything where it stands, as a crash would.
 pub struct Anchoring {
-    election: Election,
-    reader: Arc<dyn Reader>,
+    notices: Arc<Notices>,
     handle: Handle,
-    /// How long a notice waits for a log that is just being taken over.
-    patience: Duration,
     newest: watch::Receiver<Option<NewestHead>>,
     anchored: watch::Receiver<u64>,
     ended: watch::Receiver<Option<Result<(), String>>>,
     /// Holds the sequencer and all loops.
     _tasks: JoinSet<()>,
-}
-
-/// Why a notice was not appended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoticeRefused {
-    /// It will never be: the signature, the number or the effect is wrong.
-    #[error("the notice was refused and changes nothing: {0}")]
-    Refused(String),
-    /// The log does not take entries now, or the outcome is unknown. The same notice can be submitted again; it is appended once.
-    #[error(
-        "whether the notice was appended is not known ({0}): submit the same notice again, which is always safe"
-    )]
-    Again(String),
-    /// The final head is made.
-    #[error("the final head is made: no notice can follow it")]
-    Ended,
-    /// The service has stopped.
-    #[error("the heads log has stopped: {0}")]
-    Stopped(String),
-}
-
-/// A notice that stands in the heads log and is in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoticeAppended {
-    /// Its index in the heads log.
-    pub index: u64,
 }
 
 impl Anchoring {
@@ -176,9 +138,12 @@ impl Anchoring {
             ended_sender.closed().await;
         });
         Ok(Self {
-            election: config.election,
-            reader: outside,
-            patience: config.read_timeout,
+            notices: Arc::new(Notices {
+                election: config.election,
+                reader: outside,
+                handle: handle.clone(),
+                patience: config.read_timeout,
+            }),
             handle,
             newest,
             anchored,
@@ -193,71 +158,12 @@ impl Anchoring {
     /// # Errors
     /// See [`NoticeRefused`].
     pub async fn submit_notice(&self, notice: &Notice) -> Result<NoticeAppended, NoticeRefused> {
-        // Before anything is queued: whoever cannot sign for the authority costs one signature check.
-        notice
-            .verify(&self.election)
-            .map_err(|error| NoticeRefused::Refused(error.to_string()))?;
-        if let NoticeAction::Switch { log, size, root } = notice.body.action {
-            self.check_switch(log, End { size, root }).await?;
-        }
-        let deadline = Instant::now() + self.patience;
-        loop {
-            let error = match self.handle.submit(content::notice(notice.encode())).await {
-                Ok(Outcome::Final { index, .. } | Outcome::Different { index }) => {
-                    return Ok(NoticeAppended { index });
-                }
-                Err(error) => error,
-            };
-            match error {
-                SubmitError::Full | SubmitError::NotOpen | SubmitError::Unknown => {
-                    if Instant::now() >= deadline {
-                        return Err(NoticeRefused::Again(error.to_string()));
-                    }
-                    tokio::time::sleep(RETRY).await;
-                }
-                SubmitError::Refused(reason) => return Err(NoticeRefused::Refused(reason)),
-                SubmitError::TooLong => return Err(NoticeRefused::Refused(error.to_string())),
-                SubmitError::Closed => return Err(NoticeRefused::Ended),
-                SubmitError::Halted => {
-                    return Err(NoticeRefused::Stopped(state_text(&self.handle.state())));
-                }
-            }
-        }
+        self.notices.submit(notice).await
     }
 
-    /// What the main key has signed above the notice's size would be signed by the wrong key once the notice stands: votes that were acknowledged
-    /// there could not be shown any more. So the writer stops first, and the notice names its very last checkpoint.
-    async fn check_switch(&self, log: LogId, end: End) -> Result<(), NoticeRefused> {
-        if log == LogId::Heads {
-            // Its own sequencer checks that nothing stands above the notice.
-            return Ok(());
-        }
-        let Some(keys) = self.election.log_keys(log) else {
-            return Err(NoticeRefused::Refused(format!(
-                "the election has no log {}",
-                log.prefix()
-            )));
-        };
-        let client = LogClient::new(
-            Arc::clone(&self.reader),
-            name_of(&self.election, log),
-            Keys::main(*keys.main.as_bytes()).switched(*keys.spare.as_bytes(), end.size),
-        );
-        match client.newest().await {
-            // Under the main key up to the notice's size, or under the spare above it.
-            Ok(Some((newest, _))) if newest.size() > end.size => Ok(()),
-            Ok(Some((newest, _))) if newest.size() == end.size && newest.root() == end.root => {
-                Ok(())
-            }
-            Ok(_) => Err(NoticeRefused::Refused(
-                "it does not name the log's newest checkpoint: name the size and root of that one"
-                    .to_owned(),
-            )),
-            Err(LogError::Read(error)) => Err(NoticeRefused::Again(error.to_string())),
-            Err(error) => Err(NoticeRefused::Refused(format!(
-                "the log's newest checkpoint is not the one that the notice names, or not by the key that it puts in force there ({error}): stop the log's writer, then name its last checkpoint"
-            ))),
-        }
+    /// Serves `POST /elections/<id>/notices`, and nothing else. Give the router that it is merged into the fallback [`listener::not_found`].
+    pub fn router(&self) -> axum::Router {
+        notices::router(&self.notices)
     }
 
     /// The heads log's handle: its state, and what is published.
@@ -343,12 +249,5 @@ async fn least(mut held: Vec<watch::Receiver<u64>>, all: watch::Sender<u64>) {
         if ended {
             running.retain(|other| *other != keeper);
         }
-    }
-}
-
-fn state_text(state: &State) -> String {
-    match state {
-        State::SteppedDown(reason) | State::Halted(reason) => reason.clone(),
-        State::Running | State::TakingOver => "it is not running".to_owned(),
     }
 }

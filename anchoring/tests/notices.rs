@@ -234,3 +234,84 @@ async fn a_switch_below_what_the_main_key_has_signed_is_refused() {
     let notice = site.notice(0, switch(end));
     anchoring.submit_notice(&notice).await.unwrap();
 }
+
+/// The same, as the authority's machine sends it.
+#[tokio::test]
+async fn notices_are_taken_over_http() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::{Value, json};
+
+    let site = Site::new();
+    let _logs = site.logs().await;
+    let anchoring = site.anchoring().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let id = site.election.id();
+    let url = format!(
+        "http://{}/elections/{id}/notices",
+        listener.local_addr().unwrap()
+    );
+    let router = anchoring.router().fallback(listener::not_found);
+    tokio::spawn(listener::serve(
+        listener,
+        router,
+        listener::Limits::default(),
+        std::future::pending(),
+    ));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let post = async |body: String| {
+        let answer = client.post(&url).body(body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let retry = answer.headers().contains_key("retry-after");
+        let body: Value = answer.json().await.unwrap();
+        let code = body["error"]["code"].as_str().unwrap_or("").to_owned();
+        (status, code, body["index"].as_u64(), retry)
+    };
+    let body = |entry: &[u8]| json!({ "notice": STANDARD.encode(entry) }).to_string();
+    let refused = |status: u16, code: &str| (status, code.to_owned(), None, false);
+
+    let later = site.notice(
+        0,
+        NoticeAction::Extend {
+            closing: CLOSING + 1,
+        },
+    );
+    let first = post(body(&later.encode())).await;
+    assert!(matches!(first, (200, _, Some(_), _)), "{first:?}");
+    // The same again is the same notice.
+    assert_eq!(post(body(&later.encode())).await, first);
+
+    // Its number, or its effect.
+    let other = site.notice(0, NoticeAction::Cancel);
+    assert_eq!(post(body(&other.encode())).await, refused(409, "refused"));
+    let earlier = site.notice(1, NoticeAction::Extend { closing: CLOSING });
+    assert_eq!(post(body(&earlier.encode())).await, refused(409, "refused"));
+    // Whoever is not the authority.
+    let mut forged = site.notice(1, NoticeAction::Cancel);
+    forged.signature[9] ^= 1;
+    assert_eq!(
+        post(body(&forged.encode())).await,
+        refused(400, "bad-signature")
+    );
+    // What is no notice.
+    let genesis = protocol::entry::Genesis::of(&site.election, LogId::Heads).encode();
+    for bad in [
+        body(&genesis),
+        body(b""),
+        body(&[8; 300]),
+        "{}".to_owned(),
+        json!({ "notice": "!" }).to_string(),
+        json!({ "notice": "", "index": 1 }).to_string(),
+    ] {
+        assert_eq!(post(bad.clone()).await, refused(400, "malformed"), "{bad}");
+    }
+    assert_eq!(post(" ".repeat(1_025)).await, refused(413, "too-large"));
+    let answer = client.get(&url).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 405);
+
+    // After the end.
+    site.clock.set(CLOSING + 1 + GRACE + 1);
+    anchoring.finished().await.unwrap();
+    let late = site.notice(1, NoticeAction::Cancel);
+    assert_eq!(post(body(&late.encode())).await, refused(409, "ended"));
+}

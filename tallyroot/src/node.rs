@@ -159,7 +159,11 @@ impl Node {
         for registrar in &registrars {
             app = app.merge(registrar.router());
         }
-        let app = parts::published_files(app.merge(tally.router()), &published, election);
+        let app = parts::published_files(
+            app.merge(tally.router()).merge(anchoring.router()),
+            &published,
+            election,
+        );
         let (stop, mut stopping) = watch::channel(false);
         let server = tokio::spawn(listener::serve(
             listener,

@@ -183,7 +183,7 @@ impl Service {
         match self {
             Self::Cell(cell) => cell.router().fallback(listener::not_found),
             Self::Registrar(registrar) => registrar.router().fallback(listener::not_found),
-            Self::Anchor(_) => Router::new().fallback(listener::not_found),
+            Self::Anchor(anchoring) => anchoring.router().fallback(listener::not_found),
             Self::Tally(tally) => match &config.role {
                 Role::Tally { serve_files: true } => {
                     parts::published_files(tally.router(), &config.published, &config.election)
