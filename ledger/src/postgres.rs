@@ -134,7 +134,7 @@ impl Location {
         &self.schema
     }
 
-    /// How to open sessions, for a pool. `purpose` is what operators see in `pg_stat_activity`.
+    /// How to open sessions, for a pool. `purpose` is what operators see in `pg_stat_activity`. Do not print it: sqlx's `Debug` shows the password.
     #[must_use]
     pub fn options(&self, purpose: &str) -> PgConnectOptions {
         // The server cuts longer names, with a notice each time.

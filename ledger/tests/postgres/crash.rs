@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ledger::store::TakeOver;
 use ledger::{Store, StoreError};
+use sqlx::PgConnection;
 use throwaway_postgres::Server;
 use tokio::sync::Mutex;
 
@@ -66,7 +67,16 @@ async fn terminated_sessions_lose_nothing() {
         Writer::new(single(&server).await, ANNA).await,
         Arc::clone(&stop),
     ));
-    for _ in 0..20 {
+    for kill in 0..10 {
+        // Some way on each time.
+        super::until("it is written to", || {
+            server
+                .psql("postgres", "SELECT batches FROM log.head")
+                .parse::<u64>()
+                .unwrap()
+                > kill * 5
+        })
+        .await;
         server.psql(
             "postgres",
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tallyroot sequencer%'",
@@ -97,6 +107,73 @@ async fn a_server_that_crashes_loses_nothing() {
     let (writer, unknowns) = writing.await.unwrap();
     assert!(unknowns > 0 && writer.head.batches > 0);
     all_is_there(&*server.lock().await, writer).await;
+}
+
+/// Makes every COMMIT of a batch wait for an advisory lock, which the returned session holds.
+async fn slow_commits(server: &Server) -> PgConnection {
+    server.psql(
+        "postgres",
+        "CREATE FUNCTION log.wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END';
+         CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON log.batch DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION log.wait()",
+    );
+    let mut holder = super::location(server).connect("holder").await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock(7)")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    holder
+}
+
+fn waiting(server: &Server, wait: &str) -> bool {
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = '{wait}' AND application_name LIKE 'tallyroot sequencer%'"
+    );
+    server.psql("postgres", &sql) == "1"
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_takeover_waits_for_the_commit_of_a_writer_that_still_lives_and_sees_its_batch() {
+    let server = Server::start();
+    let writer = Writer::new(single(&server).await, ANNA).await;
+    let mut holder = slow_commits(&server).await;
+    let batch = writer.next();
+    let (store, head) = (writer.store, writer.head);
+    let appending = tokio::spawn(async move { store.append(&head, &batch).await });
+    super::until("the commit runs", || waiting(&server, "advisory")).await;
+    let rival = single(&server).await;
+    let taking =
+        tokio::spawn(async move { rival.take_over(super::BERT, TakeOver::FromAnybody).await });
+    super::until("the takeover waits", || waiting(&server, "transactionid")).await;
+    assert!(!taking.is_finished());
+    sqlx::query("SELECT pg_advisory_unlock(7)")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    assert_eq!(taking.await.unwrap().unwrap().batches, 1);
+    // It was committed; but who asks the old writer hears of it only if its gate came before the takeover.
+    if let Err(error) = appending.await.unwrap() {
+        unknown(&error, &["right after a commit"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_writers_open_transaction_does_not_keep_the_log() {
+    let server = Server::start();
+    let writer = Writer::new(single(&server).await, ANNA).await;
+    let _holder = slow_commits(&server).await;
+    let batch = writer.next();
+    let (store, head) = (writer.store, writer.head);
+    let appending = tokio::spawn(async move { store.append(&head, &batch).await });
+    super::until("the commit runs", || waiting(&server, "advisory")).await;
+    // As when the process is killed: its socket closes. The server sees it, and takes the transaction back.
+    appending.abort();
+    let _ = appending.await;
+    let rival = single(&server).await;
+    let taken = rival
+        .take_over(super::BERT, TakeOver::FromAnybody)
+        .await
+        .unwrap();
+    assert_eq!(taken.batches, 0);
 }
 
 #[tokio::test]

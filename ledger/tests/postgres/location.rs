@@ -1,4 +1,6 @@
 use ledger::postgres::{Location, LocationError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use zeroize::Zeroizing;
 
 fn url(text: &str) -> Result<Location, LocationError> {
@@ -158,4 +160,52 @@ async fn a_session_is_rid_of_whatever_hangs_and_lives_in_its_schema_alone() {
             .unwrap();
         assert_eq!(is, value, "{setting}");
     }
+}
+
+/// A proxy that forgets what a session is started with, as a pooling one does that is told to ignore it.
+async fn forgetful_proxy(server: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+            // length u32 ‖ version u32 ‖ (name NUL value NUL)* ‖ NUL
+            let len = client.read_u32().await.unwrap();
+            let mut start = vec![0; usize::try_from(len).unwrap() - 4];
+            client.read_exact(&mut start).await.unwrap();
+            let parts: Vec<&[u8]> = start[4..].split(|byte| *byte == 0).collect();
+            let mut kept = start[..4].to_vec();
+            for pair in parts.chunks(2) {
+                if pair.len() == 2 && !pair[0].is_empty() && pair[0] != b"options" {
+                    kept.extend([pair[0], b"\0", pair[1], b"\0"].concat());
+                }
+            }
+            kept.push(0);
+            server
+                .write_u32(u32::try_from(kept.len()).unwrap() + 4)
+                .await
+                .unwrap();
+            server.write_all(&kept).await.unwrap();
+            tokio::spawn(
+                async move { tokio::io::copy_bidirectional(&mut client, &mut server).await },
+            );
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_proxy_that_drops_the_sessions_settings_is_refused() {
+    let server = throwaway_postgres::Server::start();
+    let port = forgetful_proxy(server.port()).await;
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable");
+    let error = Location::parse(&url, "log")
+        .unwrap()
+        .connect("test")
+        .await
+        .unwrap_err();
+    super::contains(
+        &error.to_string(),
+        &["pooling proxy", "the address of the server itself"],
+    );
 }
