@@ -1,4 +1,4 @@
-//! Many votes through SQLite and a directory, receipts included: what must take seconds. Nothing is timed here, only shown:
+//! Many votes through SQLite or Postgres and a directory, receipts included: what must take seconds. Nothing is timed here, only shown:
 //! `cargo test -p ledger --test load -- --nocapture`; `VOTES=1000000` for more.
 #![allow(
     clippy::unwrap_used,
@@ -19,30 +19,43 @@ use common::{
 };
 use futures::StreamExt as _;
 use ledger::faulty::{Faults, Signed};
-use ledger::{Directory, Sequencer, Sqlite};
+use ledger::postgres::Location;
+use ledger::{Directory, Durability, Postgres, Sequencer, Sqlite, Store};
+use throwaway_postgres::Server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eighty_thousand_votes() {
+async fn eighty_thousand_votes_through_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.sqlite");
+    many_votes(async || Arc::new(Sqlite::open(&path, &log(), true).await.unwrap())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eighty_thousand_votes_through_postgres() {
+    let server = Server::start();
+    let location = Location::parse(&server.url("postgres"), "log").unwrap();
+    many_votes(async || {
+        let policy = Durability::SingleNode;
+        let opened = Postgres::open(location.clone(), &log(), policy, true).await;
+        Arc::new(opened.unwrap())
+    })
+    .await;
+}
+
+async fn many_votes<S: Store>(store: impl AsyncFn() -> Arc<S>) {
     let votes: u64 = std::env::var("VOTES")
         .ok()
         .map_or(80_000, |text| text.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let open = || async {
-        let store = Sqlite::open(&folder.path().join("log.sqlite"), &log(), true)
-            .await
-            .unwrap();
+        let store = store().await;
         let publisher = Directory::open(folder.path(), log().election(), "cells-0").unwrap();
         let mut config = config();
         config.batch.count_max = 8_000;
         let signed = Signed::default();
         let sequencer = Sequencer::spawn(
             config,
-            parts(
-                Arc::new(store),
-                Arc::new(publisher),
-                &signed,
-                &Faults::none(),
-            ),
+            parts(store, Arc::new(publisher), &signed, &Faults::none()),
         );
         sequencer.handle().ready().await.unwrap();
         (sequencer, signed)
