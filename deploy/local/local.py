@@ -243,20 +243,24 @@ class Service:
             lines.insert(2, f"{self.role} = {index}")
         lines += ["", "[published]", f'directory = "{folder / "public"}"']
         if self.role == "cell":
-            lines += key(folder / "cells" / str(index)) + database(deployment, self.database)
+            lines += self.writer(folder / "cells" / str(index))
         elif self.role == "registrar":
             files = folder / "registrars" / str(index)
-            lines[3:3] = [f'rsa_key = "{files / "rsa.pem"}"', f'code_key = "{files / "code.key"}"',
-                          f'roll_backup = "{files / "registrar.sqlite"}"']
-            lines += database(deployment, self.database)
+            lines[3:3] = [f'rsa_key = "{files / "rsa.pem"}"', f'code_key = "{files / "code.key"}"']
+            lines += ["", "[roll]", *Postgres(deployment, self.database).section()]
             for shard in range(len(deployment.manifest["registrars"][index]["shards"])):
-                lines += ["", "[[shards]]", *key(files / str(shard))[2:], f'schema = "shard_{shard}"']
+                lines += ["", "[[shards]]", *self.writer(files / str(shard), within="shards.")]
         elif self.role == "anchor":
-            lines += key(folder / "heads") + database(deployment, self.database)
+            lines += self.writer(folder / "heads")
             for anchor in deployment.manifest["anchors"]:
                 place = folder / "public" / "elections" / deployment.election / "anchors" / anchor["name"]
                 lines += ["", "[[anchors]]", f'name = "{anchor["name"]}"', f'directory = "{place}"']
         return "\n".join([f"# {self.name}: all that this process is told.", *lines, ""])
+
+    def writer(self, folder: pathlib.Path, within: str = "") -> list[str]:
+        """What a log's writer needs: keys and a database."""
+        return ["", f"[{within}key]", f'main = "{folder / "main.key"}"', f'spare = "{folder / "spare.key"}"',
+                "", f"[{within}database]", *Postgres(self.deployment, self.database).section(), 'durability = "single-node"']
 
     def address(self) -> str:
         return f"{HOST}:{self.deployment.port(self.name)}"
@@ -271,16 +275,6 @@ class Service:
         return answer(f"http://{self.health()}/livez") == 200
 
 
-def key(folder: pathlib.Path) -> list[str]:
-    return ["", "[key]", f'main = "{folder / "main.key"}"', f'spare = "{folder / "spare.key"}"']
-
-
-def database(deployment: Deployment, name: str) -> list[str]:
-    postgres = Postgres(deployment, name)
-    return ["", "[database]", f'url = "{postgres.url()}"', f'password_file = "{postgres.password_file}"',
-            'durability = "single-node"']
-
-
 class Postgres:
     """A Postgres of its own, which only one service's role may enter."""
 
@@ -293,6 +287,9 @@ class Postgres:
 
     def url(self) -> str:
         return f"postgres://{self.role}@{HOST}:{self.deployment.port(self.name)}/{self.role}"
+
+    def section(self) -> list[str]:
+        return [f'url = "{self.url()}"', f'password_file = "{self.password_file}"']
 
     def start(self) -> None:
         if self.deployment.running(self.name):

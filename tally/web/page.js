@@ -17,6 +17,7 @@ let shown = null;
 let heardAt = 0;
 let announcedAt = 0;
 let failures = 0;
+let refuted = [];
 
 /** Keeps only the newest update: verification never queues up behind a fast stream. */
 function offer(bytes) {
@@ -39,6 +40,7 @@ async function work() {
     } else {
       shown = bytes;
       showResults(election, outcome.results);
+      if (failures > 0) warn(outcome.state);
       sayNow(outcome);
     }
   }
@@ -57,9 +59,14 @@ function sameContent(a, b) {
 /** The warning stays until the page is reloaded: one refuted update is reason enough to ask. */
 function refuse(outcome) {
   failures += 1;
-  const details = outcome.checks.filter((check) => check.state === "failed").flatMap((check) => check.details);
-  const kept = shown === null ? "No numbers are shown." : "The numbers below are the last ones that could be verified.";
-  showWarning(`${failures === 1 ? "An update" : `${failures} updates`} of the results did not pass verification. ${kept}`, details);
+  refuted = outcome.checks.filter((check) => check.state === "failed").flatMap((check) => check.details);
+  warn("failed");
+}
+
+/** Says what is shown below the warning, which may have changed since the update that was refuted. */
+function warn(badge) {
+  const kept = shown === null ? "No numbers are shown." : "The numbers below are the newest ones that could be verified.";
+  showWarning(`${failures === 1 ? "An update" : `${failures} updates`} of the results did not pass verification. ${kept}`, refuted, badge);
 }
 
 function sayNow(outcome) {

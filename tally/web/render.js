@@ -166,12 +166,13 @@ function showBadge(state) {
   byId("badge").className = `badge ${state}`;
 }
 
-export function showWarning(text, details) {
+/** `badge` is the state of what is shown below: a warning stays when a later update verifies. */
+export function showWarning(text, details, badge = "failed") {
   byId("warning-text").textContent = text;
   byId("warning-list").replaceChildren(...details.map((detail) => make("li", "", label(detail))));
   byId("warning").hidden = false;
   if (byId("contests").childElementCount === 0) byId("status").textContent = "No results that could be verified";
-  showBadge("failed");
+  showBadge(badge);
 }
 
 export function showConnection(text) {

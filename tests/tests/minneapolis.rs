@@ -1,8 +1,12 @@
 //! A real election, replayed: every ballot of Minneapolis 2013 is signed in, cast over HTTP, counted, anchored and audited,
 //! and the result is the city's official count to the vote.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
-use tests::{arg, folder, minneapolis, run};
+use tests::local::Local;
+use tests::{Said, arg, folder, minneapolis, run};
+use throwaway_postgres::Server;
 
 /// The official first round.
 const FIRST_ROUND: [(&str, u64); 8] = [
@@ -16,27 +20,34 @@ const FIRST_ROUND: [(&str, u64); 8] = [
     ("STEPHANIE WOODRUFF", 1_014),
 ];
 
-fn replay(cells: &str, registrars: &str) {
+fn options(cells: &str, registrars: &str) -> [String; 8] {
+    [
+        "--ballots",
+        arg(&minneapolis()),
+        "--choices",
+        "choice1,choice2,choice3",
+        "--cells",
+        cells,
+        "--registrars",
+        registrars,
+    ]
+    .map(str::to_owned)
+}
+
+/// In one process, over SQLite or what `more` says.
+fn replay(cells: &str, registrars: &str, more: &[&str]) {
     let folder = folder();
     let data = folder.path().join("election");
-    let said = run(
-        "tallyroot",
-        &[
-            "demo",
-            "--ballots",
-            arg(&minneapolis()),
-            "--choices",
-            "choice1,choice2,choice3",
-            "--cells",
-            cells,
-            "--registrars",
-            registrars,
-            "--data",
-            arg(&data),
-            "--exit",
-            "--json",
-        ],
-    );
+    let options = options(cells, registrars);
+    let mut arguments = vec!["demo", "--data", arg(&data), "--exit", "--json"];
+    arguments.extend(options.iter().map(String::as_str));
+    arguments.extend(more);
+    let said = run("tallyroot", &arguments);
+    check(&data, &said, cells, registrars);
+}
+
+/// The city's count, and an audit that verifies.
+fn check(data: &Path, said: &Said, cells: &str, registrars: &str) {
     assert_eq!(said.code, 0, "{}", said.stderr);
     let end = said.json();
     assert_eq!(end["audit"]["verified"], true, "{end}");
@@ -110,17 +121,37 @@ fn replay(cells: &str, registrars: &str) {
 
 #[test]
 fn the_official_count_over_four_cells() {
-    replay("4", "1");
+    replay("4", "1", &[]);
 }
 
 #[test]
 #[ignore = "minutes; `make replay` runs it"]
 fn the_official_count_in_one_cell() {
-    replay("1", "1");
+    replay("1", "1", &[]);
 }
 
 #[test]
 #[ignore = "minutes; `make replay` runs it"]
 fn the_official_count_with_two_registrars() {
-    replay("1", "2");
+    replay("1", "2", &[]);
+}
+
+#[test]
+#[ignore = "minutes; `make replay` runs it"]
+fn the_official_count_over_one_postgres() {
+    let server = Server::start();
+    let store = server.database("minneapolis");
+    replay("1", "1", &["--store", &store]);
+}
+
+#[test]
+#[ignore = "minutes; `make replay` runs it"]
+fn the_official_count_over_services_of_their_own() {
+    let folder = folder();
+    let data = folder.path().join("election");
+    let options = options("4", "2");
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let local = Local::of_demo(&data, &options, &[]);
+    let said = local.play(&["--exit"]);
+    check(&data, &said, "4", "2");
 }
