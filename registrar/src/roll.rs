@@ -100,6 +100,14 @@ impl SealedRoll {
 /// What is wrong with a register's file. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RollError {
+    /// Several columns, and none of them named.
+    #[error(
+        "line {line} has several columns, and none is headed `identity`: name the column with the voters' identities so, in a first line; columns are separated by commas"
+    )]
+    NoColumn {
+        /// The line.
+        line: u64,
+    },
     /// No voters.
     #[error(
         "the register names no voter: it needs one line for each, and may start with a header that has a column `identity`"
@@ -208,6 +216,9 @@ pub fn identities_from_csv(csv: &[u8]) -> Result<Vec<String>, RollError> {
             column = named;
             continue;
         }
+        if identities.is_empty() && record.len() > 1 {
+            return Err(RollError::NoColumn { line });
+        }
         let identity = checked_identity(record.get(column).unwrap_or_default(), line)?;
         if identities.len() == ROLL_SIZE_MAX {
             return Err(RollError::TooLarge);
@@ -290,6 +301,7 @@ mod tests {
         let long = "a".repeat(200);
         assert_eq!(read(&long).unwrap(), std::slice::from_ref(&long));
         for (csv, fault) in [
+            ("name,x\nada,1\n", RollError::NoColumn { line: 1 }),
             ("", RollError::NoVoters),
             ("identity\n", RollError::NoVoters),
             ("\n", RollError::NoVoters),

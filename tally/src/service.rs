@@ -113,6 +113,11 @@ impl Tally {
         web::router(self.election.id(), self.updates.clone())
     }
 
+    /// Ends every watcher's stream, now and from now on. Call it when the server that serves the router is asked to stop, or that waits for its watchers.
+    pub fn let_watchers_go(&self) {
+        self.updates.stop();
+    }
+
     /// The newest bytes of `results.json` that were written, and all after them (some may be skipped). `None` before the first.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Option<Bytes>> {

@@ -70,7 +70,7 @@ const ELECTION_NEW_HELP: &str = r#"The description is TOML:
   opening = 2027-03-02T08:00:00Z         # when votes are taken
   closing = 2027-03-09T20:00:00Z
   grace_s = 600                          # for what was on its way at closing
-  demo = false                           # true allows single-node durability
+  demo = true                            # a rehearsal: it may run on one machine, over SQLite
 
   [[contests]]
   name = "Chair"
@@ -83,8 +83,9 @@ batch_wait_ms = 10000, cast_delay_s = 3600, head_interval_ms = 10000, anchors = 
 retention = one year after closing.
 
 The election id is the SHA-256 of the manifest. It fixes every key, so publish it where the operator
-cannot change it, in at least two places. Keys land in DIR/keys, sheets of one-time codes in
-DIR/codes: move the authority's and the spare keys to where no service can read them."#;
+cannot change it, in at least two places. Each service's keys land in a folder of its own below DIR
+(cells/K, registrars/R, heads), the authority's in DIR/authority, sheets of one-time codes in
+DIR/registrars/R/codes.csv: move the authority's and the spare keys to where no service can read them."#;
 
 /// What can be done with a registrar's roll.
 #[derive(Debug, Subcommand)]
@@ -328,6 +329,9 @@ pub struct VoteArgs {
     /// A choice as CONTEST=OPTION; repeat it for approval, and best first for ranked contests. A contest without one stays blank
     #[arg(long, value_name = "CONTEST=OPTION")]
     pub choose: Vec<String>,
+    /// Leave everything blank; without a choice, nothing is cast unless this says so
+    #[arg(long, conflicts_with = "choose")]
+    pub blank: bool,
     /// Codes and choices from a file instead, or from standard input with `-`: other users of this machine can see arguments
     #[arg(long, value_name = "FILE", conflicts_with_all = ["code", "choose"])]
     pub form: Option<PathBuf>,
@@ -357,4 +361,5 @@ const VOTE_HELP: &str = "A form is TOML, with the registrars' codes in the manif
 Run it again after any failure: the same secret and choices can never be counted twice.
 A receipt shows how you voted; whoever reads it knows your vote.
 
-Exit codes: 0 the vote is recorded (and, if the wait was long enough, sealed); 1 refused; 2 outcome unknown: run it again.";
+Exit codes: 0 the vote is recorded (and, if the wait was long enough, sealed); 1 refused, or a
+mistake in what was given; 2 a mistake in the arguments; 3 outcome unknown: run it again.";

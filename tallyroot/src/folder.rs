@@ -187,6 +187,26 @@ impl Folder {
         Ok(Some(election))
     }
 
+    /// Takes this folder for one process, until the lock is dropped or the process ends, however it ends.
+    ///
+    /// # Errors
+    /// Another process has it.
+    pub fn lock(&self) -> Result<fs::File> {
+        let marker = self.root.join("election");
+        let file =
+            fs::File::open(&marker).with_context(|| format!("cannot open {}", marker.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => bail!(
+                "another process runs the election in {}: stop it first, or name another folder",
+                self.root.display()
+            ),
+            Err(fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", marker.display()))
+            }
+        }
+    }
+
     /// Makes a folder of its own beside the final place, lets `fill` fill it, and moves it there in one step: a folder is
     /// there whole, or not at all, whenever this is killed.
     ///

@@ -27,8 +27,8 @@ use folder::Folder;
 
 /// Something went wrong, or did not verify.
 const FAILED: u8 = 1;
-/// The outcome is not known: the same again is safe.
-const UNKNOWN: u8 = 2;
+/// The outcome is not known: the same again is safe. (2 is a mistake in the arguments.)
+const UNKNOWN: u8 = 3;
 
 /// Runs the command line.
 #[must_use]
@@ -58,7 +58,7 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Roll(RollCommand::Load(args)) => serve::roll::load(&args).await,
         Command::Demo(args) => demo::run(&args).await,
         Command::Vote(args) => match vote::run(&args).await {
-            Ok(reached) => say(args.json.then(|| vote::to_json(&args, reached))),
+            Ok(cast) => say(args.json.then(|| vote::to_json(&args, &cast))),
             Err(error) => {
                 tracing::error!("{error}");
                 return ExitCode::from(if matches!(error, VoterError::Unknown(_)) {
@@ -98,12 +98,20 @@ async fn election_new(args: &cli::ElectionNewArgs) -> Result<ExitCode> {
         "Election id  {}\nManifest     {}\n\n\
          Publish the id where you cannot change it later, in at least two places: it fixes every key.\n\
          {} voters are on the roll. Hand out the codes in {}/registrars/*/codes.csv, then destroy the sheets.\n\
-         Move {}/authority and the spare.key files to where no service can read them.",
+         Move {}/authority and the spare.key files to where no service can read them.{}",
         election.id(),
         manifest.display(),
         election.manifest().roll.size,
         args.out.display(),
         args.out.display(),
+        if election.manifest().demo {
+            format!(
+                "\nRun it on this machine:  tallyroot demo --data {}",
+                args.out.display()
+            )
+        } else {
+            String::new()
+        },
     )))
 }
 

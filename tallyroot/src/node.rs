@@ -328,6 +328,7 @@ impl Node {
 
     /// Stops everything; what was acknowledged stays, and starting again goes on from there.
     pub async fn stop(self) {
+        self.tally.let_watchers_go();
         let _ = self.stop.send(true);
         for cell in self.cells {
             cell.shutdown().await;

@@ -190,8 +190,37 @@ fn from_a_code_to_a_sealed_receipt() {
     assert_eq!(said.code, 1, "{}", said.stderr);
     assert!(said.stderr.contains("other-ballot"), "{}", said.stderr);
     assert_eq!(fs::read(voter.receipt()).unwrap(), receipt);
+    // Another voter's code beside this secret is not hers, and is not passed over.
+    let mut neighbour = voter.clone();
+    neighbour.codes = guest(1);
+    let said = neighbour.vote(&CHOICES, "0");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("--secret"), "{}", said.stderr);
+    neighbour.codes.extend(guest(1));
+    let said = neighbour.vote(&CHOICES, "0");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("2 registrars"), "{}", said.stderr);
+    // In whatever way a code is typed, it is the same.
+    let mut careless = voter.clone();
+    for code in &mut careless.codes {
+        *code = code.to_lowercase().replace('-', " ");
+    }
+    assert_eq!(careless.vote(&CHOICES, "0").code, 0);
+    assert_eq!(
+        fs::read(voter.receipt()).unwrap(),
+        receipt,
+        "still the sealed one"
+    );
+    // Without a choice, a blank ballot must be meant.
+    let said = voter.vote(&[], "0");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("--blank"), "{}", said.stderr);
     // Nor can she have a second credential.
     fs::remove_file(voter.folder.join("secret.json")).unwrap();
+    let said = voter.vote(&CHOICES, "0");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("--receipt"), "{}", said.stderr);
+    fs::remove_file(voter.receipt()).unwrap();
     let said = voter.vote(&CHOICES, "0");
     assert_eq!(said.code, 1, "{}", said.stderr);
     assert!(said.stderr.contains("other-message"), "{}", said.stderr);

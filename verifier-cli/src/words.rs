@@ -154,15 +154,13 @@ fn coverage(out: &mut String, verdict: &AuditVerdict, style: Style) {
     let _ = writeln!(out, "  {} on the roll", count(verdict.roll, "voter"));
     let _ = writeln!(
         out,
-        "  {} in the heads log; {}",
+        "  {} in the heads log, whose size is {}; {}",
         count(covered.heads.heads, "head"),
+        covered.heads.size,
         covered
             .anchors
             .iter()
-            .map(|anchor| format!(
-                "anchor {} holds it up to size {} of {}",
-                anchor.name, anchor.size, covered.heads.size
-            ))
+            .map(|anchor| format!("anchor {} holds it up to size {}", anchor.name, anchor.size))
             .collect::<Vec<_>>()
             .join(", "),
     );

@@ -406,7 +406,7 @@ async fn check_durability(connection: &mut SqliteConnection) -> Result<(), OpenE
 pub enum OpenError {
     /// A real election needs a replicated store.
     #[error(
-        "SQLite keeps a log on one disk only, which is allowed for demonstrations: this election's manifest does not say that it is one"
+        "SQLite keeps a log on one disk only, which is allowed for demonstrations, and this election's manifest says `demo: false`: use Postgres, or make the election again with `demo = true`"
     )]
     NotADemo,
     /// The file is another log's.

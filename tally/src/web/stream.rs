@@ -43,6 +43,8 @@ pub(crate) struct Updates {
     newest: watch::Receiver<Option<Bytes>>,
     seats: Arc<Semaphore>,
     watchers: Watchers,
+    /// True once the service stops.
+    stopping: watch::Sender<bool>,
 }
 
 impl Updates {
@@ -51,7 +53,13 @@ impl Updates {
             newest,
             seats: Arc::new(Semaphore::new(watchers.count_max)),
             watchers,
+            stopping: watch::Sender::new(false),
         }
+    }
+
+    /// Ends every stream: a server that stops gracefully would else wait for its watchers, who never end by themselves.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
     }
 }
 
@@ -72,7 +80,13 @@ pub(super) async fn events(State(updates): State<Updates>) -> Response {
     };
     // One place: a watcher that does not take an event blocks its own feeder and nobody else.
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(feed(sender, updates.newest, updates.watchers, seat));
+    tokio::spawn(feed(
+        sender,
+        updates.newest,
+        updates.stopping.subscribe(),
+        updates.watchers,
+        seat,
+    ));
     let headers = [
         (
             header::CONTENT_TYPE,
@@ -92,10 +106,11 @@ pub(super) async fn events(State(updates): State<Updates>) -> Response {
     (headers, Body::from_stream(ReceiverStream::new(receiver))).into_response()
 }
 
-/// Feeds one watcher until it is gone, stalls, is old enough, or there are no more updates. Holds its seat meanwhile.
+/// Feeds one watcher until it is gone, stalls, is old enough, the service stops, or there are no more updates. Holds its seat meanwhile.
 async fn feed(
     sender: mpsc::Sender<Result<Bytes, Infallible>>,
     mut newest: watch::Receiver<Option<Bytes>>,
+    mut stopping: watch::Receiver<bool>,
     watchers: Watchers,
     _seat: OwnedSemaphorePermit,
 ) {
@@ -108,6 +123,8 @@ async fn feed(
             .min(end.saturating_duration_since(Instant::now()));
         let next = tokio::select! {
             () = sender.closed() => return,
+            // An error is a service that is gone.
+            _ = stopping.wait_for(|stopping| *stopping) => return,
             changed = timeout(wait, newest.changed()) => match changed {
                 // Only the newest counts: whatever came in between while this watcher was slow is gone.
                 Ok(Ok(())) => newest.borrow_and_update().clone(),
@@ -151,5 +168,19 @@ mod tests {
         );
         assert!(seat.await.unwrap().is_ok());
         drop((stalled, sender));
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_every_stream() {
+        let (_sender, newest) = watch::channel(Some(event(b"{}")));
+        let updates = Updates::new(newest, Watchers::default());
+        let before = events(State(updates.clone())).await;
+        updates.stop();
+        let after = events(State(updates.clone())).await;
+        for response in [before, after] {
+            let body = axum::body::to_bytes(response.into_body(), 1_000);
+            let body = timeout(Duration::from_secs(30), body).await;
+            assert!(body.unwrap().is_ok());
+        }
     }
 }

@@ -81,6 +81,11 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
         return say_prepared(args, &folder, &election);
     }
 
+    // Two of them on one folder would fence each other off: safe, but no use to anybody.
+    let _lock = match listener {
+        Some(_) => Some(folder.lock()?),
+        None => None,
+    };
     let services = match listener {
         Some(listener) => {
             let node = Node::start(&folder, &election, listener).await?;
@@ -141,8 +146,16 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
         tokio::signal::ctrl_c()
             .await
             .context("cannot wait for Ctrl-C")?;
+        tracing::info!(
+            "stopping (Ctrl-C again: at once). The same command with --data {} goes on with it",
+            folder.root().display()
+        );
     }
-    services.stop().await;
+    tokio::select! {
+        () = services.stop() => {}
+        // What was acknowledged stays, however this ends.
+        _ = tokio::signal::ctrl_c() => {}
+    }
     Ok(ExitCode::from(u8::from(!verified)))
 }
 

@@ -165,7 +165,23 @@ impl Report {
                 "  All logs were closed and anchored, and every acknowledged vote was found under the final head."
             ),
             (true, false) => writeln!(out, "  All logs were closed and anchored."),
-            (false, _) => writeln!(out, "  The election is still open."),
+            (false, _) => writeln!(out, "  {}", self.stage()),
+        }
+    }
+
+    /// How far the election is, by this machine's clock where no head has decided it.
+    fn stage(&self) -> &'static str {
+        use ledger::clock::Clock as _;
+        let now = ledger::clock::SystemClock.now_ms();
+        let times = &self.election.manifest().times;
+        match self.results.status {
+            Status::Final => "The election has ended, and the result is final.",
+            Status::Cancelled => "The election was cancelled.",
+            Status::Open if now < times.opening => "Voting has not begun yet.",
+            Status::Open if now >= times.closing => {
+                "Voting has ended; the final head is still to come."
+            }
+            Status::Open => "The election is still open.",
         }
     }
 
@@ -240,7 +256,7 @@ impl Report {
         )?;
         writeln!(
             out,
-            "  Change any byte below {}/public/elections and audit again.",
+            "  Copy {}/public once this has stopped, change any byte of the copy, and audit the copy.",
             self.data
         )?;
         if played {
@@ -250,13 +266,32 @@ impl Report {
                 self.data
             )?;
         }
-        if let (false, Some(codes), Some(contest)) =
-            (closed, guests.first(), self.election.contests().first())
+        let open = self.results.status == Status::Open && !closed;
+        if let (true, false, Some(contest)) = (open, played, self.election.contests().first()) {
+            let codes = self
+                .election
+                .manifest()
+                .registrars
+                .iter()
+                .map(|_| " --code CODE");
+            writeln!(
+                out,
+                "  Vote, with a code of each sheet {}/registrars/*/codes.csv:\n    {} vote {} --election {id}{} \\\n      --choose '{}={}'",
+                self.data,
+                beside_us("tallyroot"),
+                self.url,
+                codes.collect::<String>(),
+                contest.name,
+                contest.options.first().map_or("", String::as_str)
+            )?;
+        }
+        if let (true, Some(codes), Some(contest)) =
+            (open, guests.first(), self.election.contests().first())
         {
             let codes: String = codes.iter().map(|code| format!(" --code {code}")).collect();
             writeln!(
                 out,
-                "  Vote yourself, and watch the live results:\n    {} vote {} --election {id}{codes} \\\n      --choose '{}={}'",
+                "  Vote yourself, once with each code (`~guest` in registrars/*/codes.csv has more), and watch the live results:\n    {} vote {} --election {id}{codes} \\\n      --choose '{}={}'",
                 beside_us("tallyroot"),
                 self.url,
                 contest.name,
@@ -286,7 +321,7 @@ impl Report {
         }
         if self.results.status == Status::Final {
             if let Some(rounds) = &contest.rounds {
-                writeln!(out, "  instant run-off, {} rounds", rounds.len())?;
+                writeln!(out, "  instant run-off, rounds: {}", rounds.len())?;
             }
             match label(contest, contest.winner) {
                 Some(winner) => writeln!(

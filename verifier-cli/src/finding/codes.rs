@@ -55,7 +55,7 @@ codes! {
     // Files.
     MissingFile = "missing-file", Major,
         "A file that must be published is not there.",
-        "Ask the operator for it, and compare with a mirror: a missing batch hides the votes in it.";
+        "Ask the operator for it, and compare with a mirror: a missing batch hides the votes in it. Of a copy that you made while the site was publishing: copy the checkpoints first and everything else after them, or copy again.";
     FileTooLarge = "file-too-large", Major,
         "A file has more bytes than a file of its kind may have. It was not read further.",
         "Keep the file as evidence; the operator must say where it comes from.";
