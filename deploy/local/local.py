@@ -246,10 +246,11 @@ class Service:
             lines += self.writer(folder / "cells" / str(index))
         elif self.role == "registrar":
             files = folder / "registrars" / str(index)
-            lines[3:3] = [f'rsa_key = "{files / "rsa.pem"}"', f'code_key = "{files / "code.key"}"']
-            lines += ["", "[roll]", *Postgres(deployment, self.database).section()]
+            lines[3:3] = [f'rsa_key = "{files / "rsa.pem"}"', f'code_key = "{files / "code.key"}"',
+                          f'roll_backup = "{files / "registrar.sqlite"}"']
+            lines += self.database_section()
             for shard in range(len(deployment.manifest["registrars"][index]["shards"])):
-                lines += ["", "[[shards]]", *self.writer(files / str(shard), within="shards.")]
+                lines += ["", "[[shards]]", *keys(files / str(shard)), f'schema = "shard_{shard}"']
         elif self.role == "anchor":
             lines += self.writer(folder / "heads")
             for anchor in deployment.manifest["anchors"]:
@@ -257,10 +258,14 @@ class Service:
                 lines += ["", "[[anchors]]", f'name = "{anchor["name"]}"', f'directory = "{place}"']
         return "\n".join([f"# {self.name}: all that this process is told.", *lines, ""])
 
-    def writer(self, folder: pathlib.Path, within: str = "") -> list[str]:
+    def writer(self, folder: pathlib.Path) -> list[str]:
         """What a log's writer needs: keys and a database."""
-        return ["", f"[{within}key]", f'main = "{folder / "main.key"}"', f'spare = "{folder / "spare.key"}"',
-                "", f"[{within}database]", *Postgres(self.deployment, self.database).section(), 'durability = "single-node"']
+        return ["", "[key]", *keys(folder), *self.database_section()]
+
+    def database_section(self) -> list[str]:
+        postgres = Postgres(self.deployment, self.database)
+        return ["", "[database]", f'url = "{postgres.url()}"', f'password_file = "{postgres.password_file}"',
+                'durability = "single-node"']
 
     def address(self) -> str:
         return f"{HOST}:{self.deployment.port(self.name)}"
@@ -275,6 +280,10 @@ class Service:
         return answer(f"http://{self.health()}/livez") == 200
 
 
+def keys(folder: pathlib.Path) -> list[str]:
+    return [f'main = "{folder / "main.key"}"', f'spare = "{folder / "spare.key"}"']
+
+
 class Postgres:
     """A Postgres of its own, which only one service's role may enter."""
 
@@ -287,9 +296,6 @@ class Postgres:
 
     def url(self) -> str:
         return f"postgres://{self.role}@{HOST}:{self.deployment.port(self.name)}/{self.role}"
-
-    def section(self) -> list[str]:
-        return [f'url = "{self.url()}"', f'password_file = "{self.password_file}"']
 
     def start(self) -> None:
         if self.deployment.running(self.name):
