@@ -60,6 +60,49 @@ async fn a_cancelled_wait_for_the_standby_is_no_commit() {
     assert_eq!(taken.batches, 2);
 }
 
+/// To be connected is not to have it: the position counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_streams_but_has_not_flushed_the_commit_does_not_count() {
+    let (primary, standby) = pair();
+    let mut writer = Writer::new(open(&primary, one_of(&["sb"])).await.unwrap(), ANNA).await;
+    writer.append().await.unwrap();
+    let receiver = standby.psql("postgres", "SELECT pid FROM pg_stat_wal_receiver");
+    let signal = |signal: &str| {
+        let sent = std::process::Command::new("kill")
+            .args([signal, &receiver])
+            .status();
+        assert!(sent.unwrap().success());
+    };
+    signal("-STOP");
+    let batch = writer.next();
+    let (store, head) = (Arc::new(writer.store), writer.head);
+    let append = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.append(&head, &batch).await })
+    };
+    until("the commit waits", || {
+        primary.psql("postgres", WAITING) == "1"
+    })
+    .await;
+    primary.psql(
+        "postgres",
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+    );
+    let error = append.await.unwrap().unwrap_err();
+    let connected = primary.psql(
+        "postgres",
+        "SELECT application_name, state FROM pg_stat_replication",
+    );
+    signal("-CONT");
+    assert_eq!(connected, "sb|streaming");
+    unknown(
+        &error,
+        &["pg_stat_replication is []", "have flushed the last commit"],
+    );
+    let taken = store.take_over(BERT, TakeOver::FromAnybody).await.unwrap();
+    assert_eq!(taken.batches, 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn emptied_names_are_no_way_out() {
     let (primary, mut standby) = pair();
