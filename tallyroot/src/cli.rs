@@ -286,6 +286,10 @@ pub struct DemoArgs {
     /// Where everything is kept. The same folder again goes on where it stopped [default: a new temporary folder]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Keep logs and rolls in this Postgres database, each in a schema of its own, instead of SQLite files; PGPASSWORD
+    /// may hold the password
+    #[arg(long, value_name = "postgres://…", conflicts_with_all = ["site", "prepare"])]
+    pub store: Option<String>,
     /// Where to serve [default: 127.0.0.1:8088, or any free port if that is taken]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,

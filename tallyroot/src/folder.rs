@@ -91,14 +91,14 @@ impl Folder {
 
     /// What a log's writer works with.
     #[must_use]
-    pub fn log_place(&self, log: LogId) -> LogPlace {
+    pub fn log_place(&self, log: LogId, database: Database) -> LogPlace {
         LogPlace {
             log,
             key: KeyPlace {
                 main: Some(self.log_key(log, false)),
                 spare: Some(self.log_key(log, true)),
             },
-            database: Database::Sqlite(self.log_database(log)),
+            database,
         }
     }
 

@@ -10,6 +10,7 @@ pub mod folder;
 pub mod node;
 pub mod progress;
 pub mod serve;
+pub mod stores;
 pub mod vote;
 
 use std::io::Write as _;

@@ -28,8 +28,8 @@ use tokio::task::JoinHandle;
 
 use crate::folder::Folder;
 use crate::serve::SCHEDULE_POLL;
-use crate::serve::config::Roll;
 use crate::serve::parts::{self, LogParts, RegistrarParts};
+use crate::stores::Stores;
 
 /// Open connections of the one listener: plenty for one machine, within the usual limit on open files.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -61,6 +61,7 @@ impl Node {
     pub async fn start(
         folder: &Folder,
         election: &Election,
+        stores: &Stores,
         listener: TcpListener,
     ) -> Result<Self> {
         let url = format!(
@@ -92,7 +93,7 @@ impl Node {
         let in_force = schedule.borrow().clone();
         let floor = |log| in_force.end_in_newest_head(election, log);
         let open = async |log| {
-            let place = folder.log_place(log);
+            let place = folder.log_place(log, stores.log(folder, election, log)?);
             LogParts::open(election, &place, &published, in_force.in_force()).await
         };
 
@@ -124,10 +125,7 @@ impl Node {
                 shards.push(parts::as_shard(open(log).await?, floor(log)));
             }
             let files = folder.registrar(r);
-            let roll = Roll {
-                backup: Some(files.database),
-                database: None,
-            };
+            let roll = stores.roll(folder, election, r).await?;
             let registrar =
                 RegistrarParts::open(election, r, &files.rsa_key, &files.code_key, &roll).await?;
             registrars.push(registrar.start(election, r, shards, &schedule, &clock)?);

@@ -32,6 +32,7 @@ use crate::election::create;
 use crate::election::description::{ContestDescription, Description, Moment};
 use crate::folder::Folder;
 use crate::node::Node;
+use crate::stores::Stores;
 use ballots::BallotBox;
 use plan::Plan;
 use play::Play;
@@ -52,6 +53,7 @@ const DAY_MS: u64 = 24 * 3_600 * 1_000;
 pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
     let begun = Instant::now();
     let folder = Folder::at(&data_folder(args)?);
+    let stores = Stores::parse(args.store.as_deref())?;
     // First: a port that is taken should leave no folder behind.
     let listener = if args.prepare || args.site.is_some() {
         None
@@ -88,7 +90,7 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
     };
     let services = match listener {
         Some(listener) => {
-            let node = Node::start(&folder, &election, listener).await?;
+            let node = Node::start(&folder, &election, &stores, listener).await?;
             tracing::info!("serving at {}", node.url());
             Services::Here(Box::new(node))
         }
