@@ -1,0 +1,137 @@
+//! A standby takes over when the active process is killed: nothing acknowledged is lost, nothing forks, and voters only wait.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use protocol::ids::LogId;
+use serde_json::Value;
+use tests::demo::PATIENCE;
+use tests::local::Local;
+use tests::published::{Published, credential_count, recorded, recorded_count};
+use tests::{Said, arg, folder, run, start};
+
+/// So many that casting goes on long after a standby has taken over.
+const VOTERS: u32 = 3_000;
+
+/// Waits until `reached`, and says how many seconds that took.
+fn wait_until(what: &str, mut reached: impl FnMut() -> bool) -> f64 {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < PATIENCE, "{what} never came");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    begun.elapsed().as_secs_f64()
+}
+
+/// Whichever of the two processes of a log is active.
+fn active(local: &Local, name: &str) -> String {
+    let standby = format!("{name}-standby");
+    [name.to_owned(), standby]
+        .into_iter()
+        .find(|name| local.process(name)["state"] == "ready")
+        .unwrap_or_else(|| panic!("neither process of {name} is active"))
+}
+
+/// Kills the active process of a log, waits for what only the next one can do, and starts the dead one again, which stands by.
+fn strike(local: &mut Local, name: &str, mut acknowledged: impl FnMut() -> u64) {
+    let victim = active(local, name);
+    let heir = if victim == name {
+        format!("{name}-standby")
+    } else {
+        name.to_owned()
+    };
+    local.kill(&victim);
+    // What the dead one had sent may still arrive: what comes once its heir is active is the heir's.
+    let ready = wait_until("an heir", || local.process(&heir)["state"] == "ready");
+    let before = acknowledged();
+    let more = wait_until("an acknowledgement", || acknowledged() > before);
+    eprintln!(
+        "{name}: {:.2} s from kill -9 to the next acknowledgement at the latest (active after {ready:.2} s)",
+        ready + more
+    );
+    local.up(&["--standbys"]);
+    assert_eq!(local.process(&victim)["state"], "standby");
+}
+
+struct Player(Child);
+
+impl Player {
+    fn start(local: &Local) -> Self {
+        let arguments = local.playing(&[]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Self(start(
+            "tallyroot",
+            &arguments,
+            Stdio::piped(),
+            Stdio::inherit(),
+        ))
+    }
+
+    fn end(mut self) -> Value {
+        let mut stdout = String::new();
+        self.0
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut stdout)
+            .unwrap();
+        let code = self.0.wait().unwrap().code().unwrap_or(-1);
+        let said = Said {
+            code,
+            stdout,
+            stderr: String::new(),
+        };
+        assert_eq!(said.code, 0, "{said:#?}");
+        said.json()
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn heads(data: &Path) -> u64 {
+    Published::of(data)
+        .checkpoint(LogId::Heads)
+        .map_or(0, |checkpoint| checkpoint.size())
+}
+
+#[test]
+fn a_standby_takes_over_a_registrar_a_cell_and_the_anchor() {
+    let folder = folder();
+    let data = folder.path().join("election");
+    let voters = VOTERS.to_string();
+    let mut local = Local::of_demo(&data, &["--voters", &voters], &["--standbys"]);
+    let player = Player::start(&local);
+
+    wait_until("sign-in", || credential_count(&data, 1) > 100);
+    strike(&mut local, "registrar-0", || credential_count(&data, 1));
+    wait_until("casting", || recorded_count(&data) > 0);
+    strike(&mut local, "cell-0", || recorded_count(&data));
+    strike(&mut local, "anchor", || heads(&data));
+
+    let end = player.end();
+    assert_eq!(end["audit"]["verified"], true, "{end}");
+    assert_eq!(end["issued"], VOTERS);
+    assert_eq!(end["votes"], VOTERS);
+    let leaves = Published::of(&data).leaves(LogId::Cell(0));
+    let recorded = recorded(&data);
+    assert_eq!(recorded.len(), VOTERS as usize);
+    for vote in recorded {
+        let index = usize::try_from(vote.index).unwrap();
+        assert_eq!(leaves[index], vote.leaf, "voter {}", vote.voter);
+    }
+    let id = end["election_id"].as_str().unwrap();
+    let public = data.join("public");
+    let audit = run(
+        "tallyroot-verify",
+        &["audit", arg(&public), "--election", id, "--json"],
+    );
+    assert_eq!(audit.code, 0, "{} {}", audit.stdout, audit.stderr);
+}
