@@ -60,6 +60,8 @@ pub struct CellConfig {
     pub limits: CellLimits,
     /// An end of the log that somebody outside holds (an anchored head), if one is known.
     pub floor: Option<ledger::End>,
+    /// What this process has read of the log while it stood by, with [`CellContent`](crate::CellContent).
+    pub warm: Option<ledger::Warm>,
 }
 
 impl CellConfig {
@@ -71,6 +73,7 @@ impl CellConfig {
             cell,
             limits: CellLimits::default(),
             floor: None,
+            warm: None,
         }
     }
 }
@@ -115,6 +118,7 @@ impl Cell {
             cell,
             limits,
             floor,
+            warm,
         } = config;
         let log = LogId::Cell(cell);
         let (switched, keys, key) = {
@@ -141,6 +145,7 @@ impl Cell {
                 },
                 queue_max: limits.queue_max,
                 floor,
+                warm,
                 ..Config::new(ledger::heads::name_of(&election, log), keys)
             },
             Parts {

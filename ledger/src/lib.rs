@@ -31,7 +31,8 @@ pub use publisher::directory::{Directory, DirectoryReader};
 pub use publisher::{Creation, Move, PublishError, Publisher, ReadError, Reader};
 pub use read::LogClient;
 pub use sequencer::{
-    BatchPolicy, Config, Handle, Outcome, Parts, Published, Sequencer, State, SubmitError,
+    BatchPolicy, Config, Handle, Outcome, Parts, Published, Sequencer, State, SubmitError, Warm,
+    WarmError,
 };
 pub use store::postgres::{Durability, Failover, Postgres, PostgresRows, Standbys};
 pub use store::sqlite::{Sqlite, SqliteRows};

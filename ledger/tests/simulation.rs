@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Models, check_receipt, config, vote};
+use common::{Models, Votes, check_receipt, config, keys, log, vote};
 use ledger::faulty::Faults;
-use ledger::{Handle, Outcome, Sequencer, State, SubmitError};
+use ledger::{Content, Handle, Outcome, Sequencer, State, SubmitError, Warm};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::JoinHandle;
@@ -85,6 +85,14 @@ async fn simulate(seed: u64) -> (String, usize) {
     let per_mille = [0, 5, 30, 100][rng.random_range(0..4)];
     let delay_ms_max = [0, 3, 40][rng.random_range(0..3)];
     let mut plans = Vec::new();
+    // A standby reads along, at random, and some sequencers start from what it knows by then.
+    let warm = Warm::new();
+    let read_along = async || {
+        let reader = models.publisher.with_faults(Faults::none());
+        let content = || Box::new(Votes::default()) as Box<dyn Content>;
+        // What it cannot follow just now (a tail was lost), a takeover sets right.
+        let _ = warm.follow(&log(), &keys(), &content, &reader).await;
+    };
     let mut start = |rng: &mut StdRng, old_primary: bool| {
         let faults = Faults::random(rng.random(), per_mille, delay_ms_max);
         plans.push(faults.clone());
@@ -94,6 +102,7 @@ async fn simulate(seed: u64) -> (String, usize) {
         config.batch.count_max = [2, 7, 1_000][rng.random_range(0..3)];
         config.unpublished_max = rng.random_range(1..5);
         config.queue_max = [4, 1_000][rng.random_range(0..2)];
+        config.warm = rng.random_bool(0.5).then(|| warm.clone());
         let mut parts = models.parts(&faults);
         if old_primary {
             parts.store = Arc::new(models.store.fork(faults));
@@ -130,6 +139,9 @@ async fn simulate(seed: u64) -> (String, usize) {
     for _ in 0..rng.random_range(1..10) {
         let count = rng.random_range(1..10);
         come(&mut rng, count);
+        if rng.random_bool(0.5) {
+            read_along().await;
+        }
         match rng.random_range(0..10) {
             // Everything crashes.
             0 => running.clear(),

@@ -19,4 +19,4 @@ mod service;
 
 pub use content::{IssuanceContent, Refusals};
 pub use create::{CreateError, RegistrarFiles, create};
-pub use service::{Registrar, RegistrarConfig, RegistrarLimits, ShardParts, StartError};
+pub use service::{Registrar, RegistrarConfig, RegistrarLimits, ShardParts, ShardWarm, StartError};

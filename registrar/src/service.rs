@@ -7,7 +7,9 @@ use axum::Router;
 use axum::routing::post;
 use ledger::schedule::Schedule;
 use ledger::sequencer::Config;
-use ledger::{Clock, Handle, Parts, Publisher, Sequencer, State, Store};
+use ledger::{
+    Clock, Content, Handle, Parts, Publisher, Reader, Sequencer, State, Store, Warm, WarmError,
+};
 use listener::Workers;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
@@ -83,6 +85,50 @@ pub struct ShardParts {
     pub signer: Arc<dyn Signer>,
     /// An end of the log that somebody outside holds (an anchored head), if one is known.
     pub floor: Option<ledger::End>,
+    /// What this process has read of the log while it stood by.
+    pub warm: ShardWarm,
+}
+
+/// What a process that stands by has read of a shard's log; see [`ledger::Warm`]. All clones are one; the default has read nothing.
+#[derive(Clone, Default)]
+pub struct ShardWarm {
+    warm: Warm,
+    /// The log's counts go on from those that were read.
+    refusals: Refusals,
+}
+
+impl ShardWarm {
+    /// Takes in what was published since the last call, up to the newest checkpoint, and returns the number of entries known then.
+    ///
+    /// # Errors
+    /// As [`Warm::follow`]; or there is no such shard.
+    pub async fn follow(
+        &self,
+        election: &Election,
+        log: LogId,
+        schedule: &Schedule,
+        files: &dyn Reader,
+    ) -> Result<u64, WarmError> {
+        let keys = ledger::heads::keys_of(election, schedule.in_force(), log);
+        let (Some(keys), LogId::Issuance { registrar, shard }) = (keys, log) else {
+            return Err(WarmError::Unsound(format!("{log} is no issuance log")));
+        };
+        let content = || -> Box<dyn Content> {
+            let refusals = self.refusals.clone();
+            Box::new(IssuanceContent::new(election, registrar, shard, refusals))
+        };
+        let name = ledger::heads::name_of(election, log);
+        self.warm.follow(&name, &keys, &content, files).await
+    }
+
+    /// Counts that no checkpoint covers must not be gone on from: then nothing of this is used.
+    fn into_parts(self) -> (Option<Warm>, Refusals) {
+        if self.warm.is_covered() {
+            (Some(self.warm), self.refusals)
+        } else {
+            (None, Refusals::default())
+        }
+    }
 }
 
 /// Why a registrar does not start.
@@ -305,11 +351,12 @@ fn start_shard(
         keys.ok_or(StartError::NoSuchRegistrar(registrar))?
     };
     let signer = signer::checked(parts.signer, *signing_key.as_bytes())?;
-    let refusals = Refusals::default();
+    let (warm, refusals) = parts.warm.into_parts();
     let sequencer = Sequencer::spawn(
         Config {
             queue_max: limits.queue_max,
             floor: parts.floor,
+            warm,
             // Everything else as for any log that batches at once.
             ..Config::new(ledger::heads::name_of(election, log), keys)
         },

@@ -11,7 +11,8 @@ use common::{CLOSING, GRACE, Options, Place, REGISTRATION, Served, code, nobodys
 use futures::future::join_all;
 use protocol::credential::{CredentialKey, DeviceSecret, credential_message, finalize};
 use protocol::entry::{Entry, Refused};
-use registrar::RegistrarLimits;
+use protocol::ids::LogId;
+use registrar::{RegistrarLimits, ShardWarm};
 
 const VOTERS: [&str; 6] = ["ada@example.org", "Grace Hopper", "Zoë", "d", "e", "f"];
 
@@ -217,6 +218,58 @@ async fn a_lost_log_database_or_an_old_roll_database_issues_nothing_twice() {
     assert_eq!(again["blind_signature"], first["blind_signature"]);
     assert_eq!(again["issuance"]["index"], first["issuance"]["index"]);
     assert_eq!(place.issued(0).len(), 1);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_has_read_the_log_knows_who_was_issued_a_credential() {
+    let place = Place::new(&VOTERS, 1).await;
+    let codes = place.codes(0);
+    let served = Served::start(&place, 0, Options::default()).await;
+    let blinded = place.blinded(0, 1);
+    let mut first = Vec::new();
+    for voter in ["d", "e"] {
+        first.push(served.ask(&codes[voter], blinded.message()).await.1);
+    }
+    let public = place.folder.path().join("public");
+    let files = ledger::DirectoryReader::new(&public, &place.election.id());
+    let warm: Vec<ShardWarm> = (0..common::SHARDS).map(|_| ShardWarm::default()).collect();
+    let mut known = 0;
+    for (shard, warm) in (0..).zip(&warm) {
+        let log = LogId::Issuance {
+            registrar: 0,
+            shard,
+        };
+        let schedule = served.schedule.borrow().clone();
+        let follow = warm.follow(&place.election, log, &schedule, &files).await;
+        known += follow.unwrap();
+        let other = warm
+            .follow(&place.election, LogId::Heads, &schedule, &files)
+            .await;
+        assert!(other.is_err());
+    }
+    // Each shard's genesis, and the two.
+    assert!(known >= u64::from(common::SHARDS) + 2, "{known}");
+    served.stop().await;
+    let options = Options {
+        warm,
+        ..Options::default()
+    };
+    let served = Served::start(&place, 0, options).await;
+    let other = place.blinded(0, 2);
+    for (voter, first) in ["d", "e"].iter().zip(first) {
+        assert_eq!(
+            code(&served.ask(&codes[*voter], other.message()).await),
+            (409, "other-message")
+        );
+        let (status, again) = served.ask(&codes[*voter], blinded.message()).await;
+        assert_eq!(
+            (status, &again["issuance"]["index"]),
+            (200, &first["issuance"]["index"])
+        );
+    }
+    assert_eq!(served.ask(&codes["f"], other.message()).await.0, 200);
+    assert_eq!(place.issued(0).len(), 3);
     served.stop().await;
 }
 

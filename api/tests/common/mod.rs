@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use api::{Cell, CellConfig, CellLimits};
+use api::{Cell, CellConfig, CellContent, CellLimits};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ledger::schedule::Schedule;
 use ledger::store::{Owner, Row, TakeOver};
-use ledger::{Batch, Clock, Directory, End, Head, Sqlite, Store, StoreError};
+use ledger::{Batch, Clock, Content, Directory, End, Head, Sqlite, Store, StoreError, Warm};
 use listener::Limits;
 use openssl::rsa::{Padding, Rsa};
 use protocol::ballot::{Ballot, ballot_message};
@@ -349,9 +349,18 @@ impl Served {
         let clock = Arc::new(SetClock(AtomicU64::new(options.now)));
         let (schedule, receiver) =
             watch::channel(Schedule::before_first_head(&election, options.now));
+        // Whoever starts where a log is already has read it while standing by.
+        let warm = Warm::new();
+        let log_keys =
+            ledger::heads::keys_of(&election, receiver.borrow().in_force(), LogId::Cell(index));
+        let content = || Box::new(CellContent::new(&election, index)) as Box<dyn Content>;
+        warm.follow(&name, &log_keys.unwrap(), &content, &publisher)
+            .await
+            .unwrap();
         let cell = Cell::start(
             CellConfig {
                 limits: options.limits,
+                warm: Some(warm),
                 ..CellConfig::new(&election, index)
             },
             Arc::new(store),

@@ -45,6 +45,17 @@ impl Known {
             .is_some_and(|(end, _)| size <= end.size)
     }
 
+    /// Whether each of these ends that is not beyond the last of `batch_ends` is one of them.
+    pub(super) fn agrees(&self, batch_ends: &[End]) -> bool {
+        let last = batch_ends.last().map_or(0, |end| end.size);
+        self.ends()
+            .filter(|(_, end)| end.size <= last)
+            .all(|(_, end)| {
+                let at = batch_ends.binary_search_by_key(&end.size, |other| other.size);
+                at.ok().and_then(|at| batch_ends.get(at)) == Some(&end)
+            })
+    }
+
     fn ends(&self) -> impl Iterator<Item = (&'static str, End)> {
         let signed = self.signed.as_ref().map(|(end, _)| *end);
         let signed = signed.map(|end| ("a checkpoint was signed", end));

@@ -18,10 +18,12 @@ mod intake;
 mod known;
 mod outcome;
 mod receipt;
+mod replay;
 mod retry;
 mod shared;
 mod takeover;
 mod term;
+mod warm;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,7 @@ use crate::store::{Owner, Store, TakeOver};
 pub use handle::Handle;
 pub use outcome::{CloseError, Final, Outcome, Standing, SubmitError};
 pub use receipt::ReceiptError;
+pub use warm::{Warm, WarmError};
 
 use retry::{Backoff, Persistent, Stop};
 use shared::Shared;
@@ -59,6 +62,8 @@ pub struct Config {
     pub unpublished_max: usize,
     /// An end of this log that somebody outside holds (an anchored head), if one is known: the sequencer halts rather than to go on from anything that does not contain it.
     pub floor: Option<End>,
+    /// What a standby process has read while it waited for its turn; saves the takeover that.
+    pub warm: Option<Warm>,
     /// How long to wait before trying the publisher or the signer again; doubles up to 32 times that.
     pub retry: Duration,
 }
@@ -78,6 +83,7 @@ impl Config {
             queue_max: 65_536,
             unpublished_max: 4,
             floor: None,
+            warm: None,
             retry: Duration::from_millis(50),
         }
     }

@@ -12,20 +12,20 @@
 //!
 //! The log **halts, rather than to fork**, where published batches do not chain or break the grammar, and where both copies end below, or elsewhere than, a checkpoint that was signed or anchored.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
+use protocol::batch::BatchFile;
 use protocol::merkle::CompactRange;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::finish::{Finisher, Frontier};
-use super::intake::insert_final;
 use super::known::Known;
+use super::replay::Replay;
 use super::retry::{Persistent, Stop};
 use super::term::Term;
-use super::{Config, Final, Parts, Published};
+use super::warm::Prefix;
+use super::{Config, Parts, Published};
 use crate::batch::{Batch, End, FILE_BYTES_MAX};
-use crate::content::{Content, Position};
+use crate::log::LogName;
 use crate::publisher::Creation;
 use crate::store::{Head, Owner, Row, StoreError, TakeOver};
 
@@ -34,6 +34,7 @@ use crate::store::{Head, Owner, Row, StoreError, TakeOver};
 /// 1. Bump the epoch and pass the gate: from now on nobody else can append. (`how` becomes "only if still mine" here: whoever fences us after that, keeps the log.)
 /// 2. Read the newest checkpoint. It must be the log's: halt otherwise.
 /// 3. Walk both copies batch by batch, as above, until they are equal. Every batch passes the content's check, and the tree is computed anew.
+///    A standby that has followed the log (see [`Warm`](super::Warm)) begins where its knowledge ends, if the database has a batch that ends just there.
 /// 4. Both end below a signed checkpoint, or below the floor: halt.
 /// 5. Publish what is not covered by a checkpoint yet: sign, derive tiles, move `checkpoint`.
 ///
@@ -55,11 +56,9 @@ pub(super) async fn take_over(
         head,
         known: Known::read(config, &files).await?,
         range: CompactRange::new(),
-        content: (parts.content)(),
-        finals: HashMap::new(),
+        replay: Replay::new((parts.content)()),
         covered: Frontier::new(),
         batches_covered: 0,
-        closed: false,
     };
     let batches = match walk.run().await {
         Ok(batches) => batches,
@@ -67,6 +66,12 @@ pub(super) async fn take_over(
         Err(stop) => return Err(stop),
     };
     walk.publish_rest(files, batches).await
+}
+
+/// Whether a batch file of this log says that the log ends there after it.
+fn ends_at(log: &LogName, file: &[u8], end: End) -> bool {
+    BatchFile::decode_of(file, log.election(), log.id())
+        .is_ok_and(|file| (file.new_size, file.new_root) == (end.size, end.root))
 }
 
 /// Refused is somebody else's log now; everything else is looked at anew.
@@ -88,18 +93,57 @@ struct Walk<'a> {
     known: Known,
     /// The tree up to here.
     range: CompactRange,
-    content: Box<dyn Content>,
-    finals: HashMap<[u8; 32], Final>,
+    replay: Replay,
     /// The frontier at the newest checkpoint, once the walk has passed it: tiles up to there are published.
     covered: Frontier,
     batches_covered: u64,
-    closed: bool,
 }
 
 impl Walk<'_> {
+    /// Begins where a standby's knowledge ends, and returns the first batch to look at: 0 without any, and in any doubt, since the walk from there finds out and says what is wrong.
+    async fn warm_start(&mut self) -> Result<u64, Stop> {
+        let Some(warm) = &self.config.warm else {
+            return Ok(0);
+        };
+        let Some(prefix) = warm.take().await else {
+            return Ok(0);
+        };
+        if !self.begins_with(&prefix).await? {
+            warn!(
+                log = self.config.log.origin(),
+                "what this standby has read is not how the log begins now; reading all of it"
+            );
+            return Ok(0);
+        }
+        info!(
+            log = self.config.log.origin(),
+            size = prefix.end().size,
+            "read before its turn"
+        );
+        self.range = prefix.range();
+        self.batches_covered = prefix.batches;
+        self.covered = prefix.frontier;
+        self.replay = prefix.replay;
+        Ok(prefix.batches)
+    }
+
+    /// Whether both copies, and all that was signed, agree with a prefix, as far as its end shows: the root there is one over every entry before.
+    async fn begins_with(&self, prefix: &Prefix) -> Result<bool, Stop> {
+        let (end, Some(last)) = (prefix.end(), prefix.batches.checked_sub(1)) else {
+            return Ok(false);
+        };
+        if !self.known.covers(end.size) || !self.known.agrees(&prefix.ends) {
+            return Ok(false);
+        }
+        let stored = self.row(last).await?.is_some_and(|row| row.end == end);
+        // Not lost since: it is the one that the next batch will be compared with.
+        let published = self.published(last).await?;
+        Ok(stored && published.is_some_and(|file| ends_at(&self.config.log, &file, end)))
+    }
+
     /// Steps 3 and 4; returns the number of batches.
     async fn run(&mut self) -> Result<u64, Stop> {
-        let mut n = 0;
+        let mut n = self.warm_start().await?;
         while self.step(n).await? {
             n += 1;
         }
@@ -261,23 +305,7 @@ impl Walk<'_> {
     }
 
     fn replay(&mut self, batch: &Batch) -> Result<(), Stop> {
-        let n = batch.n();
-        let wrong =
-            |reason: String| Stop::Halt(format!("batch {n} must not stand in this log: {reason}"));
-        if self.closed {
-            return Err(wrong("the log was closed by the batch before".to_owned()));
-        }
-        let entries = batch.entries();
-        let entries: Vec<&[u8]> = entries.iter().map(AsRef::as_ref).collect();
-        let first_index = batch.old().size;
-        let replayed = self
-            .content
-            .replay(Position { n, first_index }, &entries)
-            .map_err(|error| wrong(error.to_string()))?;
-        insert_final(&mut self.finals, first_index, &replayed.keyed)
-            .map_err(|index| wrong(format!("entry {index} repeats a key")))?;
-        self.closed = replayed.closed;
-        Ok(())
+        self.replay.take(batch).map_err(Stop::Halt)
     }
 
     async fn append(&mut self, batch: &Batch) -> Result<(), Stop> {
@@ -339,7 +367,7 @@ impl Walk<'_> {
 
     /// 5. Reads the batches above the newest checkpoint once more, a few at a time, and finishes them as ever.
     async fn publish_rest(self, files: Persistent<'_>, batches: u64) -> Result<Term, Stop> {
-        let closed = self.closed;
+        let closed = self.replay.closed;
         let (end, checkpoint) = self
             .known
             .signed
@@ -387,8 +415,8 @@ impl Walk<'_> {
         Ok(Term {
             head: self.head,
             range: self.range,
-            content: self.content,
-            finals: self.finals,
+            content: self.replay.content,
+            finals: self.replay.finals,
             frontier: finisher.frontier,
             published: finisher.published,
         })

@@ -36,7 +36,9 @@ use registrar::code::{Code, CodeKey};
 use registrar::database::Database;
 use registrar::roll::SealedRoll;
 use registrar::rsa::{BlindSigner, MODULUS_BITS};
-use registrar::{Registrar, RegistrarConfig, RegistrarFiles, RegistrarLimits, ShardParts, create};
+use registrar::{
+    Registrar, RegistrarConfig, RegistrarFiles, RegistrarLimits, ShardParts, ShardWarm, create,
+};
 use serde_json::{Value, json};
 use signer::KeyFile;
 use tempfile::TempDir;
@@ -323,6 +325,8 @@ pub struct Options {
     pub database: Option<PathBuf>,
     /// Roll and logs are here, each in a schema, instead of in SQLite.
     pub postgres: Option<Location>,
+    /// What was read of each shard's log before.
+    pub warm: Vec<ShardWarm>,
 }
 
 impl Default for Options {
@@ -333,6 +337,7 @@ impl Default for Options {
             limits: RegistrarLimits::default(),
             database: None,
             postgres: None,
+            warm: Vec::new(),
         }
     }
 }
@@ -395,6 +400,11 @@ impl Served {
                     seed(2, u8::try_from(r).unwrap() * SHARDS + j),
                 )),
                 floor: None,
+                warm: options
+                    .warm
+                    .get(usize::from(j))
+                    .cloned()
+                    .unwrap_or_default(),
             });
         }
         let clock = Arc::new(SetClock(AtomicU64::new(options.now)));

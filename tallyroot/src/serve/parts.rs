@@ -300,6 +300,7 @@ pub fn as_shard(parts: LogParts, floor: Option<ledger::End>) -> ShardParts {
         publisher: parts.publisher,
         signer: Arc::new(parts.signer) as Arc<dyn Signer>,
         floor,
+        warm: registrar::ShardWarm::default(),
     }
 }
 
