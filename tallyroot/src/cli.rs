@@ -25,12 +25,14 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make elections
+    /// Make elections, change their course, and see what came out
     #[command(subcommand)]
     Election(ElectionCommand),
     /// Run one service, alone in its process
     #[command(subcommand)]
     Serve(ServeCommand),
+    /// Look once at an election, or at its services
+    Status(StatusArgs),
     /// Care for a registrar's roll
     #[command(subcommand)]
     Roll(RollCommand),
@@ -45,7 +47,195 @@ pub enum Command {
 pub enum ElectionCommand {
     /// Turn a small TOML file into a sealed manifest, key files, roll and code sheets
     New(ElectionNewArgs),
+    /// Look whether everything is ready to begin, and say go or no-go; changes nothing, since the times are the manifest's
+    Open(OpenArgs),
+    /// Give notice: voting ends later
+    #[command(after_help = NOTICE_HELP)]
+    Extend(ExtendArgs),
+    /// Give notice: the election is void, and nothing is counted
+    #[command(after_help = NOTICE_HELP)]
+    Cancel(NoticeArgs),
+    /// Give notice: a log takes nothing new, drains and closes
+    #[command(after_help = NOTICE_HELP)]
+    Freeze(FreezeArgs),
+    /// Give notice: every log is frozen now, the registrars' first
+    #[command(after_help = NOTICE_HELP)]
+    Close(NoticeArgs),
+    /// Give notice: a log is signed with its spare key from where it ends now. Stop its writer first
+    #[command(after_help = NOTICE_HELP)]
+    Switch(SwitchArgs),
+    /// Submit notices that were signed with --offline
+    Submit(SubmitArgs),
+    /// Wait for the final head in its anchors and for the final result; audit, and show both
+    Finalize(FinalizeArgs),
+    /// Copy everything that a finished election has published, and verify the copy
+    Archive(ArchiveArgs),
 }
+
+/// The election that a command is about.
+#[derive(Debug, Args)]
+pub struct NoticeArgs {
+    /// Where the election is published: a site, such as https://vote.example.org, or a folder
+    pub site: String,
+    /// The election id
+    #[arg(long, value_name = "ID")]
+    pub election: String,
+    /// The authority's key file, main or spare. It signs here, and is sent nowhere
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Write the signed notices to a new file instead of submitting them: for a machine without network
+    #[arg(long, value_name = "FILE")]
+    pub offline: Option<PathBuf>,
+    /// The number of the (first) notice, where this machine has not seen the newest heads log: 0 for the election's first
+    #[arg(long, value_name = "N", requires = "offline")]
+    pub sequence: Option<u32>,
+    /// The anchoring service's address, where the site does not lead to it
+    #[arg(long, value_name = "URL")]
+    pub anchor: Option<String>,
+    /// Seconds to wait until a notice is published
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub wait: u64,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tallyroot election extend`
+#[derive(Debug, Args)]
+pub struct ExtendArgs {
+    /// The new closing time, such as 2027-03-09T22:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub until: String,
+    /// What every notice needs.
+    #[command(flatten)]
+    pub notice: NoticeArgs,
+}
+
+/// Which logs.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// A cell's log (repeat for more)
+    #[arg(long, value_name = "K")]
+    pub cell: Vec<u32>,
+    /// A registrar's logs, or one of them (repeat for more)
+    #[arg(long, value_name = "R[/J]")]
+    pub registrar: Vec<String>,
+}
+
+/// `tallyroot election freeze`
+#[derive(Debug, Args)]
+pub struct FreezeArgs {
+    /// Which logs.
+    #[command(flatten)]
+    pub logs: LogArgs,
+    /// What every notice needs.
+    #[command(flatten)]
+    pub notice: NoticeArgs,
+}
+
+/// `tallyroot election switch`
+#[derive(Debug, Args)]
+pub struct SwitchArgs {
+    /// Which logs.
+    #[command(flatten)]
+    pub logs: LogArgs,
+    /// The heads log. Start the anchoring service with the spare key alone before
+    #[arg(long)]
+    pub heads: bool,
+    /// What every notice needs.
+    #[command(flatten)]
+    pub notice: NoticeArgs,
+}
+
+/// `tallyroot election submit`
+#[derive(Debug, Args)]
+pub struct SubmitArgs {
+    /// Where the election is published: a site, or a folder
+    pub site: String,
+    /// The file that --offline wrote
+    pub file: PathBuf,
+    /// The election id
+    #[arg(long, value_name = "ID")]
+    pub election: String,
+    /// The anchoring service's address, where the site does not lead to it
+    #[arg(long, value_name = "URL")]
+    pub anchor: Option<String>,
+    /// Seconds to wait until a notice is published
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub wait: u64,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tallyroot election open`
+#[derive(Debug, Args)]
+pub struct OpenArgs {
+    /// Where the election is published: a site, or a folder
+    pub site: String,
+    /// The election id
+    #[arg(long, value_name = "ID")]
+    pub election: String,
+    /// The health address of a service that must be ready or stand by (repeat for more)
+    #[arg(long, value_name = "ADDR")]
+    pub health: Vec<String>,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tallyroot election finalize`
+#[derive(Debug, Args)]
+pub struct FinalizeArgs {
+    /// Where the election is published: a site, or a folder
+    pub site: String,
+    /// The election id
+    #[arg(long, value_name = "ID")]
+    pub election: String,
+    /// Seconds to wait for all of it
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub wait: u64,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tallyroot election archive`
+#[derive(Debug, Args)]
+pub struct ArchiveArgs {
+    /// Where the election is published: a site, or a folder
+    pub site: String,
+    /// The new folder for the copy
+    pub dir: PathBuf,
+    /// The election id
+    #[arg(long, value_name = "ID")]
+    pub election: String,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tallyroot status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Where the election is published: a site, or a folder
+    #[arg(requires = "election")]
+    pub site: Option<String>,
+    /// The election id
+    #[arg(long, value_name = "ID", requires = "site")]
+    pub election: Option<String>,
+    /// The health address of a service (repeat for more)
+    #[arg(long, value_name = "ADDR")]
+    pub health: Vec<String>,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+const NOTICE_HELP: &str = "The next notice follows from the published heads log, which is read and checked first. It is in force once it is published.
+
+On two machines: copy the published folder (manifest.json and heads/ suffice) to the one with the key, sign there with --offline FILE,
+carry FILE back, and give it to `tallyroot election submit`.";
 
 /// `tallyroot election new`
 #[derive(Debug, Args)]

@@ -7,9 +7,11 @@ pub mod client;
 pub mod demo;
 pub mod election;
 pub mod folder;
+pub mod health;
 pub mod node;
 pub mod progress;
 pub mod serve;
+pub mod status;
 pub mod stores;
 pub mod vote;
 
@@ -55,6 +57,8 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Election(ElectionCommand::New(args)) => election_new(&args).await,
+        Command::Election(command) => election::run(&command).await,
+        Command::Status(args) => status::run(&args).await,
         Command::Serve(command) => serve::run(&command).await,
         Command::Roll(RollCommand::Load(args)) => serve::roll::load(&args).await,
         Command::Demo(args) => demo::run(&args).await,

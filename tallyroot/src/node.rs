@@ -15,17 +15,16 @@ use ledger::heads::HeadsFollower;
 use ledger::publisher::Reader;
 use ledger::schedule;
 use listener::Limits;
-use protocol::entry::{AuthorityKey, Notice, NoticeAction, NoticeBody};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::results::Results;
 use registrar::Registrar;
-use signer::{KeyFile, Signer};
 use tally::{Tally, TallyConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::election::notices::{self, Authority};
 use crate::folder::Folder;
 use crate::serve::SCHEDULE_POLL;
 use crate::serve::parts::{self, LogParts, RegistrarParts};
@@ -202,8 +201,7 @@ impl Node {
     /// # Errors
     /// A notice is refused, a service halts, or it takes too long.
     pub async fn finish(&self) -> Result<()> {
-        let authority =
-            KeyFile::load(&self.folder.authority_key(false)).context("the authority's key")?;
+        let authority = Authority::load(&self.folder.authority_key(false), &self.election)?;
         // Once the heads log is taken over, and not before, everything that was ever appended to it is published: after a kill the
         // next number could else be that of a notice which nobody sees yet.
         tokio::time::timeout(READY, self.anchoring.watch().wait_for(Option::is_some))
@@ -213,36 +211,18 @@ impl Node {
         let mut follower = HeadsFollower::new(Arc::clone(&self.reader), &self.election);
         follower.advance().await.context("the heads log")?;
         let mut sequence = follower.log().next_sequence();
-        let logs = self.election.logs();
-        let issuance_first = logs
-            .iter()
-            .filter(|log| matches!(log, LogId::Issuance { .. }))
-            .chain(logs.iter().filter(|log| matches!(log, LogId::Cell(_))));
-        for log in issuance_first {
-            if follower.log().schedule().freeze(*log).is_some()
-                || follower.log().final_head().is_some()
-            {
-                continue;
-            }
-            let body = NoticeBody {
-                sequence,
-                action: NoticeAction::Freeze { log: *log },
-            };
-            let signature = authority
-                .sign(&body.message(&self.election.id(), AuthorityKey::Main))
-                .await?;
-            let notice = Notice {
-                key: AuthorityKey::Main,
-                signature,
-                body,
-            };
+        let actions = match follower.log().final_head() {
+            Some(_) => Vec::new(),
+            None => notices::freezes(&self.election, follower.log()),
+        };
+        for action in actions {
+            let notice = authority.sign(&self.election, sequence, action).await?;
             match self.anchoring.submit_notice(&notice).await {
                 Ok(_) => sequence += 1,
                 // It came to its end by itself.
                 Err(NoticeRefused::Ended) => break,
                 Err(error) => {
-                    return Err(error)
-                        .with_context(|| format!("the notice that freezes {}", log.prefix()));
+                    return Err(error).with_context(|| format!("the notice {action:?}"));
                 }
             }
         }

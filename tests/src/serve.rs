@@ -295,6 +295,28 @@ impl World {
         codes(&self.data, self.plan.registrars, &format!("voter {voter}"))
     }
 
+    /// Gives the authority's notice, `tallyroot election …`, to the running anchoring service.
+    #[must_use]
+    pub fn notice(&self, anchor: &Service, command: &[&str]) -> Said {
+        let (public, id) = (self.data.join("public"), self.published.id());
+        let key = self.data.join("authority/main.key");
+        let mut arguments = vec!["election", command.first().copied().unwrap_or_default()];
+        arguments.extend([arg(&public), "--election", &id, "--key", arg(&key)]);
+        arguments.extend(["--anchor", &anchor.url, "--json"]);
+        arguments.extend(command.iter().skip(1));
+        run("tallyroot", &arguments)
+    }
+
+    /// Another command about this election's published folder.
+    #[must_use]
+    pub fn election(&self, command: &[&str]) -> Said {
+        let (public, id) = (self.data.join("public"), self.published.id());
+        let mut arguments = vec!["election", command.first().copied().unwrap_or_default()];
+        arguments.extend([arg(&public), "--election", &id, "--json"]);
+        arguments.extend(command.iter().skip(1));
+        run("tallyroot", &arguments)
+    }
+
     /// The audit of what is published now: the exit code and the verdict.
     ///
     /// # Panics

@@ -110,6 +110,13 @@ pub struct Recorded {
     pub proof: String,
 }
 
+/// The anchoring service's answer to a notice.
+#[derive(Debug, Deserialize)]
+pub struct Taken {
+    /// Where it stands in the heads log.
+    pub index: u64,
+}
+
 impl Site {
     /// One voter's client for `site` (the part before `/elections/`).
     ///
@@ -169,7 +176,7 @@ impl Site {
     pub async fn read(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>> {
         let mut pause = Backoff::new();
         loop {
-            let error = match self.read_once(path, max.min(FILE_BYTES_MAX)).await {
+            let error = match self.read_once(path, max).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -179,8 +186,10 @@ impl Site {
         }
     }
 
-    async fn read_once(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>> {
+    /// The same, with one try.
+    pub(crate) async fn read_once(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>> {
         let url = format!("{}/{path}", self.base);
+        let max = max.min(FILE_BYTES_MAX);
         let response = self
             .http
             .get(&url)
@@ -208,6 +217,12 @@ impl Site {
     pub async fn cast(&self, cell: u32, vote_entry: &[u8]) -> Answer<Recorded> {
         let body = serde_json::json!({ "vote": BASE64.encode(vote_entry) });
         self.post(&format!("cells/{cell}/ballots"), &body).await
+    }
+
+    /// Submits a notice of the authority, to whoever writes the heads log.
+    pub async fn notice(&self, entry: &[u8]) -> Answer<Taken> {
+        let body = serde_json::json!({ "notice": BASE64.encode(entry) });
+        self.post("notices", &body).await
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Answer<T> {

@@ -24,25 +24,34 @@ const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug)]
-pub(super) struct Check {
+pub(crate) struct Check {
     /// A stable name: `key`, `database`, `published`, `schedule`, `clock`, `registrar`, `anchors`, `listen`.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// What was found, or what is wrong and what to do.
-    pub(super) outcome: Result<String, String>,
+    pub(crate) outcome: Result<String, String>,
 }
 
 impl Check {
     /// From a result.
-    pub(super) fn of(name: &'static str, outcome: Result<String>) -> Self {
+    pub(crate) fn of(name: &'static str, outcome: Result<String>) -> Self {
         Self {
             name,
             outcome: outcome.map_err(|error| format!("{error:#}")),
         }
     }
 
+    /// A line for people.
+    #[must_use]
+    pub(crate) fn line(&self) -> String {
+        match &self.outcome {
+            Ok(found) => format!("ok     {:<13} {found}", self.name),
+            Err(wrong) => format!("WRONG  {:<13} {wrong}", self.name),
+        }
+    }
+
     /// As `--json` has it.
     #[must_use]
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let (ok, message) = match &self.outcome {
             Ok(found) => (true, found),
             Err(wrong) => (false, wrong),

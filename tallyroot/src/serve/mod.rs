@@ -4,7 +4,7 @@
 //! must not go on. Two processes of the same service make an active one and a standby: whoever comes second waits, and serves as soon as the first one ends,
 //! however it ends.
 
-mod check;
+pub(crate) mod check;
 pub mod config;
 mod gate;
 mod health;
@@ -139,13 +139,7 @@ fn report(config: Option<&Config>, checks: &[Check], as_json: bool) -> Result<Ex
         })
         .to_string()
     } else {
-        let lines: Vec<String> = checks
-            .iter()
-            .map(|check| match &check.outcome {
-                Ok(found) => format!("ok     {:<13} {found}", check.name),
-                Err(wrong) => format!("WRONG  {:<13} {wrong}", check.name),
-            })
-            .collect();
+        let lines: Vec<String> = checks.iter().map(Check::line).collect();
         lines.join("\n")
     };
     crate::say(Some(text))?;

@@ -1,0 +1,338 @@
+//! What the authority can do to an election, and what can go wrong at its end: each says in the verdict what was counted, and why.
+
+use serde_json::{Value, json};
+use tests::demo::until;
+use tests::device::code;
+use tests::serve::{Plan, Role, Service, World};
+use tests::{folder, moment};
+
+use crate::{but, voter};
+
+fn find(services: &[Service], role: Role) -> &Service {
+    services
+        .iter()
+        .find(|service| service.role == role)
+        .unwrap()
+}
+
+/// Each finding's code and the most votes that it affects.
+fn findings(verdict: &Value) -> Vec<(String, Value)> {
+    verdict["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| {
+            let code = finding["code"].as_str().unwrap().to_owned();
+            (code, finding["votes"].clone())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_hours_are_extended_and_the_election_is_closed_early() {
+    let folder = folder();
+    let plan = Plan {
+        closing: 8,
+        ..Plan::default()
+    };
+    let world = World::new(folder.path(), &plan);
+    let opens = |services: &[Service]| {
+        let mut arguments = vec!["open"];
+        for service in services {
+            arguments.extend(["--health", &service.health]);
+        }
+        world.election(&arguments)
+    };
+    // Nothing runs: no-go, and why.
+    let said = opens(&[]);
+    assert_eq!(
+        (said.code, &said.json()["go"]),
+        (1, &json!(false)),
+        "{said:#?}"
+    );
+    let services = world.start_all();
+    let site = world.site(&services);
+    let votes = [voter(&world, &site, 0).await, voter(&world, &site, 1).await];
+    assert_eq!(site.cast(&votes[0]).await.0, 200);
+    until("a head that covers all logs", || opens(&services).code == 0);
+
+    let anchor = find(&services, Role::Anchor);
+    let manifest = world.published.election.manifest().times;
+    let earlier = world.notice(anchor, &["extend", "--until", &moment(1)]);
+    assert_eq!(earlier.code, 1);
+    assert!(earlier.stderr.contains("not later"), "{}", earlier.stderr);
+    let later = moment(3_600);
+    let said = world.notice(anchor, &["extend", "--until", &later]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(said.json()["notices"][0]["action"], "extend");
+
+    // Past the manifest's closing time.
+    until("the first closing time is over", || {
+        jiff::Timestamp::now().as_millisecond() > i64::try_from(manifest.closing).unwrap() + 200
+    });
+    let (status, answer) = site.cast(&votes[1]).await;
+    assert_eq!(status, 200, "{answer}");
+
+    // Signed on a machine without network, carried, and submitted.
+    let file = folder.path().join("close.notices");
+    let signed = world.notice(anchor, &["close", "--offline", tests::arg(&file)]);
+    assert_eq!(signed.code, 0, "{}", signed.stderr);
+    let submitted = world.election(&["submit", tests::arg(&file), "--anchor", &anchor.url]);
+    assert_eq!(submitted.code, 0, "{}", submitted.stderr);
+    assert_eq!(submitted.json()["notices"].as_array().unwrap().len(), 2);
+    let said = world.election(&["finalize"]);
+    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    let end = said.json();
+    assert_eq!(
+        (&end["votes"], &end["cancelled"]),
+        (&json!(2), &json!(false))
+    );
+    assert_eq!(end["anchors"][0]["holds_final_head"], true);
+    assert_eq!(end["results"]["status"], "final");
+    // Nothing can be changed any more.
+    let said = world.notice(anchor, &["cancel"]);
+    assert!(
+        said.code == 1 && said.stderr.contains("final head"),
+        "{said:#?}"
+    );
+
+    let (exit, verdict) = world.audit();
+    assert_eq!(
+        (exit, &verdict["state"]),
+        (0, &json!("final")),
+        "{verdict:#}"
+    );
+    assert_eq!(findings(&verdict), []);
+
+    let copy = folder.path().join("archive");
+    let said = world.election(&["archive", tests::arg(&copy)]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let again = tests::run(
+        "tallyroot-verify",
+        &[
+            "audit",
+            tests::arg(&copy),
+            "--election",
+            &world.published.id(),
+        ],
+    );
+    assert_eq!(again.code, 0, "{}", again.stdout);
+}
+
+#[tokio::test]
+async fn a_damaged_copy_is_not_an_archive() {
+    let folder = folder();
+    let world = World::new(folder.path(), &Plan::default());
+    let services = world.start_all();
+    let site = world.site(&services);
+    let vote = voter(&world, &site, 0).await;
+    assert_eq!(site.cast(&vote).await.0, 200);
+    let copy = folder.path().join("archive");
+    let said = world.election(&["archive", tests::arg(&copy)]);
+    assert!(
+        said.code == 1 && said.stderr.contains("no final head yet"),
+        "{said:#?}"
+    );
+    let anchor = find(&services, Role::Anchor);
+    assert_eq!(world.notice(anchor, &["close"]).code, 0);
+    assert_eq!(world.election(&["finalize"]).code, 0);
+    let bundle = world.published.folder.join("cells/0/tile/entries");
+    let name = std::fs::read_dir(&bundle)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let file = if name.is_dir() {
+        std::fs::read_dir(name)
+            .unwrap()
+            .map(|f| f.unwrap().path())
+            .max_by_key(|f| std::fs::metadata(f).unwrap().len())
+            .unwrap()
+    } else {
+        name
+    };
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let said = world.election(&["archive", tests::arg(&copy)]);
+    assert!(
+        said.code == 1 && said.stderr.contains("does not verify"),
+        "{said:#?}"
+    );
+    assert!(!copy.exists());
+}
+
+#[tokio::test]
+async fn a_cancelled_election_counts_nothing() {
+    let folder = folder();
+    let world = World::new(folder.path(), &Plan::default());
+    let services = world.start_all();
+    let site = world.site(&services);
+    let votes = [voter(&world, &site, 0).await, voter(&world, &site, 1).await];
+    assert_eq!(site.cast(&votes[0]).await.0, 200);
+    let anchor = find(&services, Role::Anchor);
+    let said = world.notice(anchor, &["cancel"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    // The cell hears of it like anybody else does, from the published heads log.
+    let cell = find(&services, Role::Cell(0));
+    while cell.status().await["schedule"]["cancelled"] != true {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let answer = site.cast(&votes[1]).await;
+    assert_eq!(code(&answer), (403, "closed"), "{answer:?}");
+    let said = world.election(&["finalize"]);
+    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    let end = said.json();
+    assert_eq!(end["cancelled"], true);
+    assert_eq!(end["results"]["status"], "cancelled");
+    let (exit, verdict) = world.audit();
+    assert_eq!(
+        (exit, &verdict["state"]),
+        (0, &json!("cancelled")),
+        "{verdict:#}"
+    );
+}
+
+#[tokio::test]
+async fn a_cell_that_never_closes_is_counted_up_to_its_newest_checkpoint() {
+    let folder = folder();
+    let plan = Plan {
+        cells: 2,
+        closing: 7,
+        grace: 4,
+        ..Plan::default()
+    };
+    let world = World::new(folder.path(), &plan);
+    let services = world.start_all();
+    let site = world.site(&services);
+    for v in 0..6 {
+        let vote = voter(&world, &site, v).await;
+        assert_eq!(site.cast(&vote).await.0, 200);
+    }
+    let (services, dead) = but(services, |service| service.role == Role::Cell(1));
+    dead.kill();
+    let said = world.election(&["finalize"]);
+    drop(services);
+    let end = said.json();
+    assert_eq!(end["votes"], 6, "{end:#}");
+    let logs = end["final_head"]["logs"].as_array().unwrap();
+    let state = |log: &str| logs.iter().find(|said| said["log"] == log).unwrap()["state"].clone();
+    assert_eq!(
+        (state("cells/0"), state("cells/1")),
+        (json!("closed"), json!("open"))
+    );
+    let (_, verdict) = world.audit();
+    assert_eq!(verdict["state"], "final", "{verdict:#}");
+    let codes: Vec<String> = findings(&verdict)
+        .into_iter()
+        .map(|(code, _)| code)
+        .collect();
+    assert_eq!(codes, ["unclosed"], "{verdict:#}");
+    assert_eq!(verdict["votes"], 6);
+}
+
+#[tokio::test]
+async fn votes_that_no_head_covered_in_time_are_late_and_counted() {
+    let folder = folder();
+    let plan = Plan {
+        closing: 7,
+        grace: 4,
+        ..Plan::default()
+    };
+    let world = World::new(folder.path(), &plan);
+    let services = world.start_all();
+    let site = world.site(&services);
+    let votes = [
+        voter(&world, &site, 0).await,
+        voter(&world, &site, 1).await,
+        voter(&world, &site, 2).await,
+    ];
+    assert_eq!(site.cast(&votes[0]).await.0, 200);
+    let covered = || {
+        let said = tests::run(
+            "tallyroot",
+            &[
+                "status",
+                tests::arg(&world.data),
+                "--election",
+                &world.published.id(),
+                "--json",
+            ],
+        );
+        said.json()["site"]["logs"][0]["in_head"].as_u64() >= Some(3)
+    };
+    until("a head covers the first vote", covered);
+    let (mut services, anchor) = but(services, |service| service.role == Role::Anchor);
+    anchor.kill();
+    for vote in &votes[1..] {
+        assert_eq!(site.cast(vote).await.0, 200);
+    }
+    let times = world.published.election.manifest().times;
+    let deadline = i64::try_from(times.closing + times.grace).unwrap();
+    until("closing plus grace is over", || {
+        jiff::Timestamp::now().as_millisecond() > deadline
+    });
+    services.push(world.start(Role::Anchor));
+    let end = world.election(&["finalize"]).json();
+    assert_eq!(end["votes"], 3, "{end:#}");
+    let (_, verdict) = world.audit();
+    let codes: Vec<String> = findings(&verdict)
+        .into_iter()
+        .map(|(code, _)| code)
+        .collect();
+    assert_eq!(codes, ["late"], "{verdict:#}");
+    assert_eq!(verdict["bounds"]["late"], 2, "{verdict:#}");
+    assert_eq!(verdict["votes"], 3);
+}
+
+#[tokio::test]
+async fn a_spare_key_takes_over_by_notice() {
+    let folder = folder();
+    let world = World::new(folder.path(), &Plan::default());
+    let services = world.start_all();
+    let site = world.site(&services);
+    let votes = [voter(&world, &site, 0).await, voter(&world, &site, 1).await];
+    assert_eq!(site.cast(&votes[0]).await.0, 200);
+    let said = world.notice(find(&services, Role::Anchor), &["switch", "--cell", "0"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    // It held the main key, and ends; its supervisor starts it again, and it takes the spare.
+    let (mut services, cell) = but(services, |service| service.role == Role::Cell(0));
+    let (exit, words) = cell.ended();
+    assert_eq!(exit, 3, "{words}");
+    assert!(
+        words.contains("switched cells/0 to its spare key"),
+        "{words}"
+    );
+
+    // Who has the main key alone is told what to do.
+    let whole = world.configuration(Role::Cell(0));
+    world.configure(Role::Cell(0), &whole.replace("spare = \"spare.key\"\n", ""));
+    let said = world.check(Role::Cell(0));
+    assert_eq!(said.code, 1);
+    assert!(
+        said.stdout.contains("give the spare key's file as `spare`"),
+        "{}",
+        said.stdout
+    );
+    // And who has the spare alone serves: the main key can be taken away.
+    world.configure(Role::Cell(0), &whole.replace("main = \"main.key\"\n", ""));
+    let mut cell = world.start(Role::Cell(0));
+    cell.wait_for("active");
+    services.push(cell);
+    let site = world.site(&services);
+    let (status, answer) = site.cast(&votes[1]).await;
+    assert_eq!(status, 200, "{answer}");
+    // The first vote is still there, at its place.
+    assert_eq!(site.cast(&votes[0]).await.1["index"], 1);
+
+    assert_eq!(
+        world.notice(find(&services, Role::Anchor), &["close"]).code,
+        0
+    );
+    let end = world.election(&["finalize"]);
+    assert_eq!(end.code, 0, "{} {}", end.stdout, end.stderr);
+    assert_eq!(end.json()["votes"], 2);
+    let (exit, verdict) = world.audit();
+    assert_eq!((exit, findings(&verdict)), (0, vec![]), "{verdict:#}");
+}
