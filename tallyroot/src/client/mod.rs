@@ -1,5 +1,6 @@
 //! The voter's side: what runs on a device, and knows a site only over HTTP.
 
+pub mod in_force;
 pub mod receipts;
 pub mod site;
 pub mod voter;

@@ -1,11 +1,9 @@
 //! Receipts: made when a vote is recorded, upgraded when it is sealed, from the published files alone.
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use ledger::log::Keys;
+use ledger::heads::name_of;
 use ledger::publisher::{ReadError, Reader};
 use ledger::read::LogClient;
 use protocol::anchor::{ANCHOR_LEN_MAX, AnchorObject};
@@ -17,6 +15,7 @@ use protocol::merkle::leaf_hash;
 use protocol::receipt::{RECEIPT_FORMAT, Receipt, Seal};
 use protocol::tlog_proof::TlogProof;
 
+use super::in_force::InForce;
 use super::site::Site;
 use super::voter::InLog;
 
@@ -37,8 +36,18 @@ impl Reader for Site {
 }
 
 /// The receipt of a vote that is recorded.
-#[must_use]
-pub fn provisional(election: &Election, in_log: &InLog) -> Receipt {
+///
+/// # Errors
+/// The cell was switched to its spare key, and the notice cannot be read or does not verify.
+pub async fn provisional(site: &Site, election: &Election, in_log: &InLog) -> Result<Receipt> {
+    let cell = LogId::Cell(in_log.cell);
+    let in_force = InForce::find(site, election, &[cell]).await?;
+    let mut receipt = bare(election, in_log);
+    receipt.switches = in_force.proofs(site, cell, &[in_log.size], &[]).await?;
+    Ok(receipt)
+}
+
+fn bare(election: &Election, in_log: &InLog) -> Receipt {
     Receipt {
         cell: in_log.cell,
         election: election.id(),
@@ -55,16 +64,17 @@ pub fn provisional(election: &Election, in_log: &InLog) -> Receipt {
 /// # Errors
 /// The site cannot be read, or shows something that does not verify.
 pub async fn sealed(site: &Site, election: &Election, in_log: &InLog) -> Result<Option<Receipt>> {
-    let Some(heads_checkpoint) = newest_anchored(site, election).await? else {
+    let cell = LogId::Cell(in_log.cell);
+    let in_force = InForce::find(site, election, &[cell, LogId::Heads]).await?;
+    let Some(heads_checkpoint) = newest_anchored(site, election, &in_force).await? else {
         return Ok(None);
     };
-    let heads = client(site, election, LogId::Heads)?;
+    let heads = in_force.client(site, LogId::Heads)?;
     let Some((head_index, head_entry, head)) =
         newest_head(&heads, election, &heads_checkpoint).await?
     else {
         return Ok(None);
     };
-    let cell = LogId::Cell(in_log.cell);
     let named = head
         .log(election, cell)
         .context("the head does not list this cell")?;
@@ -72,31 +82,35 @@ pub async fn sealed(site: &Site, election: &Election, in_log: &InLog) -> Result<
         return Ok(None);
     }
 
-    let (cell_checkpoint, cell_note) = client(site, election, cell)?
-        .at(named.size)
-        .await?
-        .with_context(|| {
-            format!(
-                "{}/checkpoints/{} is missing, though a head names it",
-                cell.prefix(),
-                named.size
-            )
-        })?;
+    let votes = in_force.client(site, cell)?;
+    let (cell_checkpoint, cell_note) = votes.at(named.size).await?.with_context(|| {
+        format!(
+            "{}/checkpoints/{} is missing, though a head names it",
+            cell.prefix(),
+            named.size
+        )
+    })?;
     anyhow::ensure!(
         cell_checkpoint.root() == named.root,
         "the cell's checkpoint at size {} has another root than the head: keep both, the log forked",
         named.size
     );
-    let vote = client(site, election, cell)?
-        .inclusion(in_log.index, &cell_checkpoint)
-        .await?;
+    let vote = votes.inclusion(in_log.index, &cell_checkpoint).await?;
     anyhow::ensure!(
         leaf_hash(&vote.entry) == in_log.leaf,
         "index {} of the cell holds another entry than the receipt: keep the receipt, the vote was changed",
         in_log.index
     );
     let head_proof = heads.inclusion(head_index, &heads_checkpoint.0).await?;
-    let mut receipt = provisional(election, in_log);
+    let mut receipt = bare(election, in_log);
+    receipt.switches = in_force
+        .proofs(
+            site,
+            cell,
+            &[in_log.size, cell_checkpoint.size()],
+            &[heads_checkpoint.0.size()],
+        )
+        .await?;
     receipt.sealed = Some(Seal {
         vote: text(&TlogProof::new(
             Some(in_log.entry.clone()),
@@ -129,10 +143,11 @@ fn text(proof: &TlogProof) -> Result<String> {
 pub async fn newest_anchored(
     site: &Site,
     election: &Election,
+    in_force: &InForce,
 ) -> Result<Option<(Checkpoint, Vec<u8>)>> {
     let mut newest: Option<(Checkpoint, Vec<u8>)> = None;
     for anchor in &election.manifest().anchors {
-        let Some(held) = newest_of_anchor(site, election, &anchor.name).await? else {
+        let Some(held) = newest_of_anchor(site, election, in_force, &anchor.name).await? else {
             return Ok(None);
         };
         if newest
@@ -149,6 +164,7 @@ pub async fn newest_anchored(
 async fn newest_of_anchor(
     site: &Site,
     election: &Election,
+    in_force: &InForce,
     name: &str,
 ) -> Result<Option<(Checkpoint, Vec<u8>)>> {
     let object = async |n: u64| {
@@ -173,15 +189,10 @@ async fn newest_of_anchor(
     let object = AnchorObject::decode(&bytes, &election.id()).with_context(|| {
         format!("anchors/{name}/{there} is not an anchor object of this election")
     })?;
-    let keys = election
-        .log_keys(LogId::Heads)
-        .context("the election has no heads log")?;
-    let (checkpoint, _) = Checkpoint::verify(
-        object.note,
-        &election.origin(LogId::Heads),
-        &[*keys.main.as_bytes(), *keys.spare.as_bytes()],
-    )
-    .with_context(|| format!("the checkpoint in anchors/{name}/{there}"))?;
+    let checkpoint = in_force
+        .keys(LogId::Heads)?
+        .verify(&name_of(election, LogId::Heads), object.note)
+        .with_context(|| format!("the checkpoint in anchors/{name}/{there}"))?;
     Ok(Some((checkpoint, object.note.to_vec())))
 }
 
@@ -205,19 +216,4 @@ pub async fn newest_head(
         }
     }
     Ok(None)
-}
-
-/// A log of the election, read over HTTP.
-///
-/// # Errors
-/// There is no such log.
-pub fn client(site: &Site, election: &Election, log: LogId) -> Result<LogClient> {
-    let keys = election
-        .log_keys(log)
-        .with_context(|| format!("the election has no log {}", log.prefix()))?;
-    Ok(LogClient::new(
-        Arc::new(site.clone()),
-        ledger::heads::name_of(election, log),
-        Keys::main(*keys.main.as_bytes()),
-    ))
 }

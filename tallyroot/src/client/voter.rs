@@ -15,6 +15,7 @@ use protocol::merkle::{Hash, leaf_hash, verify_inclusion};
 use protocol::tlog_proof::TlogProof;
 use sha2::{Digest as _, Sha256};
 
+use super::in_force::InForce;
 use super::site::{Answer, Backoff, Issued, Recorded, Refusal, Site};
 
 /// Why a voter does not get what she asked for.
@@ -53,6 +54,8 @@ pub struct InLog {
     pub cell: u32,
     /// The leaf's index.
     pub index: u64,
+    /// The size of the checkpoint that proved it.
+    pub size: u64,
     /// The stored entry's leaf hash.
     pub leaf: Hash,
     /// The stored entry.
@@ -107,9 +110,15 @@ impl Device {
             .context("cannot blind the credential")?;
         let issued =
             until_known(|| site.issue(usize::from(registrar), code, blinded.message())).await?;
+        let log = LogId::Issuance {
+            registrar,
+            shard: issued.issuance.shard,
+        };
         let on_roll = self
-            .check_issued(registrar, &issued, &blinded.digest())
-            .map_err(VoterError::Dishonest)?;
+            .checked(site, log, |in_force| {
+                self.check_issued(in_force, log, &issued, &blinded.digest())
+            })
+            .await?;
         let blind_signature = BASE64
             .decode(&issued.blind_signature)
             .context("the blind signature is not base64")
@@ -121,14 +130,16 @@ impl Device {
     }
 
     /// The issuance stands in the registrar's log for this blinded message, and the roll place is under the manifest's root.
-    fn check_issued(&self, registrar: u16, issued: &Issued, digest: &[u8; 32]) -> Result<OnRoll> {
-        let log = LogId::Issuance {
-            registrar,
-            shard: issued.issuance.shard,
-        };
+    fn check_issued(
+        &self,
+        in_force: &InForce,
+        log: LogId,
+        issued: &Issued,
+        digest: &[u8; 32],
+    ) -> Result<OnRoll> {
         let proof = TlogProof::parse(issued.issuance.proof.as_bytes())?;
         let entry = proof.extra().context("the issuance proof holds no entry")?;
-        self.check_in_log(log, issued.issuance.index, entry, &proof)?;
+        self.check_in_log(in_force, log, issued.issuance.index, entry, &proof)?;
         match Entry::decode(entry, &self.election)? {
             Entry::Issuance(Issuance {
                 roll_index,
@@ -194,21 +205,56 @@ impl Device {
         let recorded = match until_known(|| site.cast(cell, &entry)).await {
             Err(VoterError::Refused(refusal)) if refusal.error.code == "other-ballot" => {
                 // "409 `other-ballot` with `index` and `proof` of the first vote": without it, the refusal is only a claim.
-                return Err(match self.check_other_ballot(cell, vote, &refusal) {
+                let check =
+                    |in_force: &InForce| self.check_other_ballot(in_force, cell, vote, &refusal);
+                return Err(match self.checked(site, LogId::Cell(cell), check).await {
                     Ok(()) => VoterError::Refused(refusal),
-                    Err(error) => VoterError::Dishonest(error.context(
+                    Err(VoterError::Dishonest(error)) => VoterError::Dishonest(error.context(
                         "the cell says that another ballot was cast with this credential, and does not prove it",
                     )),
+                    Err(error) => error,
                 });
             }
             answer => answer?,
         };
-        self.check_recorded(cell, vote, &recorded)
-            .map_err(VoterError::Dishonest)
+        self.checked(site, LogId::Cell(cell), |in_force| {
+            self.check_recorded(in_force, cell, vote, &recorded)
+        })
+        .await
+    }
+
+    /// Checks an answer under the main keys; and where that fails, and a notice switched the log to its spare key, by that notice.
+    async fn checked<T>(
+        &self,
+        site: &Site,
+        log: LogId,
+        check: impl Fn(&InForce) -> Result<T>,
+    ) -> Result<T, VoterError> {
+        let error = match check(&InForce::of_manifest(&self.election)) {
+            Ok(checked) => return Ok(checked),
+            Err(error) => error,
+        };
+        let in_force = InForce::find(site, &self.election, &[log])
+            .await
+            .map_err(|reason| {
+                VoterError::Unknown(format!(
+                    "the answer does not verify under the manifest's main key ({error:#}), and whether a notice switched keys cannot be read ({reason:#})"
+                ))
+            })?;
+        if in_force.switch(log).is_none() {
+            return Err(VoterError::Dishonest(error));
+        }
+        check(&in_force).map_err(VoterError::Dishonest)
     }
 
     /// The refusal proves that another ballot under this credential stands in the log.
-    fn check_other_ballot(&self, cell: u32, vote: &Vote, refusal: &Refusal) -> Result<()> {
+    fn check_other_ballot(
+        &self,
+        in_force: &InForce,
+        cell: u32,
+        vote: &Vote,
+        refusal: &Refusal,
+    ) -> Result<()> {
         let (Some(index), Some(proof)) = (refusal.index, &refusal.proof) else {
             anyhow::bail!("there is no proof");
         };
@@ -228,10 +274,17 @@ impl Device {
         first
             .verify(&self.election)
             .context("the first vote's signatures")?;
-        self.check_in_log(LogId::Cell(cell), index, entry, &proof)
+        self.check_in_log(in_force, LogId::Cell(cell), index, entry, &proof)?;
+        Ok(())
     }
 
-    fn check_recorded(&self, cell: u32, vote: &Vote, recorded: &Recorded) -> Result<InLog> {
+    fn check_recorded(
+        &self,
+        in_force: &InForce,
+        cell: u32,
+        vote: &Vote,
+        recorded: &Recorded,
+    ) -> Result<InLog> {
         let proof = TlogProof::parse(recorded.proof.as_bytes())?;
         // The entry that was stored first: its signatures may differ from what was sent, its key and ballot may not.
         let entry = proof.extra().context("the proof holds no entry")?;
@@ -251,28 +304,38 @@ impl Device {
                 .verify(&self.election)
                 .context("the stored vote's signatures")?;
         }
-        self.check_in_log(LogId::Cell(cell), recorded.index, entry, &proof)?;
+        let size = self.check_in_log(in_force, LogId::Cell(cell), recorded.index, entry, &proof)?;
         Ok(InLog {
             cell,
             index: recorded.index,
+            size,
             leaf: leaf_hash(entry),
             entry: entry.to_vec(),
             proof: recorded.proof.clone(),
         })
     }
 
-    fn check_in_log(&self, log: LogId, index: u64, entry: &[u8], proof: &TlogProof) -> Result<()> {
+    /// Returns the size of the checkpoint that the proof leads to.
+    fn check_in_log(
+        &self,
+        in_force: &InForce,
+        log: LogId,
+        index: u64,
+        entry: &[u8],
+        proof: &TlogProof,
+    ) -> Result<u64> {
         anyhow::ensure!(proof.index() == index, "the proof is for another index");
-        let keys = self
-            .election
-            .log_keys(log)
-            .context("there is no such log")?;
-        // The spare key counts only under a notice, which this client does not follow yet.
-        let keys = [*keys.main.as_bytes()];
+        let name = ledger::heads::name_of(&self.election, log);
+        // The key that must sign follows from the size, which the checkpoint tells.
+        let checkpoint = in_force
+            .keys(log)?
+            .verify(&name, proof.checkpoint())
+            .context("the proof's checkpoint")?;
+        let key = in_force.keys(log)?.at(checkpoint.size());
         proof
-            .verify(&leaf_hash(entry), &self.election.origin(log), &keys)
+            .verify(&leaf_hash(entry), name.origin(), &[key])
             .context("the inclusion proof")?;
-        Ok(())
+        Ok(checkpoint.size())
     }
 }
 

@@ -11,6 +11,7 @@ use protocol::merkle::tile::tiles;
 use protocol::merkle::{CompactRange, Hash};
 
 use super::voters::{RecordedVote, Voters};
+use crate::client::in_force::InForce;
 use crate::client::receipts;
 use crate::client::site::Site;
 use crate::folder::Folder;
@@ -24,10 +25,11 @@ const TILE_BYTES: usize = 256 * 32;
 /// # Errors
 /// The first vote that does not, or files that cannot be read or verified.
 pub async fn check(site: &Site, election: &Election, recorded: &[RecordedVote]) -> Result<()> {
-    let anchored = receipts::newest_anchored(site, election)
+    let in_force = InForce::find(site, election, &[LogId::Heads]).await?;
+    let anchored = receipts::newest_anchored(site, election, &in_force)
         .await?
         .context("no anchor holds a head")?;
-    let heads = receipts::client(site, election, LogId::Heads)?;
+    let heads = in_force.client(site, LogId::Heads)?;
     let (_, _, head) = receipts::newest_head(&heads, election, &anchored)
         .await?
         .context("no head is anchored")?;
@@ -96,7 +98,7 @@ pub async fn keep_receipts(
         let in_log = device.cast(site, &vote).await?;
         let receipt = match receipts::sealed(site, election, &in_log).await? {
             Some(sealed) => sealed,
-            None => receipts::provisional(election, &in_log),
+            None => receipts::provisional(site, election, &in_log).await?,
         };
         let path = folder.receipt(voter);
         std::fs::write(

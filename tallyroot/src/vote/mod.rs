@@ -103,9 +103,9 @@ pub async fn run(args: &VoteArgs) -> Result<Cast, VoterError> {
     }
     let in_log = device.cast(&site, &vote).await?;
     if !sealed_before {
-        receipts::provisional(&election, &in_log)
-            .encode()
-            .context("cannot write the receipt down")
+        receipts::provisional(&site, &election, &in_log)
+            .await
+            .and_then(|receipt| receipt.encode().context("cannot write the receipt down"))
             .and_then(|bytes| write(&args.receipt, &bytes))
             // No refusal: the vote stands.
             .map_err(|error| VoterError::Unknown(format!("the vote is recorded, but {error:#}")))?;
