@@ -206,11 +206,8 @@ fn from_a_code_to_a_sealed_receipt() {
         *code = code.to_lowercase().replace('-', " ");
     }
     assert_eq!(careless.vote(&CHOICES, "0").code, 0);
-    assert_eq!(
-        fs::read(voter.receipt()).unwrap(),
-        receipt,
-        "still the sealed one"
-    );
+    let sealed = &voter.checked(None)["vote"]["sealed"];
+    assert_ne!(*sealed, Value::Null, "a sealed receipt is never less again");
     // Without a choice, a blank ballot must be meant.
     let said = voter.vote(&[], "0");
     assert_eq!(said.code, 1, "{}", said.stderr);
