@@ -239,6 +239,7 @@ async fn live(
         () = asked.stop() => None,
     };
     vitals.enter(Phase::Stopping);
+    service.let_watchers_go();
     server.drain().await;
     service.shutdown().await;
     // Only now: nothing is on its way any more, so the next one finds a log at rest.

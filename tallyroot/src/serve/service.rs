@@ -223,6 +223,13 @@ impl Service {
         select_all(ends).await.0
     }
 
+    /// Ends the streams that would never end by themselves, and that a draining server would else wait for.
+    pub(super) fn let_watchers_go(&self) {
+        if let Self::Tally(tally) = self {
+            tally.let_watchers_go();
+        }
+    }
+
     /// Ends it, once nothing is asked of it any more. What was acknowledged stays.
     pub(super) async fn shutdown(self) {
         match self {
