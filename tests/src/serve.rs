@@ -36,6 +36,8 @@ pub struct Plan {
     pub closing: i64,
     /// Seconds.
     pub grace: u32,
+    /// Whether the manifest says that it is a demo.
+    pub demo: bool,
     /// Where the logs and rolls are: `None` for SQLite files, else the URL of a Postgres database.
     pub postgres: Option<String>,
 }
@@ -50,6 +52,7 @@ impl Default for Plan {
             opening: -2,
             closing: 3_600,
             grace: 60,
+            demo: true,
             postgres: None,
         }
     }
@@ -115,7 +118,7 @@ impl World {
         let registrars: Vec<String> = (0..plan.registrars).map(|r| format!("\"R{r}\"")).collect();
         let description = format!(
             "title = \"Processes\"\nbase = \"serve.tallyroot.example\"\nroll = \"roll.csv\"\n\
-             registration = {}\nopening = {}\nclosing = {}\ngrace_s = {}\ndemo = true\n\
+             registration = {}\nopening = {}\nclosing = {}\ngrace_s = {}\ndemo = {}\n\
              cells = {}\nregistrars = [{}]\nshards = {}\nbatch_min = 1\nbatch_wait_ms = 200\n\
              cast_delay_s = 0\nhead_interval_ms = 200\n\n\
              [[contests]]\nname = \"Colour\"\nmethod = \"plurality\"\noptions = [\"Red\", \"Blue\"]\n",
@@ -123,6 +126,7 @@ impl World {
             moment(plan.opening),
             moment(plan.closing),
             plan.grace,
+            plan.demo,
             plan.cells,
             registrars.join(", "),
             plan.shards,
@@ -248,6 +252,15 @@ impl World {
                 "--check-config",
                 "--json",
             ],
+        )
+    }
+
+    /// Starts a service that must not start: what it said.
+    #[must_use]
+    pub fn refused(&self, role: Role) -> Said {
+        run(
+            "tallyroot",
+            &["serve", role.name(), "--config", arg(&self.config(role))],
         )
     }
 

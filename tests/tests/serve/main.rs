@@ -1,6 +1,7 @@
 //! Services that stand alone: each its own process, with its own configuration and nothing else.
 
 mod alone;
+mod bad;
 mod course;
 mod takeover;
 
