@@ -33,6 +33,10 @@ pub enum Command {
     Serve(ServeCommand),
     /// Look once at an election, or at its services
     Status(StatusArgs),
+    /// Compare a service's databases with what it has published: every difference, with its place. Changes nothing
+    Fsck(RepairArgs),
+    /// Fill a service's lost database from what it has published, and a registrar's roll from its backup
+    Rebuild(RepairArgs),
     /// Care for a registrar's roll
     #[command(subcommand)]
     Roll(RollCommand),
@@ -276,6 +280,30 @@ The election id is the SHA-256 of the manifest. It fixes every key, so publish i
 cannot change it, in at least two places. Each service's keys land in a folder of its own below DIR
 (cells/K, registrars/R, heads), the authority's in DIR/authority, sheets of one-time codes in
 DIR/registrars/R/codes.csv: move the authority's and the spare keys to where no service can read them."#;
+
+/// The services that have a database.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum WriterRole {
+    /// `tallyroot serve cell`
+    Cell,
+    /// `tallyroot serve registrar`
+    Registrar,
+    /// `tallyroot serve anchor`
+    Anchor,
+}
+
+/// `tallyroot fsck`, `tallyroot rebuild`
+#[derive(Debug, Args)]
+pub struct RepairArgs {
+    /// Which service the configuration is of
+    pub role: WriterRole,
+    /// The service's configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// What can be done with a registrar's roll.
 #[derive(Debug, Subcommand)]

@@ -60,6 +60,8 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Election(command) => election::run(&command).await,
         Command::Status(args) => status::run(&args).await,
         Command::Serve(command) => serve::run(&command).await,
+        Command::Fsck(args) => serve::repair::compare(&args).await,
+        Command::Rebuild(args) => serve::repair::rebuild(&args).await,
         Command::Roll(RollCommand::Load(args)) => serve::roll::load(&args).await,
         Command::Demo(args) => demo::run(&args).await,
         Command::Vote(args) => match vote::run(&args).await {

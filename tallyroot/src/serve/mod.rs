@@ -9,9 +9,11 @@ pub mod config;
 mod gate;
 mod health;
 pub mod parts;
+pub mod repair;
 pub mod roll;
 mod service;
 mod turn;
+mod warm;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -39,6 +41,7 @@ use gate::Gate;
 use health::{Phase, Vitals};
 use service::{Ended, Prepared, Service, Surroundings};
 use turn::{Turn, wait_for_turn};
+use warm::Known;
 
 /// It was not right to start, or something broke down.
 const FAILED: u8 = 1;
@@ -217,9 +220,14 @@ async fn live(
     let server = Server::start(listeners.service, gate.router(), Limits::default());
 
     let begun = async {
-        let turns = wait_for_turns(config, &vitals).await?;
+        let known = Known::of(config);
+        let turns = tokio::select! {
+            turns = wait_for_turns(config, &vitals) => turns?,
+            never = known.keep_up(&config.election, around) => match never {},
+        };
         vitals.enter(Phase::TakingOver);
-        let service = Service::start(config, prepared, around, &vitals).await?;
+        known.catch_up(&config.election, around).await;
+        let service = Service::start(config, prepared, &known, around, &vitals).await?;
         anyhow::Ok((turns, service))
     };
     let begun = tokio::select! {

@@ -16,13 +16,14 @@ use ledger::publisher::Reader;
 use ledger::schedule::Schedule;
 use ledger::sequencer::{Handle, State};
 use protocol::manifest::Election;
-use registrar::Registrar;
+use registrar::{Registrar, ShardParts};
 use tally::{Tally, TallyConfig};
 use tokio::sync::watch;
 
 use super::config::{Config, Role};
 use super::health::Vitals;
 use super::parts::{self, LogParts, RegistrarParts};
+use super::warm::Known;
 
 /// How long the first head waits for logs that have not begun: an election's services are started in any order, within about this time.
 const BEGINNINGS: Duration = Duration::from_secs(60);
@@ -98,6 +99,7 @@ impl Service {
     pub(super) async fn start(
         config: &Config,
         prepared: Prepared,
+        known: &Known,
         around: &Surroundings,
         vitals: &Vitals,
     ) -> Result<Self> {
@@ -116,6 +118,7 @@ impl Service {
                 let cell = Cell::start(
                     CellConfig {
                         floor: floor(log),
+                        warm: known.cell(),
                         ..CellConfig::new(election, *cell)
                     },
                     parts.store,
@@ -129,7 +132,10 @@ impl Service {
             (Role::Registrar { registrar, .. }, Prepared::Registrar(opened)) => {
                 let shards = logs
                     .into_iter()
-                    .map(|(log, parts)| parts::as_shard(parts, floor(log)))
+                    .map(|(log, parts)| ShardParts {
+                        warm: known.shard(log),
+                        ..parts::as_shard(parts, floor(log))
+                    })
                     .collect();
                 Self::Registrar(opened.start(
                     election,

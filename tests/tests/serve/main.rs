@@ -3,6 +3,7 @@
 mod alone;
 mod bad;
 mod course;
+mod repair;
 mod takeover;
 
 use protocol::entry::Vote;

@@ -19,6 +19,8 @@ pub use section::{ConfigError, PREFIX};
 
 use section::{Document, Section};
 
+use crate::cli::WriterRole;
+
 /// Which service a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleName {
@@ -30,6 +32,16 @@ pub enum RoleName {
     Anchor,
     /// Adds up.
     Tally,
+}
+
+impl From<WriterRole> for RoleName {
+    fn from(role: WriterRole) -> Self {
+        match role {
+            WriterRole::Cell => Self::Cell,
+            WriterRole::Registrar => Self::Registrar,
+            WriterRole::Anchor => Self::Anchor,
+        }
+    }
 }
 
 /// A whole configuration, checked in itself; nothing that it names was touched but the manifest.
