@@ -13,7 +13,7 @@ fn a_whole_election_over_separate_processes() {
         &["--voters", "150", "--cells", "2", "--registrars", "2"],
         &[],
     );
-    let said = local.play(&[]);
+    let said = local.play(&["--exit"]);
     assert_eq!(said.code, 0, "{said:#?}");
     let end = said.json();
     assert_eq!(end["audit"]["verified"], true, "{end}");

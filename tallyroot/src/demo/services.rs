@@ -1,5 +1,6 @@
 //! Who runs the services of the election whose voters are played: this process, or others that run already.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,13 @@ use ledger::publisher::directory::DirectoryReader;
 use ledger::read::LogClient;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
-use protocol::results::{RESULTS_LEN_MAX, Results};
+use protocol::results::{RESULTS_LEN_MAX, Results, Status};
 
+use crate::client::in_force::InForce;
+use crate::client::receipts;
 use crate::client::site::Site;
+use crate::election::notices::{self, Authority};
+use crate::election::place::Place;
 use crate::folder::Folder;
 use crate::node::Node;
 
@@ -35,6 +40,7 @@ pub(super) struct Elsewhere {
     url: String,
     reader: Arc<dyn Reader>,
     site: Site,
+    authority_key: PathBuf,
 }
 
 impl Services {
@@ -48,6 +54,7 @@ impl Services {
             url: url.trim_end_matches('/').to_owned(),
             reader: Arc::new(DirectoryReader::new(&folder.public(), &election.id())),
             site: Site::for_many(url, &election.id())?,
+            authority_key: folder.authority_key(false),
         }))
     }
 
@@ -63,9 +70,11 @@ impl Services {
     pub(super) async fn finish(&self) -> Result<()> {
         match self {
             Self::Here(node) => node.finish().await,
-            Self::Elsewhere(_) => {
-                anyhow::bail!("--exit is not for services that run elsewhere yet")
-            }
+            Self::Elsewhere(elsewhere) => tokio::time::timeout(PATIENCE, elsewhere.finish())
+                .await
+                .context(
+                    "the election did not come to its end in time: look at the services' logs",
+                )?,
         }
     }
 
@@ -88,6 +97,43 @@ impl Services {
 }
 
 impl Elsewhere {
+    /// Gives the authority's notices, and waits for the final head in every anchor and for the final result.
+    async fn finish(&self) -> Result<()> {
+        let place = Place::open(&self.url, &self.election.id().to_string()).await?;
+        let authority = Authority::load(&self.authority_key, &self.election)?;
+        notices::close_now(&place, &authority, PATIENCE.as_secs()).await?;
+        let mut follower = HeadsFollower::new(Arc::clone(&self.reader), &self.election);
+        advance(&mut follower).await?;
+        while follower.log().final_head().is_none() {
+            tokio::time::sleep(LOOK).await;
+            advance(&mut follower).await?;
+        }
+        while !(self.is_anchored(follower.log().size()).await? && self.is_final().await?) {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    async fn is_anchored(&self, size: u64) -> Result<bool> {
+        let in_force = InForce::find(&self.site, &self.election, &[LogId::Heads]).await?;
+        let newest = receipts::newest_anchored(&self.site, &self.election, &in_force).await?;
+        Ok(newest.is_some_and(|(checkpoint, _)| checkpoint.size() >= size))
+    }
+
+    async fn is_final(&self) -> Result<bool> {
+        let results = self.results().await?;
+        Ok(results.is_some_and(|results| results.status != Status::Open))
+    }
+
+    async fn results(&self) -> Result<Option<Results>> {
+        self.site
+            .read("results.json", RESULTS_LEN_MAX)
+            .await?
+            .map(|bytes| Results::parse(&bytes, &self.election))
+            .transpose()
+            .context("results.json is not what it must be")
+    }
+
     async fn settle(&self) -> Result<()> {
         let mut follower = HeadsFollower::new(Arc::clone(&self.reader), &self.election);
         follower.advance().await.context("the heads log")?;
@@ -103,10 +149,7 @@ impl Elsewhere {
         }
         while !(self.is_in_head(&follower, &sizes) && self.is_shown(&sizes).await?) {
             tokio::time::sleep(LOOK).await;
-            match follower.advance().await {
-                Err(error) if !error.is_passing() => return Err(error).context("the heads log"),
-                _ => {}
-            }
+            advance(&mut follower).await?;
         }
         Ok(())
     }
@@ -121,15 +164,17 @@ impl Elsewhere {
     }
 
     async fn is_shown(&self, sizes: &[u64]) -> Result<bool> {
-        let Some(bytes) = self.site.read("results.json", RESULTS_LEN_MAX).await? else {
-            return Ok(false);
-        };
-        let results = Results::parse(&bytes, &self.election)
-            .context("results.json is not what it must be")?;
-        Ok(results
-            .cells
-            .iter()
-            .zip(sizes)
-            .all(|(cell, size)| cell.size >= *size))
+        Ok(self.results().await?.is_some_and(|results| {
+            let mut cells = results.cells.iter().zip(sizes);
+            cells.all(|(cell, size)| cell.size >= *size)
+        }))
+    }
+}
+
+/// Reads on; what may pass by itself is no error.
+async fn advance(follower: &mut HeadsFollower) -> Result<()> {
+    match follower.advance().await {
+        Err(error) if !error.is_passing() => Err(error).context("the heads log"),
+        _ => Ok(()),
     }
 }

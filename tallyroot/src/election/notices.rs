@@ -141,6 +141,24 @@ pub async fn act(
     answer(args.json, shown, None)
 }
 
+/// Freezes every log that is open, now: what `election close` does, for a caller that has the place and the key at hand.
+///
+/// # Errors
+/// As [`act`].
+pub async fn close_now(place: &Place, authority: &Authority, wait_s: u64) -> Result<()> {
+    let mut heads = place.heads().await?;
+    if heads.log().final_head().is_some() {
+        return Ok(());
+    }
+    let first = heads.log().next_sequence();
+    let mut notices = Vec::new();
+    for (sequence, action) in (first..).zip(freezes(&place.election, heads.log())) {
+        notices.push(authority.sign(&place.election, sequence, action).await?);
+    }
+    submit_all(place, &mut heads, None, wait_s, notices).await?;
+    Ok(())
+}
+
 /// Submits notices from a file that `--offline` wrote.
 ///
 /// # Errors
