@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tests::demo::until;
 use tests::device::code;
 use tests::serve::{Plan, Role, Service, World};
-use tests::{folder, moment};
+use tests::{arg, files, folder, moment, run};
 
 use crate::{but, voter};
 
@@ -107,6 +107,64 @@ async fn the_hours_are_extended_and_the_election_is_closed_early() {
     let copy = folder.path().join("archive");
     let said = world.election(&["archive", tests::arg(&copy)]);
     assert_eq!(said.code, 0, "{}", said.stderr);
+    // The same from a site, as anybody could.
+    let tally = find(&services, Role::Tally);
+    let other = folder.path().join("from-the-site");
+    let id = world.published.id();
+    let said = run(
+        "tallyroot",
+        &[
+            "election",
+            "archive",
+            &tally.url,
+            arg(&other),
+            "--election",
+            &id,
+        ],
+    );
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(files::contents(&copy), files::contents(&other));
+    let said = run(
+        "tallyroot",
+        &[
+            "election",
+            "finalize",
+            &tally.url,
+            "--election",
+            &id,
+            "--json",
+        ],
+    );
+    assert_eq!((said.code, said.json()), (0, end), "{}", said.stderr);
+
+    let mut look = vec!["status", &tally.url, "--election", &id, "--json"];
+    for service in &services {
+        look.extend(["--health", &service.health]);
+    }
+    let said = run("tallyroot", &look);
+    assert_eq!(said.code, 0, "{said:#?}");
+    let status = said.json();
+    assert_eq!(
+        (
+            &status["site"]["votes"],
+            &status["site"]["final"],
+            &status["site"]["extended"]
+        ),
+        (&json!(2), &json!(true), &json!(true))
+    );
+    assert_eq!(status["services"].as_array().unwrap().len(), services.len());
+    let said = run(
+        "tallyroot",
+        &["status", "--health", "127.0.0.1:9", "--json"],
+    );
+    assert_eq!((said.code, &said.json()["well"]), (3, &json!(false)));
+    let wrong = "0".repeat(64);
+    let said = run("tallyroot", &["status", &tally.url, "--election", &wrong]);
+    assert!(
+        said.code == 1 && said.stderr.contains("has no election"),
+        "{said:#?}"
+    );
+
     let again = tests::run(
         "tallyroot-verify",
         &[

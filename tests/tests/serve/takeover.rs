@@ -235,15 +235,37 @@ async fn of_the_anchor() {
 async fn in_good_order() {
     let folder = folder();
     let server = throwaway_postgres::Server::start();
-    let world = world(folder.path(), &server);
-    let (services, mut standby, pair) = with_standby(&world, Role::Cell(0)).await;
-    let vote = voter(&world, &pair.0, 0).await;
+    one_stops_the_other_serves(&world(folder.path(), &server)).await;
+}
+
+/// On an SQLite file the turn is a lock of the machine.
+#[tokio::test]
+async fn in_good_order_on_sqlite() {
+    let folder = folder();
+    one_stops_the_other_serves(&World::new(folder.path(), &Plan::default())).await;
+}
+
+async fn one_stops_the_other_serves(world: &World) {
+    let (services, mut standby, pair) = with_standby(world, Role::Cell(0)).await;
+    let votes = [
+        voter(world, &pair.0, 0).await,
+        voter(world, &pair.0, 1).await,
+    ];
+    let (status, first) = pair.post("cells/0/ballots", &body(&votes[0])).await;
+    assert_eq!(status, 200, "{first}");
     let (_services, active) = but(services, |service| service.role == Role::Cell(0));
     let (code, said) = active.stop();
     assert_eq!(code, 0, "{said}");
-    let (status, answer) = pair.post("cells/0/ballots", &body(&vote)).await;
+    let (status, answer) = pair.post("cells/0/ballots", &body(&votes[1])).await;
     assert_eq!(status, 200, "{answer}");
+    let (_, again) = pair.post("cells/0/ballots", &body(&votes[0])).await;
+    assert_eq!(again["index"], first["index"]);
     standby.wait_for("active");
+    // A standby that is asked to stop while it waits does so too.
+    let mut waiting = world.start(Role::Cell(0));
+    waiting.wait_for("standby");
+    let (code, said) = waiting.stop();
+    assert_eq!(code, 0, "{said}");
 }
 
 /// A process that lost its turn, and does not know it yet, is fenced: it ends with its own code, and did no harm.
