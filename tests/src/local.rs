@@ -146,3 +146,9 @@ impl Drop for Local {
         }
     }
 }
+
+/// Whether something listens at this address.
+#[must_use]
+pub fn is_up(address: &str) -> bool {
+    std::net::TcpStream::connect(address).is_ok()
+}
