@@ -61,6 +61,13 @@ async fn the_hours_are_extended_and_the_election_is_closed_early() {
     let earlier = world.notice(anchor, &["extend", "--until", &moment(1)]);
     assert_eq!(earlier.code, 1);
     assert!(earlier.stderr.contains("not later"), "{}", earlier.stderr);
+    // A mistake is found before it is carried anywhere.
+    let file = folder.path().join("mistake.notices");
+    let mistake = world.notice(
+        anchor,
+        &["extend", "--until", &moment(1), "--offline", arg(&file)],
+    );
+    assert!(mistake.code == 1 && !file.exists(), "{mistake:#?}");
     let later = moment(3_600);
     let said = world.notice(anchor, &["extend", "--until", &later]);
     assert_eq!(said.code, 0, "{}", said.stderr);

@@ -308,3 +308,55 @@ async fn whoever_is_fenced_ends_with_a_code_of_its_own() {
     let (exit, verdict) = world.audit();
     assert_eq!((exit, &verdict["votes"]), (0, &2.into()), "{verdict:#}");
 }
+
+/// The sessions that hold a turn of this log's now.
+fn turns(server: &throwaway_postgres::Server) -> Vec<String> {
+    let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tallyroot turn cells/0' AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted)";
+    server
+        .psql("election", sql)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A turn that is lost with its session, while nobody else wants it, is taken again; the same process serves on. So it is when the database itself crashes.
+#[tokio::test]
+async fn nobody_takes_over_when_only_the_database_hiccups() {
+    let folder = folder();
+    let mut server = throwaway_postgres::Server::start();
+    let world = world(folder.path(), &server);
+    let services = world.start_all();
+    let site = world.site(&services);
+    let mut votes = Vec::new();
+    for v in 0..3 {
+        votes.push(voter(&world, &site, v).await);
+    }
+    assert_eq!(site.cast(&votes[0]).await.0, 200);
+
+    let held = turns(&server);
+    assert_eq!(held.len(), 1);
+    server.psql(
+        "election",
+        &format!("SELECT pg_terminate_backend({})", held[0]),
+    );
+    tests::demo::until("the turn is taken again", || {
+        let now = turns(&server);
+        now.len() == 1 && now != held
+    });
+    assert_eq!(site.cast(&votes[1]).await.0, 200);
+    let mut standby = world.start(Role::Cell(0));
+    standby.wait_for("standby");
+    drop(standby);
+
+    server.crash();
+    server.restart();
+    let pair = Pair(site.clone(), site);
+    let (status, answer) = pair.post("cells/0/ballots", &body(&votes[2])).await;
+    assert_eq!(status, 200, "{answer}");
+    tests::demo::until("the turn is taken again", || turns(&server).len() == 1);
+    for service in services {
+        assert_eq!(service.stop().0, 0);
+    }
+    let (exit, verdict) = world.audit();
+    assert_eq!((exit, &verdict["votes"]), (0, &3.into()), "{verdict:#}");
+}
