@@ -6,7 +6,7 @@ use tests::device::code;
 use tests::serve::{Plan, Role, Service, World};
 use tests::{arg, files, folder, moment, run};
 
-use crate::{but, voter};
+use crate::{but, voter, voter_of_cell};
 
 fn find(services: &[Service], role: Role) -> &Service {
     services
@@ -400,4 +400,119 @@ async fn a_spare_key_takes_over_by_notice() {
     assert_eq!(end.json()["votes"], 2);
     let (exit, verdict) = world.audit();
     assert_eq!((exit, findings(&verdict)), (0, vec![]), "{verdict:#}");
+}
+
+#[tokio::test]
+async fn a_frozen_cell_takes_nothing_new_and_the_others_go_on() {
+    let folder = folder();
+    let plan = Plan {
+        cells: 2,
+        ..Plan::default()
+    };
+    let world = World::new(folder.path(), &plan);
+    let services = world.start_all();
+    let site = world.site(&services);
+    let anchor = find(&services, Role::Anchor);
+    let first = voter_of_cell(&world, &site, 0, 1).await;
+    let mut votes = Vec::new();
+    for v in 1..7 {
+        votes.push((v % 2, voter_of_cell(&world, &site, v, v % 2).await));
+    }
+    assert_eq!(site.cast(&first).await.0, 200);
+    let said = world.notice(anchor, &["freeze", "--cell", "7"]);
+    assert!(
+        said.code == 1 && said.stderr.contains("no log"),
+        "{said:#?}"
+    );
+    let said = world.notice(anchor, &["freeze"]);
+    assert!(
+        said.code == 1 && said.stderr.contains("name at least one log"),
+        "{said:#?}"
+    );
+    let said = world.notice(anchor, &["freeze", "--cell", "1"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(said.json()["notices"][0]["fields"]["log"], "cells/1");
+    // Whoever has voted there still gets her receipt; nobody else is taken, once the cell has read the notice.
+    let cell = find(&services, Role::Cell(1));
+    let index = said.json()["notices"][0]["index"].as_u64();
+    while cell.status().await["schedule"]["heads_size"].as_u64() <= index {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let mut counted = 1u32;
+    for (cell, vote) in &votes {
+        let answer = site.cast(vote).await;
+        match cell {
+            0 => assert_eq!(answer.0, 200, "{answer:?}"),
+            _ => assert_eq!(code(&answer), (403, "closed")),
+        }
+        counted += u32::from(answer.0 == 200);
+    }
+    assert_eq!(site.cast(&first).await.0, 200);
+    assert_eq!(world.notice(anchor, &["close"]).code, 0);
+    let said = world.election(&["finalize"]);
+    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    assert_eq!(said.json()["votes"], counted);
+    let (exit, verdict) = world.audit();
+    assert_eq!((exit, findings(&verdict)), (0, vec![]), "{verdict:#}");
+}
+
+#[tokio::test]
+async fn the_heads_log_and_an_issuance_log_take_their_spares() {
+    let folder = folder();
+    let world = World::new(folder.path(), &Plan::default());
+    let mut services = world.start_all();
+    let site = world.site(&services);
+    let mut votes = vec![voter(&world, &site, 0).await];
+    assert_eq!(site.cast(&votes[0]).await.0, 200);
+
+    // An idle writer hears of it and ends; its restart takes the spare, since both are configured.
+    let anchor = find(&services, Role::Anchor);
+    let said = world.notice(anchor, &["switch", "--registrar", "0/0"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let (rest, registrar) = but(services, |service| service.role == Role::Registrar(0));
+    services = rest;
+    let (exit, words) = registrar.ended();
+    assert_eq!(exit, 3, "{words}");
+    let mut registrar = world.start(Role::Registrar(0));
+    registrar.wait_for("active");
+    services.push(registrar);
+    let site = world.site(&services);
+    votes.push(voter(&world, &site, 1).await);
+    assert_eq!(site.cast(&votes[1]).await.0, 200);
+
+    // The heads log's own: its spare signs the checkpoint that holds the notice, so it starts with that key alone.
+    let anchor = find(&services, Role::Anchor);
+    let said = world.notice(anchor, &["switch", "--heads"]);
+    assert!(
+        said.code == 1 && said.stderr.contains("start it again with the spare"),
+        "{said:#?}"
+    );
+    let (rest, anchor) = but(services, |service| service.role == Role::Anchor);
+    services = rest;
+    assert_eq!(anchor.stop().0, 0);
+    let whole = world.configuration(Role::Anchor);
+    world.configure(Role::Anchor, &whole.replace("main = \"main.key\"\n", ""));
+    let mut anchor = world.start(Role::Anchor);
+    anchor.wait_for("active");
+    services.push(anchor);
+    let anchor = find(&services, Role::Anchor);
+    let said = world.notice(anchor, &["switch", "--heads"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    // The main key is of no use any more.
+    world.configure(Role::Anchor, &whole.replace("spare = \"spare.key\"\n", ""));
+    let said = world.check(Role::Anchor);
+    assert!(
+        said.code == 1 && said.stdout.contains("to its spare key at size"),
+        "{said:#?}"
+    );
+
+    assert_eq!(world.notice(anchor, &["close"]).code, 0);
+    let said = world.election(&["finalize"]);
+    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    let (exit, verdict) = world.audit();
+    assert_eq!((exit, findings(&verdict)), (0, vec![]), "{verdict:#}");
+    assert_eq!(
+        (&verdict["votes"], &verdict["issued"][0]["issued"]),
+        (&json!(2), &json!(2))
+    );
 }

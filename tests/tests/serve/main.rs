@@ -12,10 +12,24 @@ use tests::serve::{Service, World};
 
 /// A voter who has signed in, and a vote for one of the two options.
 async fn voter(world: &World, site: &Site, voter: u32) -> Vote {
+    sign_in(world, site, voter, Device::new(&world.published.election)).await
+}
+
+/// The same, whose credential belongs to this cell.
+async fn voter_of_cell(world: &World, site: &Site, voter: u32, cell: u32) -> Vote {
     let election = &world.published.election;
-    let mut device = Device::new(election);
+    let device = std::iter::repeat_with(|| Device::new(election))
+        .find(|device| election.cell_of(&device.credential()) == cell)
+        .unwrap();
+    sign_in(world, site, voter, device).await
+}
+
+async fn sign_in(world: &World, site: &Site, voter: u32, mut device: Device) -> Vote {
     device.sign_in(site, &world.codes(voter)).await;
-    device.vote(election, &[vec![u16::from(voter % 2 == 1)]])
+    device.vote(
+        &world.published.election,
+        &[vec![u16::from(voter % 2 == 1)]],
+    )
 }
 
 /// The services, but for one.
