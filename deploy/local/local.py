@@ -110,7 +110,8 @@ class Deployment:
 
     def down(self) -> None:
         services = self.services()
-        # The front first: nobody should be turned away half-way.
+        # The tally first, since the front waits for the streams of those who watch; then the front: nobody should be turned away half-way.
+        stop(self, "tally", signal.SIGTERM)
         stop(self, "front", signal.SIGQUIT)
         # Standbys before the active ones, or each would take over.
         for service in sorted(services, key=lambda service: not service.standby):

@@ -96,6 +96,9 @@ pub(super) fn choices(
     blank: bool,
     contests: &[Contest],
 ) -> Result<Vec<Vec<u16>>> {
+    if blank && !chosen.is_empty() {
+        bail!("--blank leaves everything blank, and the form holds choices: remove one of them");
+    }
     let mut choices: Vec<Vec<u16>> = vec![Vec::new(); contests.len()];
     for choice in chosen {
         // Contest names may hold `=`, and so may options: the pair that exists is meant.

@@ -81,13 +81,20 @@ pub async fn run(args: &VoteArgs) -> Result<Cast, VoterError> {
             )));
         };
         let number = u16::try_from(registrar).context("too many registrars")?;
-        let (signature, on_roll) = device.sign_in(&site, number, code).await?;
+        kept.begin(code, &args.secret)?;
+        let (signature, on_roll) = match device.sign_in(&site, number, code).await {
+            Err(refused @ VoterError::Refused(_)) => {
+                kept.forget(&args.secret)?;
+                return Err(refused);
+            }
+            signed => signed?,
+        };
         tracing::info!(
             "registrar {number} signed: a credential was issued in the name of {} (roll index {})",
             on_roll.identity,
             on_roll.index
         );
-        kept.keep(code, &signature, &args.secret)?;
+        kept.keep(&signature, &args.secret)?;
     }
     let signatures = kept
         .signatures
@@ -129,14 +136,19 @@ pub async fn run(args: &VoteArgs) -> Result<Cast, VoterError> {
         // The vote is recorded whatever happens here: trouble with sealing must not read as a refusal.
         let not_yet = match receipts::sealed(&site, &election, &in_log).await {
             Ok(Some(receipt)) => {
-                write(
-                    &args.receipt,
-                    &receipt.encode().context("cannot write the receipt down")?,
-                )?;
-                tracing::info!(
-                    "sealed: an anchored head covers your vote, and the receipt now proves it"
-                );
-                return Ok(cast(Reached::Sealed));
+                let kept = receipt
+                    .encode()
+                    .context("cannot write the receipt down")
+                    .and_then(|bytes| write(&args.receipt, &bytes));
+                match kept {
+                    Ok(()) => {
+                        tracing::info!(
+                            "sealed: an anchored head covers your vote, and the receipt now proves it"
+                        );
+                        return Ok(cast(Reached::Sealed));
+                    }
+                    Err(error) => format!("{error:#}"),
+                }
             }
             Ok(None) => "no anchored head covers it yet".to_owned(),
             Err(error) => format!("{error:#}"),

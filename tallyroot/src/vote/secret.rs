@@ -20,7 +20,7 @@ pub(super) struct SecretFile {
     pub(super) secret: String,
     /// Hex signatures of the registrars that have signed so far, in the manifest's order.
     pub(super) signatures: Vec<String>,
-    /// What tells the codes of those signatures from others; nobody can find a code from it.
+    /// What tells the code that was sent to each registrar from others; nobody can find a code from it.
     #[serde(default)]
     pub(super) codes: Vec<String>,
     /// When casting may begin, in ms since 1970: drawn once, so that trying again does not draw again.
@@ -76,9 +76,9 @@ impl SecretFile {
     /// Whose credential this is was settled by the first codes: other ones are another voter's.
     pub(super) fn check_codes(&self, codes: &[String], path: &Path) -> Result<()> {
         for (code, used) in codes.iter().zip(&self.codes) {
-            if self.mark(code) != *used {
+            if !used.is_empty() && self.mark(code) != *used {
                 bail!(
-                    "{} holds a credential that was issued for another code, and this code was not used: for another voter, name other files with --secret and --receipt",
+                    "{} was begun with another code, so this one was not sent: for another voter, name other files with --secret and --receipt",
                     path.display()
                 );
             }
@@ -86,13 +86,28 @@ impl SecretFile {
         Ok(())
     }
 
-    /// Keeps a registrar's signature, and which code it was given for.
-    pub(super) fn keep(&mut self, code: &str, signature: &[u8], path: &Path) -> Result<()> {
+    /// Remembers, before it is sent, which code is used at the next registrar: an answer that is lost must not let another voter go on with this secret.
+    pub(super) fn begin(&mut self, code: &str, path: &Path) -> Result<()> {
         let mark = self.mark(code);
         // A file of an older version has signatures without marks.
+        while self.codes.len() < self.signatures.len() {
+            self.codes.push(String::new());
+        }
         if self.codes.len() == self.signatures.len() {
             self.codes.push(mark);
+            self.save(path)?;
         }
+        Ok(())
+    }
+
+    /// The registrar refused the code, so nothing was issued for it: another one may be tried.
+    pub(super) fn forget(&mut self, path: &Path) -> Result<()> {
+        self.codes.truncate(self.signatures.len());
+        self.save(path)
+    }
+
+    /// Keeps a registrar's signature.
+    pub(super) fn keep(&mut self, signature: &[u8], path: &Path) -> Result<()> {
         self.signatures.push(hex::encode(signature));
         self.save(path)
     }
@@ -173,4 +188,35 @@ fn partial(path: &Path) -> PathBuf {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     PathBuf::from(partial)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::ids::ElectionId;
+
+    use super::SecretFile;
+
+    #[test]
+    fn a_code_that_was_sent_settles_whose_secret_it_is_until_it_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret.json");
+        let id = ElectionId([7; 32]);
+        let own = ["01234-56789-ABCDE-FGHJK".to_owned()];
+        let typed = ["01234 56789 abcde fghjk".to_owned()];
+        let other = ["01234-56789-ABCDE-FGHJM".to_owned()];
+        let open = || SecretFile::open(&path, &id).unwrap();
+
+        open().begin(&own[0], &path).unwrap();
+        // The answer was lost: all that is left is the file.
+        assert!(open().check_codes(&own, &path).is_ok());
+        assert!(open().check_codes(&typed, &path).is_ok());
+        assert!(open().check_codes(&other, &path).is_err());
+        // Refused: she mistyped it.
+        open().forget(&path).unwrap();
+        assert!(open().check_codes(&other, &path).is_ok());
+        open().begin(&other[0], &path).unwrap();
+        open().keep(b"signature", &path).unwrap();
+        open().forget(&path).unwrap();
+        assert!(open().check_codes(&own, &path).is_err(), "it was issued");
+    }
 }
