@@ -236,10 +236,11 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
-const NOTICE_HELP: &str = "The next notice follows from the published heads log, which is read and checked first. It is in force once it is published.
+const NOTICE_HELP: &str = "The next notice follows from the published heads log, which is read and checked first. It is in
+force once it is published.
 
-On two machines: copy the published folder (manifest.json and heads/ suffice) to the one with the key, sign there with --offline FILE,
-carry FILE back, and give it to `tallyroot election submit`.";
+On two machines: copy the published folder (manifest.json and heads/ suffice) to the one with the
+key, sign there with --offline FILE, carry FILE back, and give it to `tallyroot election submit`.";
 
 /// `tallyroot election new`
 #[derive(Debug, Args)]
@@ -354,12 +355,12 @@ pub struct ServeArgs {
     pub json: bool,
 }
 
-const SERVE_CELL_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; keys that are not known are refused.
+const SERVE_CELL_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; unknown keys are refused.
 
   manifest = "manifest.json"           # the election's
-  election = "64 hexadecimal digits"   # its id, from elsewhere: the manifest must be the one with this id
+  election = "64 hexadecimal digits"   # its id, from elsewhere than the manifest
   listen = "127.0.0.1:7100"
-  health_listen = 7101                 # /livez, /readyz, /status; a port alone is one of 127.0.0.1
+  health_listen = 7101                 # /livez, /readyz, /status; on 127.0.0.1
   cell = 0                             # which one, from 0
 
   [published]
@@ -375,24 +376,27 @@ const SERVE_CELL_HELP: &str = r#"The configuration is TOML. Relative paths are t
   password_file = "password"           # optional
   durability = "storage-replicated"    # or { standbys = ["a", "b"], count = 2 }, or, for demos, "single-node"
 
-Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN, TALLYROOT_DATABASE_URL or
-TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable by their owner alone.
+Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN,
+TALLYROOT_DATABASE_URL or TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable
+by their owner alone.
 
-A second process for the same log stands by (/readyz answers 503 `standby`) and serves once the first one ends.
+A second process for the same log stands by (/readyz answers 503 `standby`), and serves once the
+first one ends.
 
-Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process has the log, or
-its key was switched: start it again; 4 halted, since going on might fork a log: somebody must look."#;
+Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process
+has the log, or its key was switched: start it again; 4 halted, since going on might fork a log:
+somebody must look."#;
 
-const SERVE_REGISTRAR_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; keys that are not known are refused.
+const SERVE_REGISTRAR_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; unknown keys are refused.
 
   manifest = "manifest.json"           # the election's
-  election = "64 hexadecimal digits"   # its id, from elsewhere: the manifest must be the one with this id
+  election = "64 hexadecimal digits"   # its id, from elsewhere than the manifest
   listen = "127.0.0.1:7100"
-  health_listen = 7101                 # /livez, /readyz, /status; a port alone is one of 127.0.0.1
+  health_listen = 7101                 # /livez, /readyz, /status; on 127.0.0.1
   registrar = 0                        # which one, from 0
   rsa_key = "rsa.pem"
   code_key = "code.key"
-  roll_backup = "registrar.sqlite"     # the sealed roll; needed by `tallyroot roll load`, and where there is no [database]
+  roll_backup = "registrar.sqlite"     # the sealed roll, for `roll load`
 
   [published]
   directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
@@ -408,20 +412,23 @@ const SERVE_REGISTRAR_HELP: &str = r#"The configuration is TOML. Relative paths 
   spare = "spare.key"                  # optional; signs once a switch notice is in force
   schema = "shard_0"                   # optional; or, without [database], sqlite = "log.sqlite"
 
-Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN, TALLYROOT_DATABASE_URL or
-TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable by their owner alone.
+Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN,
+TALLYROOT_DATABASE_URL or TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable
+by their owner alone.
 
-A second process for the same log stands by (/readyz answers 503 `standby`) and serves once the first one ends.
+A second process for the same log stands by (/readyz answers 503 `standby`), and serves once the
+first one ends.
 
-Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process has the log, or
-its key was switched: start it again; 4 halted, since going on might fork a log: somebody must look."#;
+Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process
+has the log, or its key was switched: start it again; 4 halted, since going on might fork a log:
+somebody must look."#;
 
-const SERVE_ANCHOR_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; keys that are not known are refused.
+const SERVE_ANCHOR_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; unknown keys are refused.
 
   manifest = "manifest.json"           # the election's
-  election = "64 hexadecimal digits"   # its id, from elsewhere: the manifest must be the one with this id
+  election = "64 hexadecimal digits"   # its id, from elsewhere than the manifest
   listen = "127.0.0.1:7100"
-  health_listen = 7101                 # /livez, /readyz, /status; a port alone is one of 127.0.0.1
+  health_listen = 7101                 # /livez, /readyz, /status; on 127.0.0.1
 
   [published]
   directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
@@ -440,20 +447,23 @@ const SERVE_ANCHOR_HELP: &str = r#"The configuration is TOML. Relative paths are
   name = "local"
   directory = "/srv/anchor"            # optional, as is `unfinished`, a folder on the same file system
 
-Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN, TALLYROOT_DATABASE_URL or
-TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable by their owner alone.
+Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN,
+TALLYROOT_DATABASE_URL or TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable
+by their owner alone.
 
-A second process for the same log stands by (/readyz answers 503 `standby`) and serves once the first one ends.
+A second process for the same log stands by (/readyz answers 503 `standby`), and serves once the
+first one ends.
 
-Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process has the log, or
-its key was switched: start it again; 4 halted, since going on might fork a log: somebody must look."#;
+Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process
+has the log, or its key was switched: start it again; 4 halted, since going on might fork a log:
+somebody must look."#;
 
-const SERVE_TALLY_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; keys that are not known are refused.
+const SERVE_TALLY_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; unknown keys are refused.
 
   manifest = "manifest.json"           # the election's
-  election = "64 hexadecimal digits"   # its id, from elsewhere: the manifest must be the one with this id
+  election = "64 hexadecimal digits"   # its id, from elsewhere than the manifest
   listen = "127.0.0.1:7100"
-  health_listen = 7101                 # /livez, /readyz, /status; a port alone is one of 127.0.0.1
+  health_listen = 7101                 # /livez, /readyz, /status; on 127.0.0.1
 
   [published]
   directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
@@ -461,11 +471,13 @@ const SERVE_TALLY_HELP: &str = r#"The configuration is TOML. Relative paths are 
 
 It needs no key and no database.
 
-Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN, TALLYROOT_DATABASE_URL or
-TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable by their owner alone.
+Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN,
+TALLYROOT_DATABASE_URL or TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable
+by their owner alone.
 
-Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process has the log, or
-its key was switched: start it again; 4 halted, since going on might fork a log: somebody must look."#;
+Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process
+has the log, or its key was switched: start it again; 4 halted, since going on might fork a log:
+somebody must look."#;
 
 /// `tallyroot demo`
 #[derive(Clone, Debug, Args)]

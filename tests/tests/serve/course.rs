@@ -32,7 +32,7 @@ fn findings(verdict: &Value) -> Vec<(String, Value)> {
 async fn the_hours_are_extended_and_the_election_is_closed_early() {
     let folder = folder();
     let plan = Plan {
-        closing: 8,
+        closing: 12,
         ..Plan::default()
     };
     let world = World::new(folder.path(), &plan);
@@ -264,7 +264,7 @@ async fn a_cell_that_never_closes_is_counted_up_to_its_newest_checkpoint() {
     let folder = folder();
     let plan = Plan {
         cells: 2,
-        closing: 7,
+        closing: 12,
         grace: 4,
         ..Plan::default()
     };
@@ -272,7 +272,7 @@ async fn a_cell_that_never_closes_is_counted_up_to_its_newest_checkpoint() {
     let services = world.start_all();
     let site = world.site(&services);
     for v in 0..6 {
-        let vote = voter(&world, &site, v).await;
+        let vote = voter_of_cell(&world, &site, v, v % 2).await;
         assert_eq!(site.cast(&vote).await.0, 200);
     }
     let (services, dead) = but(services, |service| service.role == Role::Cell(1));
@@ -289,6 +289,8 @@ async fn a_cell_that_never_closes_is_counted_up_to_its_newest_checkpoint() {
     );
     let (_, verdict) = world.audit();
     assert_eq!(verdict["state"], "final", "{verdict:#}");
+    // What the dead cell had published counts.
+    assert_eq!(verdict["covered"]["cells"][1]["votes"], 3);
     let codes: Vec<String> = findings(&verdict)
         .into_iter()
         .map(|(code, _)| code)
@@ -301,7 +303,7 @@ async fn a_cell_that_never_closes_is_counted_up_to_its_newest_checkpoint() {
 async fn votes_that_no_head_covered_in_time_are_late_and_counted() {
     let folder = folder();
     let plan = Plan {
-        closing: 7,
+        closing: 12,
         grace: 4,
         ..Plan::default()
     };
