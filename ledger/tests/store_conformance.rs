@@ -399,15 +399,24 @@ async fn sqlite_is_for_demonstrations_and_for_one_log_only() {
     Sqlite::open(path, &log(), true).await.unwrap();
 }
 
-/// Two writers that take the log from each other all the time: every batch number is won once, and the batches chain.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sqlite_lets_one_writer_win() {
-    const BATCHES: u64 = 20;
     let place = SqliteFile(tempfile::tempdir().unwrap());
-    let race = |owner: Owner| {
-        let path = place.0.path().join("log.sqlite");
+    one_writer_wins(place.open().await, place.open().await, place.open().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn postgres_lets_one_writer_win() {
+    let server = Server::start();
+    let place = Schema(Location::parse(&server.url("postgres"), "log").unwrap());
+    one_writer_wins(place.open().await, place.open().await, place.open().await).await;
+}
+
+/// Two writers that take the log from each other all the time: every batch number is won once, and the batches chain.
+async fn one_writer_wins<S: Store>(one: S, two: S, store: S) {
+    const BATCHES: u64 = 20;
+    let race = |owner: Owner, store: S| {
         tokio::spawn(async move {
-            let store = Sqlite::open(&path, &log(), true).await.unwrap();
             let mut won = Vec::new();
             loop {
                 // Locked by the other for too long, say.
@@ -433,9 +442,8 @@ async fn sqlite_lets_one_writer_win() {
             }
         })
     };
-    let (anna, bert) = (race(ANNA), race(BERT));
+    let (anna, bert) = (race(ANNA, one), race(BERT, two));
     let (anna, bert) = (anna.await.unwrap(), bert.await.unwrap());
-    let store = place.session().await;
     let head = store.take_over(ANNA, TakeOver::FromAnybody).await.unwrap();
     assert_eq!(head.batches, BATCHES);
     for n in 0..BATCHES {

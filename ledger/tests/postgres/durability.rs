@@ -138,6 +138,24 @@ async fn only_aurora_has_replicated_storage() {
         open(&server, Durability::StorageReplicated).await,
         &["not there"],
     );
+    // Only whoever owns the server can put one where Aurora has it; there, pages are not written at all.
+    for sql in [
+        "SET allow_system_table_mods = on; CREATE FUNCTION pg_catalog.aurora_version() RETURNS text LANGUAGE sql AS 'SELECT ''16.1''::text'",
+        "ALTER SYSTEM SET full_page_writes = off",
+        "SELECT pg_reload_conf()",
+    ] {
+        server.psql("postgres", sql);
+    }
+    super::until("the setting is loaded", || {
+        server.psql("postgres", "SHOW full_page_writes") == "off"
+    })
+    .await;
+    let opened = open(&server, Durability::StorageReplicated).await.unwrap();
+    Writer::new(opened, ANNA).await.append().await.unwrap();
+    unmet(
+        open(&server, Durability::SingleNode).await,
+        &["full_page_writes is off"],
+    );
 }
 
 #[test]
