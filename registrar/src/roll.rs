@@ -183,7 +183,7 @@ pub enum RollError {
 /// Reads the identities of a register in CSV (RFC 4180), in the file's order.
 ///
 /// Where the first line has a field `identity`, it is a header and names the column. Otherwise there is no header: every line is a
-/// voter and its first field the identity. Other columns are ignored. A byte-order mark is skipped.
+/// voter and its only field the identity. Other columns than a named one are ignored. A byte-order mark is skipped.
 ///
 /// # Errors
 /// The first fault, by line. Nothing is repaired silently: a roll decides who may vote.
@@ -197,7 +197,7 @@ pub fn identities_from_csv(csv: &[u8]) -> Result<Vec<String>, RollError> {
         .has_headers(false)
         .flexible(true)
         .from_reader(csv);
-    let mut column = 0;
+    let (mut column, mut named) = (0, false);
     let mut identities: Vec<String> = Vec::new();
     let mut record = ::csv::ByteRecord::new();
     let mut lines_of = std::collections::HashMap::<String, u64>::new();
@@ -211,12 +211,12 @@ pub fn identities_from_csv(csv: &[u8]) -> Result<Vec<String>, RollError> {
         }
         let line = record.position().map_or(line, ::csv::Position::line);
         if std::mem::take(&mut first)
-            && let Some(named) = record.iter().position(|field| field == b"identity")
+            && let Some(found) = record.iter().position(|field| field == b"identity")
         {
-            column = named;
+            (column, named) = (found, true);
             continue;
         }
-        if identities.is_empty() && record.len() > 1 {
+        if !named && record.len() > 1 {
             return Err(RollError::NoColumn { line });
         }
         let identity = checked_identity(record.get(column).unwrap_or_default(), line)?;
@@ -288,7 +288,8 @@ mod tests {
         let voters = ["ada@example.org", "Grace Hopper", "Ωmega, \"the last\""];
         for csv in [
             "ada@example.org\nGrace Hopper\n\"Ωmega, \"\"the last\"\"\"\n",
-            "ada@example.org,x\r\nGrace Hopper,y\r\n\"Ωmega, \"\"the last\"\"\",z",
+            "ada@example.org\r\nGrace Hopper\r\n\"Ωmega, \"\"the last\"\"\"",
+            "identity,x\r\nada@example.org,x\r\nGrace Hopper,y\r\n\"Ωmega, \"\"the last\"\"\",z",
             "\u{feff}identity\nada@example.org\nGrace Hopper\n\"Ωmega, \"\"the last\"\"\"\n",
             "street,identity\n\"1, Way\n\nsecond floor\",ada@example.org\n2,Grace Hopper\n3,\"Ωmega, \"\"the last\"\"\"\n",
         ] {
@@ -302,6 +303,7 @@ mod tests {
         assert_eq!(read(&long).unwrap(), std::slice::from_ref(&long));
         for (csv, fault) in [
             ("name,x\nada,1\n", RollError::NoColumn { line: 1 }),
+            ("ada\nbert,1\n", RollError::NoColumn { line: 2 }),
             ("", RollError::NoVoters),
             ("identity\n", RollError::NoVoters),
             ("\n", RollError::NoVoters),
