@@ -4,6 +4,7 @@ pub mod archive;
 pub mod create;
 pub mod description;
 pub mod notices;
+pub mod opening;
 pub mod outcome;
 pub mod place;
 
@@ -23,7 +24,7 @@ use place::Place;
 pub async fn run(command: &ElectionCommand) -> Result<ExitCode> {
     match command {
         ElectionCommand::New(_) => bail!("this command makes an election"),
-        ElectionCommand::Open(args) => outcome::open(args).await,
+        ElectionCommand::Open(args) => opening::open(args).await,
         ElectionCommand::Extend(args) => {
             let closing = moment(&args.until)?;
             notices::act(&args.notice, async |_, _| {

@@ -52,6 +52,8 @@ const HALTED: u8 = 4;
 
 /// How often services look at the heads log for notices.
 pub(crate) const SCHEDULE_POLL: Duration = Duration::from_millis(250);
+/// How long a batch takes from its last vote to its answers, at most, where all is well.
+const PUBLISHED: Duration = Duration::from_secs(10);
 /// Requests for health are few.
 const HEALTH_CONNECTIONS: usize = 64;
 
@@ -217,7 +219,14 @@ async fn live(
         ..Limits::default()
     };
     let health = Server::start(listeners.health, vitals.router(), health_limits);
-    let server = Server::start(listeners.service, gate.router(), Limits::default());
+    // Whoever waits for a batch when the process is asked to stop still gets her answer.
+    let batch_wait = Duration::from_millis(config.election.manifest().batch_wait_ms);
+    let limits = Limits::default();
+    let limits = Limits {
+        drain_timeout: limits.drain_timeout.max(batch_wait + PUBLISHED),
+        ..limits
+    };
+    let server = Server::start(listeners.service, gate.router(), limits);
 
     let begun = async {
         let known = Known::of(config);

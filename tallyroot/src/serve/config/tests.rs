@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use ledger::store::postgres::{Failover, Standbys};
+
 use super::*;
 use crate::election::create;
 use crate::election::description::{ContestDescription, Description, Moment};
