@@ -8,9 +8,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::demo::PATIENCE;
 use crate::{Said, arg, program, run};
 
 /// A deployment. It is stopped when this goes away.
@@ -89,6 +91,50 @@ impl Local {
             .status()
             .expect("kill");
         assert!(killed.success(), "{name} does not run");
+    }
+
+    /// Asks a process to stop, as a rolling upgrade does, and waits until it has.
+    ///
+    /// # Panics
+    /// It does not run, or does not stop.
+    pub fn stop(&self, name: &str) {
+        let pid = self.process(name)["pid"].to_string();
+        let asked = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill");
+        assert!(asked.success(), "{name} does not run");
+        let begun = Instant::now();
+        while self.process(name)["state"] != "stopped" {
+            assert!(begun.elapsed() < PATIENCE, "{name} does not stop");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Runs SQL in the database of a cell, a registrar or the anchor, as that Postgres's superuser.
+    ///
+    /// # Panics
+    /// An error of the server.
+    #[must_use]
+    pub fn sql(&self, name: &str, sql: &str) -> String {
+        let server = format!("postgres-{name}");
+        let listen = self.process(&server)["listen"].clone();
+        let port = listen.as_str().and_then(|at| at.rsplit_once(':'));
+        let (_, port) = port.expect("an address");
+        let password = self.data.join(format!("local/{server}.superuser"));
+        let said: Said = Command::new("psql")
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
+            .args(["-h", "127.0.0.1", "-p", port, "-U", "postgres"])
+            .args(["-d", &name.replace('-', "_"), "-c", sql])
+            .env(
+                "PGPASSWORD",
+                std::fs::read_to_string(password).expect("a password"),
+            )
+            .output()
+            .expect("psql")
+            .into();
+        assert_eq!(said.code, 0, "{sql}: {said:#?}");
+        said.stdout.trim_end().to_owned()
     }
 
     /// The arguments of `tallyroot` that play the voters against the services.

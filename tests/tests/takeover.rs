@@ -117,12 +117,17 @@ fn a_standby_takes_over_a_registrar_a_cell_and_the_anchor() {
     strike(&mut local, "anchor", || heads(&data));
 
     let end = player.end();
+    nothing_is_lost(&data, &end, VOTERS);
+}
+
+/// Everybody's vote is where her device was told, and the whole election verifies.
+fn nothing_is_lost(data: &Path, end: &Value, voters: u32) {
     assert_eq!(end["audit"]["verified"], true, "{end}");
-    assert_eq!(end["issued"], VOTERS);
-    assert_eq!(end["votes"], VOTERS);
-    let leaves = Published::of(&data).leaves(LogId::Cell(0));
-    let recorded = recorded(&data);
-    assert_eq!(recorded.len(), VOTERS as usize);
+    assert_eq!(end["issued"], voters);
+    assert_eq!(end["votes"], voters);
+    let leaves = Published::of(data).leaves(LogId::Cell(0));
+    let recorded = recorded(data);
+    assert_eq!(recorded.len(), voters as usize);
     for vote in recorded {
         let index = usize::try_from(vote.index).unwrap();
         assert_eq!(leaves[index], vote.leaf, "voter {}", vote.voter);
@@ -134,4 +139,60 @@ fn a_standby_takes_over_a_registrar_a_cell_and_the_anchor() {
         &["audit", arg(&public), "--election", id, "--json"],
     );
     assert_eq!(audit.code, 0, "{} {}", audit.stdout, audit.stderr);
+}
+
+/// So many that the load outlasts the upgrade.
+const UPGRADED: u32 = 8_000;
+
+/// What a later version of a process would do to a schema of logs before it works with it: only adding.
+const NEXT: &str = "
+    ALTER TABLE batch ADD COLUMN next_version_wants integer NOT NULL DEFAULT 7;
+    CREATE VIEW next_version_shows AS SELECT n, next_version_wants FROM batch;
+    INSERT INTO ledger_migration (version, description, success, checksum, execution_time)
+        VALUES (99990101, 'next version', true, '\\x00', 1);";
+
+#[test]
+fn a_rolling_upgrade_under_load_loses_nothing() {
+    let folder = folder();
+    let data = folder.path().join("election");
+    let voters = UPGRADED.to_string();
+    let mut local = Local::of_demo(&data, &["--voters", &voters], &["--standbys"]);
+    let player = Player::start(&local);
+    let upgrade = |local: &mut Local, name: &str, acknowledged: &dyn Fn() -> u64| {
+        // The schema first, beside processes that do not know it: the active one is writing.
+        let schemas = local.sql(
+            name,
+            "SELECT table_schema FROM information_schema.tables WHERE table_name = 'ledger_migration'",
+        );
+        assert!(!schemas.is_empty(), "{name} has no log");
+        for schema in schemas.lines() {
+            let sql = format!("BEGIN; SET LOCAL search_path = {schema};{NEXT} COMMIT;");
+            let _ = local.sql(name, &sql);
+        }
+        // Then each process: the standby, and the active one, whose place the standby takes.
+        let first = active(local, name);
+        let standby = [name.to_owned(), format!("{name}-standby")];
+        let standby = standby.into_iter().find(|other| *other != first).unwrap();
+        local.stop(&standby);
+        local.up(&["--standbys"]);
+        local.stop(&first);
+        wait_until("the upgraded one", || {
+            local.process(&standby)["state"] == "ready"
+        });
+        let at_takeover = acknowledged();
+        local.up(&["--standbys"]);
+        at_takeover
+    };
+    wait_until("sign-in", || credential_count(&data, 1) > 100);
+    let credentials = upgrade(&mut local, "registrar-0", &|| credential_count(&data, 1));
+    assert!(credentials < u64::from(UPGRADED), "upgraded under load");
+    upgrade(&mut local, "anchor", &|| heads(&data));
+    wait_until("casting", || recorded_count(&data) > 0);
+    let votes = upgrade(&mut local, "cell-0", &|| recorded_count(&data));
+    assert!(votes < u64::from(UPGRADED), "upgraded under load");
+
+    let end = player.end();
+    nothing_is_lost(&data, &end, UPGRADED);
+    let rows = "SELECT count(*) > 0 FROM cells_0.next_version_shows WHERE next_version_wants = 7";
+    assert_eq!(local.sql("cell-0", rows), "t");
 }
