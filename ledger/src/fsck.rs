@@ -6,6 +6,7 @@
 //!
 //! [`rebuild`] fills a lost database from what is published: by a takeover, since "takeover, start and rebuild are one path".
 
+mod apart;
 mod derived;
 mod rebuild;
 
@@ -42,13 +43,15 @@ pub enum Kind {
     RowMissing,
     /// The database's batch does not follow on the log: damaged, or written by hand.
     RowDamaged,
+    /// The database has a batch that its head does not count. No writer leaves one: each append would fail on it, and so each takeover.
+    RowSurplus,
     /// The head's size and root are not those that its batches lead to.
     HeadElsewhere,
     /// A published batch is not in the database. A takeover appends it.
     NotStored,
     /// The database's batch is not published: not yet, or the publisher lost it. A takeover publishes it.
     NotPublished,
-    /// Both copies have a batch of this number, each of which follows on the log, and they are not the same. A takeover puts the database's aside.
+    /// Both copies have a batch of this number, each of which follows on the log, and they are not the same; or the database's follows on such a one. A takeover puts the database's aside.
     OtherBatch,
     /// The published batch does not follow on the log, or is another log's.
     BatchDamaged,
@@ -134,23 +137,29 @@ pub async fn fsck(
         },
         keys,
         range: CompactRange::new(),
+        branch: Branch::None,
         derived: Derived::new(),
         signed: None,
         met: false,
     };
     walk.read_checkpoint().await?;
-    let head = rows.head().await?;
-    let stored = head.map_or(0, |head| head.batches);
+    let mut head = rows.head().await?;
+    if let Some(n) = rows.surplus().await? {
+        walk.surplus(n);
+    }
+    let counts = |head: &Option<Head>, n| head.as_ref().is_some_and(|head| n < head.batches);
     let (mut n, mut published, mut equal) = (0, 0, 0);
     let complete = loop {
-        let row = if n < stored { rows.row(n).await? } else { None };
-        let file = walk
-            .report
-            .read(&format!("batches/{n}"), FILE_BYTES_MAX)
-            .await?;
-        published += u64::from(file != Found::Nothing);
-        match walk.step(n, n < stored, row, file).await? {
-            Step::End => break true,
+        let file = walk.report.batch(n).await?;
+        published += u64::from(file.is_there());
+        // What is published was committed before: a writer at work has moved the head since it was read.
+        if file.is_there() && !counts(&head, n) {
+            head = rows.head().await?;
+        }
+        let counted = counts(&head, n);
+        let row = if counted { rows.row(n).await? } else { None };
+        match walk.step(n, counted, row, file).await? {
+            Step::End => break !matches!(walk.branch, Branch::Lost),
             Step::Lost => break false,
             Step::Went { same } => equal += u64::from(same),
         }
@@ -173,6 +182,19 @@ pub async fn fsck(
         differences: walk.report.differences,
         complete,
     })
+}
+
+/// What is published as a batch.
+struct BatchFile {
+    found: Found,
+    /// It is not there, and the next one is.
+    gap: bool,
+}
+
+impl BatchFile {
+    fn is_there(&self) -> bool {
+        self.found != Found::Nothing
+    }
 }
 
 /// What a file was found to be.
@@ -204,6 +226,21 @@ impl Report<'_> {
             Err(ReadError::TooLong { .. }) => Ok(Found::TooLong),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Batch `n`. A writer publishes them in order: where only the next one is there, this one came between two looks, or it is missing.
+    async fn batch(&mut self, n: u64) -> Result<BatchFile, FsckError> {
+        let name = format!("batches/{n}");
+        let mut file = BatchFile {
+            found: self.read(&name, FILE_BYTES_MAX).await?,
+            gap: false,
+        };
+        let next = format!("batches/{}", n.saturating_add(1));
+        if !file.is_there() && self.read(&next, FILE_BYTES_MAX).await? != Found::Nothing {
+            file.found = self.read(&name, FILE_BYTES_MAX).await?;
+            file.gap = !file.is_there();
+        }
+        Ok(file)
     }
 
     /// A file that follows from the batches.
@@ -257,12 +294,23 @@ enum Step {
     Went { same: bool },
 }
 
+/// The database's own branch, behind an [`Kind::OtherBatch`].
+enum Branch {
+    /// The database is on the log.
+    None,
+    /// Where its own batches have led.
+    At(CompactRange),
+    /// They cannot be followed.
+    Lost,
+}
+
 /// The state of the walk over both copies.
 struct Walk<'a> {
     report: Report<'a>,
     keys: &'a Keys,
     /// The tree up to here.
     range: CompactRange,
+    branch: Branch,
     derived: Derived,
     /// The newest checkpoint and its bytes, if the log's key signed it.
     signed: Option<(End, Bytes)>,
@@ -303,8 +351,11 @@ impl Walk<'_> {
         n: u64,
         counted: bool,
         row: Option<Row>,
-        file: Found,
+        file: BatchFile,
     ) -> Result<Step, FsckError> {
+        if !matches!(self.branch, Branch::None) {
+            return self.step_apart(n, counted, row, file).await;
+        }
         let name = format!("batches/{n}");
         let what = format!("batch {n}");
         if counted && row.is_none() {
@@ -312,21 +363,14 @@ impl Walk<'_> {
             self.report
                 .database(&what, Kind::RowMissing, Some(n), detail);
         }
-        if row.is_none() && file == Found::Nothing {
-            return self.nothing(n, counted).await;
+        if row.is_none() && !file.is_there() {
+            return Ok(self.nothing(n, counted, file.gap));
         }
+        let mut branch = self.range.clone();
         let stored = row.map(|row| {
-            Batch::from_body(n, &mut self.range.clone(), row.body, row.end)
-                .map_err(|error| error.to_string())
+            Batch::from_body(n, &mut branch, row.body, row.end).map_err(|error| error.to_string())
         });
-        let published = match &file {
-            Found::Nothing => None,
-            Found::TooLong => Some(Err("it is longer than a batch may be".to_owned())),
-            Found::Bytes(bytes) => Some(
-                Batch::from_file(self.report.log, n, &mut self.range.clone(), bytes)
-                    .map_err(|error| error.to_string()),
-            ),
-        };
+        let published = self.published(n, &file.found);
         if let Some(Err(error)) = &stored {
             self.report
                 .database(&what, Kind::RowDamaged, Some(n), error.clone());
@@ -347,6 +391,7 @@ impl Walk<'_> {
                     );
                     self.report
                         .database(&what, Kind::OtherBatch, Some(n), detail);
+                    self.branch = Branch::At(branch);
                 }
                 (published, same)
             }
@@ -371,16 +416,35 @@ impl Walk<'_> {
         Ok(Step::Went { same })
     }
 
+    fn published(&self, n: u64, found: &Found) -> Option<Result<Batch, String>> {
+        match found {
+            Found::Nothing => None,
+            Found::TooLong => Some(Err("it is longer than a batch may be".to_owned())),
+            Found::Bytes(bytes) => Some(
+                Batch::from_file(self.report.log, n, &mut self.range.clone(), bytes)
+                    .map_err(|error| error.to_string()),
+            ),
+        }
+    }
+
     /// Neither copy has batch `n`. A file after it would have no place.
-    async fn nothing(&mut self, n: u64, counted: bool) -> Result<Step, FsckError> {
-        let next = format!("batches/{}", n.saturating_add(1));
-        if self.report.read(&next, FILE_BYTES_MAX).await? != Found::Nothing {
-            let detail = format!("{next} is published, and this one is nowhere");
+    fn nothing(&mut self, n: u64, counted: bool, gap: bool) -> Step {
+        if gap {
+            let detail = format!(
+                "batches/{} is published, and this one is nowhere",
+                n.saturating_add(1)
+            );
             self.report
                 .file(&format!("batches/{n}"), Kind::Gap, Some(n), detail);
-            return Ok(Step::Lost);
+            return Step::Lost;
         }
-        Ok(if counted { Step::Lost } else { Step::End })
+        if counted { Step::Lost } else { Step::End }
+    }
+
+    fn surplus(&mut self, n: u64) {
+        let detail = "the head does not count it, so it is no part of the log, and the next append would fail on it: see who wrote it, then delete what is at or behind the head's `batches`";
+        self.report
+            .database(&format!("batch {n}"), Kind::RowSurplus, Some(n), detail);
     }
 
     /// Moves past a batch, and compares what follows from it.
@@ -434,7 +498,11 @@ impl Walk<'_> {
     }
 
     fn check_head(&mut self, head: &Head) {
-        let end = End::from(&self.range);
+        let end = match &self.branch {
+            Branch::None => End::from(&self.range),
+            Branch::At(range) => End::from(range),
+            Branch::Lost => return,
+        };
         if head.end != end {
             let detail = format!(
                 "it is at {:?} after {} batches, but they lead to {end:?}",

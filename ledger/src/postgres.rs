@@ -22,10 +22,12 @@ pub use turn::{Turn, TurnError};
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// What every session is started with. A server that has lost its client, or a client whose statement is stuck, is rid of it within these bounds, and of the locks with it.
-const SESSION: [(&str, &str); 10] = [
+const SESSION: [(&str, &str); 11] = [
     ("statement_timeout", "15s"),
     ("lock_timeout", "10s"),
     ("idle_in_transaction_session_timeout", "10s"),
+    // A quiet hour must not end the sequencer's session: the next vote would find it gone, and the log would be taken over from its beginning.
+    ("idle_session_timeout", "0"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "2"),
     ("tcp_keepalives_count", "3"),

@@ -124,6 +124,13 @@ pub trait StoredRows: Send {
     ///
     /// As [`StoredRows::head`].
     async fn row(&mut self, n: u64) -> Result<Option<Row>, StoreError>;
+
+    /// The last batch that is there and that the head does not count, by one look at both, so that a writer at work leaves none; `None`: as it should be.
+    ///
+    /// # Errors
+    ///
+    /// As [`StoredRows::head`].
+    async fn surplus(&mut self) -> Result<Option<u64>, StoreError>;
 }
 
 /// Why a store did not do, or may not have done, what was asked.

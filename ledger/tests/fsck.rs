@@ -10,7 +10,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,10 +21,11 @@ use ledger::batch::{Batch, End};
 use ledger::faulty::{Faults, Signed};
 use ledger::fsck::{Difference, Kind, RebuildError, Summary, fsck, rebuild};
 use ledger::postgres::Location;
+use ledger::publisher::{ReadError, Reader};
 use ledger::store::{Row, StoredRows};
 use ledger::{
-    Directory, DirectoryReader, Durability, Head, Postgres, PostgresRows, Sqlite, SqliteRows,
-    StoreError,
+    Directory, DirectoryReader, Durability, Handle, Head, Postgres, PostgresRows, Sqlite,
+    SqliteRows, StoreError,
 };
 use protocol::checkpoint::Checkpoint;
 use protocol::ed25519::SigningKey;
@@ -49,6 +50,80 @@ impl StoredRows for Rows {
 
     async fn row(&mut self, n: u64) -> Result<Option<Row>, StoreError> {
         Ok(self.0.rows.get(&n).cloned())
+    }
+
+    async fn surplus(&mut self) -> Result<Option<u64>, StoreError> {
+        let batches = self.0.head.map_or(0, |head| head.batches);
+        let last = self.0.rows.keys().next_back().copied();
+        Ok(last.filter(|last| *last >= batches))
+    }
+}
+
+/// Both copies while a writer is at work: it goes on when this row, or this file, is asked for, and just after the answer.
+struct Moving {
+    copies: Arc<Mutex<Copies>>,
+    then: Copies,
+    row: Option<u64>,
+    file: Option<String>,
+}
+
+#[async_trait]
+impl StoredRows for Moving {
+    async fn head(&mut self) -> Result<Option<Head>, StoreError> {
+        Ok(self.copies.lock().unwrap().head)
+    }
+
+    async fn row(&mut self, n: u64) -> Result<Option<Row>, StoreError> {
+        let mut copies = self.copies.lock().unwrap();
+        let row = copies.rows.get(&n).cloned();
+        if self.row == Some(n) {
+            *copies = self.then.clone();
+        }
+        Ok(row)
+    }
+
+    async fn surplus(&mut self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl Reader for Moving {
+    async fn read(&self, path: &str, _: usize) -> Result<Option<Bytes>, ReadError> {
+        let mut copies = self.copies.lock().unwrap();
+        let bytes = copies.files.get(path).cloned();
+        if self.file.as_deref() == Some(path) {
+            *copies = self.then.clone();
+        }
+        Ok(bytes)
+    }
+}
+
+/// A real database's reader, beside a sequencer that takes votes just after the first row was read.
+struct Meanwhile {
+    rows: PostgresRows,
+    votes: Option<Handle>,
+}
+
+#[async_trait]
+impl StoredRows for Meanwhile {
+    async fn head(&mut self) -> Result<Option<Head>, StoreError> {
+        self.rows.head().await
+    }
+
+    async fn row(&mut self, n: u64) -> Result<Option<Row>, StoreError> {
+        let row = self.rows.row(n).await;
+        if let Some(handle) = self.votes.take() {
+            // Two batches at least: each is recorded before the next vote is cast.
+            for key in 900..904 {
+                handle.submit(vote(key, 0, 0)).await.unwrap();
+            }
+        }
+        row
+    }
+
+    async fn surplus(&mut self) -> Result<Option<u64>, StoreError> {
+        self.rows.surplus().await
     }
 }
 
@@ -105,6 +180,30 @@ impl Copies {
 
     fn batches(&self) -> u64 {
         self.rows.len() as u64
+    }
+
+    /// As they were when only batches below `n` were there. (Nothing has to follow from them without a checkpoint.)
+    fn before(&self, n: u64) -> Self {
+        let mut before = self.clone();
+        before.rows.retain(|row, _| *row < n);
+        before.files.remove("cells/0/checkpoint");
+        for later in n..self.batches() {
+            before.files.remove(&format!("cells/0/batches/{later}"));
+        }
+        let head = before.head.as_mut().unwrap();
+        (head.batches, head.end) = (n, self.batch(n).1.old());
+        before
+    }
+
+    /// The database's last rows become another writer's, from `n` on.
+    fn part(&mut self, n: u64) {
+        let (mut range, _) = self.batch(n);
+        for n in n..self.batches() {
+            let other = Batch::build(n, &mut range, &[format!("another {n}")]).unwrap();
+            let row = self.rows.get_mut(&n).unwrap();
+            (row.body, row.end) = (other.body().clone(), other.new_end());
+            self.head.as_mut().unwrap().end = other.new_end();
+        }
     }
 
     fn file(&mut self, path: &str) -> &mut Bytes {
@@ -208,6 +307,148 @@ async fn a_missing_file_is_found_if_it_must_be_there() {
     }
 }
 
+/// A writer at work, at every place of the walk where both copies grow between two looks.
+#[tokio::test]
+async fn what_is_written_during_the_walk_is_no_difference() {
+    let after = Copies::sound().await;
+    let all = after.batches();
+    let n = all - 3;
+    let file = |n: u64| Some(format!("cells/0/batches/{n}"));
+    for (row, file) in [
+        (Some(0), None),
+        (Some(n - 1), None),
+        (None, file(n - 1)),
+        // It is not there, and then the next one is.
+        (None, file(n)),
+    ] {
+        let copies = Arc::new(Mutex::new(after.before(n)));
+        let moving = || Moving {
+            copies: Arc::clone(&copies),
+            then: after.clone(),
+            row,
+            file: file.clone(),
+        };
+        let mut found = Vec::new();
+        let summary = fsck(&mut moving(), &moving(), &log(), &keys(), &mut |one| {
+            found.push(one)
+        })
+        .await
+        .unwrap();
+        assert_eq!(found, [], "{row:?} {file:?}");
+        assert!(summary.complete);
+        assert_eq!((summary.stored, summary.equal), (Some(all), all));
+    }
+}
+
+/// Two writers: all that the loser left in the database follows on its own branch, and heals.
+#[tokio::test]
+async fn what_lost_is_judged_along_its_own_branch() {
+    let copies = Copies::sound().await;
+    let last = copies.batches() - 1;
+    let place = |n: u64| format!("database batch {n}");
+    let (one, two, three) = (place(last - 2), place(last - 1), place(last));
+    let (one, two, three) = (one.as_str(), two.as_str(), three.as_str());
+    let other = |place| (Kind::OtherBatch, place);
+    copies
+        .expect(|copies| copies.part(last), &[other(three)])
+        .await;
+    let lost = [other(one), other(two), other(three)];
+    let summary = copies.expect(|copies| copies.part(last - 2), &lost).await;
+    assert!(summary.complete && Kind::OtherBatch.heals());
+    assert_eq!((summary.published, summary.equal), (last + 1, last - 2));
+    // More was published than the loser wrote, and less.
+    let end = copies.batch(last).0;
+    copies
+        .expect(
+            |copies| {
+                copies.part(last - 2);
+                copies.rows.remove(&last);
+                let head = copies.head.as_mut().unwrap();
+                (head.batches, head.end) = (last, copies.rows[&(last - 1)].end);
+            },
+            &[other(one), other(two), (Kind::NotStored, three)],
+        )
+        .await;
+    let summary = copies
+        .expect(
+            |copies| {
+                copies.part(last - 2);
+                copies.files.remove("cells/0/checkpoint");
+                copies.files.remove(&format!("cells/0/batches/{last}"));
+            },
+            &lost,
+        )
+        .await;
+    assert!(summary.complete);
+    assert_eq!(summary.size, End::from(&end).size);
+    // The head is held against the branch, and so is each row.
+    copies
+        .expect(
+            |copies| {
+                copies.part(last - 2);
+                copies.head.as_mut().unwrap().end.root = Hash([1; 32]);
+            },
+            &[lost.as_slice(), &[(Kind::HeadElsewhere, "database head")]].concat(),
+        )
+        .await;
+    let summary = copies
+        .expect(
+            |copies| {
+                copies.part(last - 2);
+                flip(&mut copies.rows.get_mut(&(last - 1)).unwrap().body, 9);
+            },
+            &[other(one), (Kind::RowDamaged, two)],
+        )
+        .await;
+    assert!(!summary.complete);
+    let summary = copies
+        .expect(
+            |copies| {
+                copies.part(last - 2);
+                copies.rows.remove(&(last - 1));
+            },
+            &[other(one), (Kind::RowMissing, two)],
+        )
+        .await;
+    assert!(!summary.complete);
+    // One batch was exchanged in its place.
+    let summary = copies
+        .expect(
+            |copies| {
+                let behind = copies.clone();
+                copies.part(last - 2);
+                copies.head = behind.head;
+                copies
+                    .rows
+                    .insert(last - 1, behind.rows[&(last - 1)].clone());
+                copies.rows.insert(last, behind.rows[&last].clone());
+            },
+            &[other(one)],
+        )
+        .await;
+    assert!(summary.complete);
+    assert_eq!(summary.equal, last);
+}
+
+/// The next append would fail on it, and so each takeover.
+#[tokio::test]
+async fn a_row_that_the_head_does_not_count_is_found() {
+    let copies = Copies::sound().await;
+    let all = copies.batches();
+    for n in [all, all + 7] {
+        let summary = copies
+            .expect(
+                |copies| {
+                    let row = copies.rows[&1].clone();
+                    copies.rows.insert(n, Row { n, ..row });
+                },
+                &[(Kind::RowSurplus, &format!("database batch {n}"))],
+            )
+            .await;
+        assert!(summary.complete && !Kind::RowSurplus.heals());
+    }
+}
+
 #[tokio::test]
 async fn each_harm_has_its_kind() {
     let copies = Copies::sound().await;
@@ -251,23 +492,6 @@ async fn each_harm_has_its_kind() {
         )
         .await;
     assert_eq!((summary.published, summary.equal), (all, last));
-    // Two writers: both follow.
-    copies
-        .expect(
-            |copies| {
-                let (mut range, batch) = copies.batch(last);
-                let other = Batch::build(last, &mut range, &["another"]).unwrap();
-                let row = copies.rows.get_mut(&last).unwrap();
-                (row.body, row.end) = (other.body().clone(), other.new_end());
-                copies.head.as_mut().unwrap().end = other.new_end();
-                assert_ne!(batch.new_end(), other.new_end());
-            },
-            &[
-                (Kind::OtherBatch, &format!("database batch {last}")),
-                (Kind::HeadElsewhere, "database head"),
-            ],
-        )
-        .await;
     // A published batch of another log, and one at the wrong place.
     copies
         .expect(
@@ -437,11 +661,21 @@ async fn real_databases_are_read_without_a_trace_and_rebuilt() {
     let state = || server.psql("postgres", "SELECT * FROM log.head");
     let head = state();
     let (summary, found) = check(&mut PostgresRows::open(&location, &log()).await.unwrap()).await;
-    assert_eq!((found, summary.equal), (vec![], published.batches));
+    let batches = published.batches;
+    assert_eq!((found, summary.equal), (vec![], batches));
     assert_eq!(
         (read_folder(folder.path()), state()),
         (before.clone(), head)
     );
+    // And while it appends, nothing is missed in either copy but what was not published yet.
+    let mut meanwhile = Meanwhile {
+        rows: PostgresRows::open(&location, &log()).await.unwrap(),
+        votes: Some(handle.clone()),
+    };
+    let (summary, found) = check(&mut meanwhile).await;
+    let published = handle.published();
+    assert_eq!((found, summary.equal), (vec![], published.batches));
+    assert!(published.batches > batches);
     // The sequencer has not noticed.
     tokio::time::timeout(Duration::from_secs(30), handle.submit(vote(999, 0, 0)))
         .await
@@ -478,6 +712,23 @@ async fn real_databases_are_read_without_a_trace_and_rebuilt() {
     assert_eq!(rebuild(config(), parts).await.unwrap(), published);
     let (summary, found) = check(&mut SqliteRows::open(&path, &log()).await.unwrap()).await;
     assert_eq!((found, summary.equal), (vec![], published.batches));
+    // A row behind the head, in each.
+    let sql =
+        "INSERT INTO batch SELECT n + 1000, epoch, size + 1000, root, body FROM batch WHERE n = 1";
+    server.psql("postgres", &format!("SET search_path = log; {sql}"));
+    let sqlite = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let pool = sqlx::SqlitePool::connect_with(sqlite).await.unwrap();
+    sqlx::query(sql).execute(&pool).await.unwrap();
+    pool.close().await;
+    let (_, in_postgres) = check(&mut PostgresRows::open(&location, &log()).await.unwrap()).await;
+    let (_, in_sqlite) = check(&mut SqliteRows::open(&path, &log()).await.unwrap()).await;
+    for found in [in_postgres, in_sqlite] {
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(
+            (found[0].kind, found[0].batch),
+            (Kind::RowSurplus, Some(1001))
+        );
+    }
     let other = ledger::LogName::new(
         "votes.example",
         *log().election(),

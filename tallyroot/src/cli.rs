@@ -374,7 +374,8 @@ const SERVE_CELL_HELP: &str = r#"The configuration is TOML. Relative paths are t
   url = "postgres://role@host/name"    # or, for demos: sqlite = "log.sqlite"
   schema = "name"                      # optional; made if it is not there
   password_file = "password"           # optional
-  durability = "storage-replicated"    # or { standbys = ["a", "b"], count = 2 }, or, for demos, "single-node"
+  durability = { standbys = ["a", "b"], count = 2 }   # or, for demos, "single-node"; or, for Amazon
+                                       # Aurora, "storage-replicated" (not yet tried on a real one)
 
 Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN,
 TALLYROOT_DATABASE_URL or TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable
@@ -404,7 +405,7 @@ const SERVE_REGISTRAR_HELP: &str = r#"The configuration is TOML. Relative paths 
   [database]                           # for all that it keeps; without it, SQLite files, for demos
   url = "postgres://role@host/name"
   password_file = "password"           # optional
-  durability = "storage-replicated"    # or as for a cell
+  durability = { standbys = ["a", "b"], count = 2 }   # or as for a cell
   schema = "roll"                      # optional: where the roll is
 
   [[shards]]                           # one for each issuance log of the manifest
@@ -441,7 +442,8 @@ const SERVE_ANCHOR_HELP: &str = r#"The configuration is TOML. Relative paths are
   url = "postgres://role@host/name"    # or, for demos: sqlite = "log.sqlite"
   schema = "name"                      # optional; made if it is not there
   password_file = "password"           # optional
-  durability = "storage-replicated"    # or { standbys = ["a", "b"], count = 2 }, or, for demos, "single-node"
+  durability = { standbys = ["a", "b"], count = 2 }   # or, for demos, "single-node"; or, for Amazon
+                                       # Aurora, "storage-replicated" (not yet tried on a real one)
 
   [[anchors]]                          # one for each anchor of the manifest, in its order
   name = "local"

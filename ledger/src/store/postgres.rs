@@ -27,8 +27,8 @@ use crate::batch::{Batch, End};
 use crate::log::LogName;
 use crate::postgres::{ConnectError, Location, MigrateError, Turn};
 
-use durability::State;
 pub use durability::{Durability, Failover, PolicyError, Standbys, Unmet};
+use durability::{State, is_aurora};
 
 /// The longest that any change or read may take, all in all: above the session's own time-outs, which tell more.
 const CALL: Duration = Duration::from_secs(40);
@@ -54,6 +54,8 @@ struct Session {
     owner: Owner,
     /// The server process behind the session; behind a pooling proxy it may change.
     process: i32,
+    /// What the policy `storage-replicated` rests on; it does not change within a session.
+    aurora: bool,
     /// Begins a transaction that commits as the policy needs it, whatever the server is set to meanwhile.
     begin: String,
 }
@@ -168,6 +170,7 @@ impl Postgres {
             connection,
             owner,
             process,
+            aurora: state.aurora,
             // One of the values that the policy allows: `inspect` has seen to that.
             begin: format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = {}",
@@ -238,7 +241,7 @@ impl Postgres {
                     "a proxy changed the session: give the address of the server itself".to_owned(),
                 ));
             }
-            let state = State::of(&row)?;
+            let state = State::of(&row, session.aurora)?;
             match self.durability.judge(&state) {
                 Ok(()) => return Ok(()),
                 Err(unmet) if unmet.passing && begun.elapsed() < REPORT => {
@@ -329,6 +332,21 @@ impl StoredRows for PostgresRows {
 
     async fn row(&mut self, n: u64) -> Result<Option<Row>, StoreError> {
         bounded(read_row(&mut self.0, n)).await
+    }
+
+    async fn surplus(&mut self) -> Result<Option<u64>, StoreError> {
+        bounded(async {
+            if !has_head(&mut self.0).await? {
+                return Ok(None);
+            }
+            let last: Option<i64> = sqlx::query_scalar(
+                "SELECT max(n) FROM batch WHERE n >= coalesce((SELECT batches FROM head), 0)",
+            )
+            .fetch_one(&mut self.0)
+            .await?;
+            last.map(unsigned).transpose()
+        })
+        .await
     }
 }
 
@@ -478,6 +496,8 @@ async fn inspect(
     connection: &mut PgConnection,
     durability: &Durability,
 ) -> Result<State, OpenError> {
+    // No other policy asks for it.
+    let aurora = *durability == Durability::StorageReplicated && is_aurora(connection).await?;
     let query = format!("SELECT {} FROM {}", State::COLUMNS, State::AT);
     let begun = Instant::now();
     let mut position: Option<String> = None;
@@ -487,7 +507,7 @@ async fn inspect(
             .bind(&position)
             .fetch_one(&mut *connection)
             .await?;
-        let state = State::of(&row)?;
+        let state = State::of(&row, aurora)?;
         match durability.judge(&state) {
             Ok(()) => return Ok(state),
             Err(unmet) if unmet.passing && begun.elapsed() < REPORT => {

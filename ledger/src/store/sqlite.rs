@@ -367,6 +367,15 @@ impl StoredRows for SqliteRows {
             .await?;
         row.as_ref().map(batch_row).transpose()
     }
+
+    async fn surplus(&mut self) -> Result<Option<u64>, StoreError> {
+        let last: Option<i64> = sqlx::query_scalar(
+            "SELECT max(n) FROM batch WHERE n >= coalesce((SELECT batches FROM head), 0)",
+        )
+        .fetch_one(&mut self.0)
+        .await?;
+        last.map(unsigned).transpose()
+    }
 }
 
 async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {

@@ -158,6 +158,41 @@ async fn only_aurora_has_replicated_storage() {
     );
 }
 
+/// As Aurora is said to be: `aurora_version()` can be called though the catalog does not show it under this signature, and no WAL function can be.
+#[tokio::test]
+async fn aurora_is_asked_by_a_call_and_for_no_position() {
+    let server = Server::start();
+    for sql in [
+        "SET allow_system_table_mods = on;
+         ALTER FUNCTION pg_catalog.pg_current_wal_flush_lsn() RENAME TO pg_no_wal;
+         CREATE FUNCTION pg_catalog.pg_current_wal_flush_lsn() RETURNS pg_lsn LANGUAGE plpgsql AS
+         'BEGIN RAISE EXCEPTION ''WAL control functions cannot be executed''; END'",
+        "SET allow_system_table_mods = on;
+         CREATE FUNCTION pg_catalog.aurora_version(text DEFAULT '') RETURNS text LANGUAGE sql AS 'SELECT ''17.7''::text'",
+    ] {
+        server.psql("postgres", sql);
+    }
+    let opened = open(&server, Durability::StorageReplicated).await.unwrap();
+    Writer::new(opened, ANNA).await.append().await.unwrap();
+    Writer::new(single(&server).await, ANNA)
+        .await
+        .append()
+        .await
+        .unwrap();
+    // An answer that is none is not taken for a no, nor for a yes.
+    server.psql(
+        "postgres",
+        "SET allow_system_table_mods = on;
+         CREATE OR REPLACE FUNCTION pg_catalog.aurora_version(text DEFAULT '') RETURNS text LANGUAGE plpgsql AS
+         'BEGIN RAISE EXCEPTION ''not now''; END'",
+    );
+    let error = open(&server, Durability::StorageReplicated)
+        .await
+        .err()
+        .unwrap();
+    contains(&error.to_string(), &["not now"]);
+}
+
 #[test]
 fn a_policy_that_failover_could_break_is_refused() {
     let new = |names: &[&str], count, compares| {

@@ -143,12 +143,17 @@ async fn the_password_counts_and_a_wrong_one_is_said_in_words() {
 #[tokio::test]
 async fn a_session_is_rid_of_whatever_hangs_and_lives_in_its_schema_alone() {
     let server = throwaway_postgres::Server::start();
+    server.psql(
+        "postgres",
+        "ALTER ROLE postgres SET idle_session_timeout = '10min'",
+    );
     let mut connection = super::location(&server).connect("test").await.unwrap();
     for (setting, value) in [
         ("search_path", "log"),
         ("statement_timeout", "15s"),
         ("lock_timeout", "10s"),
         ("idle_in_transaction_session_timeout", "10s"),
+        ("idle_session_timeout", "0"),
         ("tcp_user_timeout", "10000"),
         ("tcp_keepalives_idle", "5"),
         ("application_name", "tallyroot test"),

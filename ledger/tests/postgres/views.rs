@@ -110,6 +110,22 @@ async fn the_views_decode_what_was_written() {
         )
     );
 
+    // What the head does not count is no part of the log, whoever wrote it.
+    let shown = || {
+        [
+            "closed FROM state",
+            "count(*) FROM batches",
+            "count(*) FROM votes",
+            "batch FROM results",
+        ]
+        .map(|what| ask(&format!("SELECT {what}")))
+    };
+    let before = shown();
+    ask(
+        "INSERT INTO batch SELECT n + 3, epoch, size + 4000, root, body FROM batch WHERE n IN (1, 2)",
+    );
+    assert_eq!(shown(), before);
+
     let lost = Batch::build(0, &mut protocol::merkle::CompactRange::new(), &batches[0]).unwrap();
     store.put_aside(&head, 1, lost.new_end()).await.unwrap();
     assert_eq!(

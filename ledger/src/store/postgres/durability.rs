@@ -3,10 +3,13 @@
 //! A policy is judged by what the server says about itself in a [`State`], read at start and, in the committing session, after every COMMIT. Whatever is not as the policy
 //! needs it is named with its value and with what to do.
 
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
 
 use super::names::{self, ANYBODY};
+
+/// The server's error for a function that is not there.
+const NO_SUCH_FUNCTION: &str = "42883";
 
 /// Which copies of a commit there must be before it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,8 +285,9 @@ pub(super) struct State {
     standby_names: String,
     role: String,
     sees_standbys: bool,
-    aurora: bool,
-    /// Up to where this server has flushed: at least the last commit of the session that asks. Empty in recovery.
+    /// As [`is_aurora`] found it when the session began.
+    pub(super) aurora: bool,
+    /// Up to where this server has flushed: at least the last commit of the session that asks. Empty in recovery, and where no standbys are named.
     pub(super) flush_lsn: String,
     /// Which of the standbys that were asked for stream and have flushed up to there, in lower case.
     flushed: Vec<String>,
@@ -299,15 +303,15 @@ impl State {
         current_setting('synchronous_standby_names') AS standby_names,
         current_user::text AS role,
         pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_standbys,
-        to_regprocedure('pg_catalog.aurora_version()') IS NOT NULL AS aurora,
         coalesce(at.lsn::text, '') AS flush_lsn,
         ARRAY(SELECT DISTINCT lower(application_name COLLATE "C") FROM pg_stat_replication
               WHERE cardinality($1::text[]) > 0 AND state = 'streaming' AND lower(application_name COLLATE "C") = ANY ($1::text[])
                 AND flush_lsn >= coalesce($2::text::pg_lsn, at.lsn)) AS flushed"#;
-    /// Computed once: the function is volatile.
-    pub(super) const AT: &'static str = "(SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_flush_lsn() END AS lsn OFFSET 0) AS at";
+    /// Computed once: the function is volatile. It is called only for standbys: Aurora answers that WAL control functions cannot be executed, unless `wal_level` is `logical`.
+    pub(super) const AT: &'static str = "(SELECT CASE WHEN pg_is_in_recovery() OR cardinality($1::text[]) = 0 THEN NULL ELSE pg_current_wal_flush_lsn() END AS lsn OFFSET 0) AS at";
 
-    pub(super) fn of(row: &PgRow) -> Result<Self, sqlx::Error> {
+    /// Reads the columns; whether the server is Aurora was asked before, see [`is_aurora`].
+    pub(super) fn of(row: &PgRow, aurora: bool) -> Result<Self, sqlx::Error> {
         Ok(Self {
             recovering: row.try_get("recovering")?,
             fsync: row.try_get("fsync")?,
@@ -316,10 +320,30 @@ impl State {
             standby_names: row.try_get("standby_names")?,
             role: row.try_get("role")?,
             sees_standbys: row.try_get("sees_standbys")?,
-            aurora: row.try_get("aurora")?,
+            aurora,
             flush_lsn: row.try_get("flush_lsn")?,
             flushed: row.try_get("flushed")?,
         })
+    }
+}
+
+/// Whether the server calls itself Aurora, by calling the function that Aurora alone has: its catalog need not show it.
+///
+/// With nothing in the search path only the server's own functions are found, so one of this name in the log's schema is no proof.
+pub(super) async fn is_aurora(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::raw_sql("BEGIN READ ONLY; SET LOCAL search_path = ''")
+        .execute(&mut *connection)
+        .await?;
+    let called: Result<String, _> = sqlx::query_scalar("SELECT aurora_version()::text")
+        .fetch_one(&mut *connection)
+        .await;
+    sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+    match called {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_SUCH_FUNCTION) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 
