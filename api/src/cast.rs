@@ -101,7 +101,8 @@ impl Cast {
         if known == Standing::Unknown {
             // Who is not known *now* may be known once the log has been read: only then may she hear "closed".
             self.check_running()?;
-            self.check_window(arrived)?;
+            self.check_window(arrived)
+                .map_err(|refusal| self.unless_doubted(refusal))?;
         }
         // A repeat needs no RSA: who holds the credential's key may see what it cast. What is pending can be dropped by a takeover, and this
         // one then be the first: so it is checked in full.
@@ -117,7 +118,10 @@ impl Cast {
                 .handle
                 .submit(submission(&vote))
                 .await
-                .map_err(refusal)?,
+                .map_err(|error| match error {
+                    SubmitError::Closed => self.unless_doubted(refusal(error)),
+                    error => refusal(error),
+                })?,
         };
         match outcome {
             Outcome::Final { index, .. } => {
@@ -149,6 +153,15 @@ impl Cast {
                 BUSY_RETRY_S,
             )),
             ledger::State::SteppedDown(_) | ledger::State::Halted(_) => Err(halted()),
+        }
+    }
+
+    /// What is refused to a credential because it has not voted, another process may have recorded by now.
+    fn unless_doubted(&self, refusal: ApiError) -> ApiError {
+        if self.handle.is_doubted() {
+            outcome_unknown()
+        } else {
+            refusal
         }
     }
 

@@ -45,12 +45,14 @@ pub(crate) fn demand(election: &Election, cell: u32, schedule: &Schedule, now: u
     let all_arrived_before = now.saturating_sub(arriving_ms(election));
     let stopped = schedule.is_stopped(log);
     let closing = in_force.closing_of(log);
-    let over = stopped || all_arrived_before >= closing;
+    // This machine's clock may be wrong, and a close cannot be undone.
+    let agreed = schedule.agreed_time(now);
+    let over = stopped || (all_arrived_before >= closing && agreed >= closing);
     // For a frozen log too, it is the election's closing that counts: before it, the issuance logs are rightly open.
     let last_call = in_force
         .closing()
         .saturating_add(election.manifest().times.grace / 2);
-    if over && (schedule.issuance_closed() || now >= last_call) {
+    if over && (schedule.issuance_closed() || agreed >= last_call) {
         Demand::Close
     } else if stopped || (over && schedule.head_time() > closing) {
         // Past its closing time a log is frozen only when a head past that time is known: until then there may be an extension that

@@ -254,3 +254,59 @@ async fn a_cell_that_does_not_know_the_schedule_yet_neither_closes_nor_says_that
     assert_eq!(served.cast(&vote).await.0, 200);
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_ahead_does_not_end_the_voting() {
+    let served = Served::start(election(|_| ()), Options::default()).await;
+    let mut heads = Heads::beside(&served).await;
+    heads.head(&served, OPENING + 10, LogState::Open).await;
+    // As if somebody set this machine's clock, while heads are made and show another time.
+    served.clock.set(CLOSING + GRACE);
+    common::time_for_haste().await;
+    assert!(!served.cell.is_closed());
+    // With the issuance ended early, too.
+    heads.head(&served, OPENING + 20, LogState::Closed).await;
+    common::time_for_haste().await;
+    assert!(!served.cell.is_closed());
+    served.clock.set(OPENING + 30);
+    let voter = &served.keys.voters_of(0, 1)[0];
+    let vote = served.keys.vote(voter, &[&[1], &[]]);
+    assert_eq!(served.cast(&vote).await.0, 200);
+    // Heads that have come so far say so too.
+    served.clock.set(CLOSING + GRACE / 2);
+    heads
+        .head(&served, CLOSING + GRACE / 2, LogState::Closed)
+        .await;
+    served.cell.closed().await.unwrap();
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_lost_its_turn_does_not_say_that_somebody_has_not_voted() {
+    let served = Served::start(election(|_| ()), Options::default()).await;
+    let mut heads = Heads::beside(&served).await;
+    let voters = served.keys.voters_of(0, 3);
+    let votes: Vec<_> = voters
+        .iter()
+        .map(|voter| served.keys.vote(voter, &[&[1], &[]]))
+        .collect();
+    assert_eq!(served.cast(&votes[0]).await.0, 200);
+    let handle = served.cell.handle();
+    handle.doubt(true);
+    assert_eq!(
+        served.cast(&votes[1]).await.0,
+        200,
+        "the epoch decides that"
+    );
+    served.clock.set(CLOSING);
+    assert_eq!(code(&served.cast(&votes[2]).await), (503, "busy"));
+    served.clock.set(OPENING);
+    heads
+        .notice(&served, NoticeAction::Freeze { log: CELL })
+        .await;
+    assert_eq!(code(&served.cast(&votes[2]).await), (503, "busy"));
+    assert_eq!(served.cast(&votes[0]).await.0, 200);
+    handle.doubt(false);
+    assert_eq!(code(&served.cast(&votes[2]).await), (403, "closed"));
+    served.stop().await;
+}

@@ -267,6 +267,47 @@ pub enum ConnectError {
     NotDirect(String),
 }
 
+impl ConnectError {
+    /// Whether there may be a session a while later, without anybody changing what is configured.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Server { source, .. } => passes(source),
+            Self::Silent(_) => true,
+            Self::NotDirect(_) => false,
+        }
+    }
+}
+
+/// Whether the same may succeed later by itself: the server restarts, fails over, or cannot be reached.
+#[must_use]
+pub fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        // What rustls finds wrong with the other side stays wrong.
+        sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidData,
+        sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
+        // Of a server that is ending: shutdown, crash, start, recovery; too many sessions; a lock, or a time-out; one that was demoted under the session.
+        sqlx::Error::Database(error) => matches!(
+            error.code().as_deref(),
+            Some(
+                "57P01"
+                    | "57P02"
+                    | "57P03"
+                    | "57014"
+                    | "53300"
+                    | "08006"
+                    | "08003"
+                    | "08000"
+                    | "55P03"
+                    | "40001"
+                    | "40P01"
+                    | "25006"
+            )
+        ),
+        _ => false,
+    }
+}
+
 /// What the server said, and what to do about the usual cases.
 fn told(error: &sqlx::Error) -> String {
     let what = match error {

@@ -15,12 +15,15 @@ use protocol::ids::LogId;
 use protocol::manifest::Election;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::batch::End;
 use crate::clock::Clock;
 use crate::heads::{FollowError, HeadsFollower};
 use crate::publisher::Reader;
+
+/// How far apart clocks of different machines may be.
+pub const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(5);
 
 /// What is in force, as far as this service has seen and checked the heads log. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,6 +37,16 @@ pub struct Schedule {
     final_head: bool,
     health: Health,
     checked_ms: u64,
+    seen: Option<Seen>,
+    head_interval: Duration,
+}
+
+/// When the newest head was first seen, by a clock that nobody sets.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    at: Instant,
+    /// It was not there at the look before, so it is new; else it may be of any age.
+    new: bool,
 }
 
 /// Whether the schedule is up to date.
@@ -62,6 +75,8 @@ impl Schedule {
             final_head: false,
             health: Health::NotPublished,
             checked_ms: 0,
+            seen: None,
+            head_interval: Duration::from_millis(election.manifest().head_interval_ms),
         }
     }
 
@@ -116,6 +131,31 @@ impl Schedule {
     #[must_use]
     pub const fn head_time(&self) -> u64 {
         self.head_time
+    }
+
+    /// The time in ms that decisions which cannot be undone may go by, where this machine's clock shows `now`: not later than the newest head's, and what has passed since that was seen. So
+    /// a clock that is ahead closes no log while the heads say otherwise. Where heads stand still (or there are none) it is `now`: logs are closed without them too.
+    #[must_use]
+    pub fn agreed_time(&self, now: u64) -> u64 {
+        let Some(seen) = self.seen else { return now };
+        let passed = seen.at.elapsed();
+        if !seen.new && passed >= 3 * self.head_interval + CLOCKS_DIFFER_MAX {
+            return now;
+        }
+        now.min(self.head_time.saturating_add(ms(passed)))
+    }
+
+    /// By how many ms a clock that shows `now` is ahead of the clock that heads are made by, at most by their age when they were seen; `None` before a new one was seen.
+    #[must_use]
+    pub fn clock_ahead_ms(&self, now: u64) -> Option<u64> {
+        let seen = self.seen.filter(|seen| seen.new)?;
+        Some(now.saturating_sub(self.head_time.saturating_add(ms(seen.at.elapsed()))))
+    }
+
+    /// How much a clock may seem to be ahead and still be right: a head may be an interval old, and clocks of different machines never agree.
+    #[must_use]
+    pub fn clock_ahead_max(&self) -> Duration {
+        self.head_interval + CLOCKS_DIFFER_MAX
     }
 
     /// Whether each issuance log has been closed in some head.
@@ -183,8 +223,9 @@ pub fn follow(
                 });
             }
             sender.send_if_modified(|schedule| {
+                let looked_before = schedule.is_known() && schedule.is_healthy();
                 let health = schedule.take_health(health(outcome, &follower), clock.now_ms());
-                schedule.take_log(&follower, issuance_open.is_empty()) || health
+                schedule.take_log(&follower, issuance_open.is_empty(), looked_before) || health
             });
         }
     });
@@ -198,6 +239,10 @@ pub fn follow(
 pub async fn known(schedule: &mut watch::Receiver<Schedule>) {
     // An error is a follower that was stopped: what is known then is all that will be.
     let _ = schedule.wait_for(Schedule::is_known).await;
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn health(outcome: Result<bool, FollowError>, follower: &HeadsFollower) -> Health {
@@ -234,14 +279,26 @@ impl Schedule {
     }
 
     /// Returns whether it is news.
-    fn take_log(&mut self, follower: &HeadsFollower, issuance_closed: bool) -> bool {
+    fn take_log(
+        &mut self,
+        follower: &HeadsFollower,
+        issuance_closed: bool,
+        looked_before: bool,
+    ) -> bool {
         let log = follower.log();
         if self.heads_size == log.size() {
             return false;
         }
         self.heads_size = log.size();
         self.in_force = Arc::new(log.schedule().clone());
-        self.head_time = log.last_head().map_or(0, |(_, head)| head.time);
+        let head_time = log.last_head().map_or(0, |(_, head)| head.time);
+        if head_time > self.head_time {
+            self.seen = Some(Seen {
+                at: Instant::now(),
+                new: looked_before,
+            });
+        }
+        self.head_time = head_time;
         self.issuance_closed = issuance_closed;
         self.newest = log.last_head().map(|(_, head)| Arc::new(head.clone()));
         self.final_head = log.final_head().is_some();

@@ -28,9 +28,11 @@ pub(crate) fn must_end(election: &Election, log: LogId, schedule: &Schedule, now
         return false;
     }
     let closing = schedule.in_force().closing_of(log);
+    // This machine's clock may be wrong, and a close cannot be undone.
+    let agreed = schedule.agreed_time(now);
     let last_call = closing.saturating_add(election.manifest().times.grace / 4);
     schedule.is_stopped(log)
-        || (now >= closing && (schedule.head_time() > closing || now >= last_call))
+        || (now >= closing && (schedule.head_time() > closing || agreed >= last_call))
 }
 
 /// Runs until the log is closed, or this process cannot close it any more.

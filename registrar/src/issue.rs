@@ -190,7 +190,10 @@ impl Desk {
                     .handle
                     .submit(issuance(voter.roll_index, digest))
                     .await
-                    .map_err(refusal)?
+                    .map_err(|error| match error {
+                        SubmitError::Closed => unless_doubted(shard, closed()),
+                        error => refusal(error),
+                    })?
             }
         };
         match outcome {
@@ -234,6 +237,9 @@ impl Desk {
         } else {
             return Ok(());
         };
+        if shard.handle.is_doubted() {
+            return Err(outcome_unknown());
+        }
         self.refused(Some(shard_index), |refused| &mut refused.outside_period);
         Err(error)
     }
@@ -290,6 +296,15 @@ fn of_final(found: Final, digest: &[u8; 32]) -> Outcome {
         }
     } else {
         Outcome::Different { index: found.index }
+    }
+}
+
+/// What is refused to a voter because she has no credential, another process may have issued by now.
+fn unless_doubted(shard: &Shard, refusal: ApiError) -> ApiError {
+    if shard.handle.is_doubted() {
+        outcome_unknown()
+    } else {
+        refusal
     }
 }
 

@@ -126,3 +126,48 @@ async fn a_cancelled_election_issues_nothing_and_its_logs_close() {
     assert_eq!(served.ask(&codes["a"], first.message()).await.0, 200);
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_ahead_does_not_end_registration() {
+    let place = Place::new(&["a", "b", "c", "d"], 1).await;
+    let codes = place.codes(0);
+    let served = Served::start(&place, 0, Options::default()).await;
+    let mut heads = heads_beside(&place, &served).await;
+    heads
+        .head(REGISTRATION + 10, |_| LogState::Open)
+        .await
+        .unwrap();
+    seen(&heads, &served).await;
+    // As if somebody set this machine's clock, while heads are made and show another time.
+    served.clock.set(CLOSING * 2);
+    common::time_for_haste().await;
+    assert!(!served.registrar.is_closed());
+    served.clock.set(REGISTRATION + 20);
+    let blinded = place.blinded(0, 1);
+    assert_eq!(served.ask(&codes["a"], blinded.message()).await.0, 200);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_lost_its_turn_does_not_say_that_nothing_was_issued() {
+    let place = Place::new(&["a", "b", "c", "d"], 1).await;
+    let codes = place.codes(0);
+    let served = Served::start(&place, 0, Options::default()).await;
+    let _heads = heads_beside(&place, &served).await;
+    let first = place.blinded(0, 1);
+    assert_eq!(served.ask(&codes["a"], first.message()).await.0, 200);
+    for handle in served.registrar.handles() {
+        handle.doubt(true);
+    }
+    served.clock.set(CLOSING);
+    let second = place.blinded(0, 2);
+    let answer = served.ask(&codes["b"], second.message()).await;
+    assert_eq!(code(&answer), (503, "busy"));
+    assert_eq!(served.ask(&codes["a"], first.message()).await.0, 200);
+    for handle in served.registrar.handles() {
+        handle.doubt(false);
+    }
+    let answer = served.ask(&codes["b"], second.message()).await;
+    assert_eq!(code(&answer), (403, "closed"));
+    served.stop().await;
+}

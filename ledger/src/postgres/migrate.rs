@@ -132,6 +132,22 @@ fn passes(error: &sqlx::migrate::MigrateError) -> bool {
     )
 }
 
+impl MigrateError {
+    /// Whether the same may succeed later by itself.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.passes(),
+            Self::Changed { .. } => false,
+            Self::Failed { source, .. } => match source {
+                sqlx::migrate::MigrateError::Execute(error)
+                | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => super::passes(error),
+                _ => false,
+            },
+        }
+    }
+}
+
 /// Why a schema is not up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {

@@ -122,6 +122,17 @@ impl Handle {
         self.shared.epoch()
     }
 
+    /// Says whether another process may have this log by now. It changes nothing for what is submitted, which the epoch decides.
+    pub fn doubt(&self, doubted: bool) {
+        self.shared.set_doubted(doubted);
+    }
+
+    /// Whether another process may have taken the log, so that what is not known here may be final all the same: then nobody may be told that it is not.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        self.shared.is_doubted()
+    }
+
     /// The state, and every one after it.
     #[must_use]
     pub fn watch_state(&self) -> watch::Receiver<State> {

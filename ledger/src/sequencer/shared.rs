@@ -1,6 +1,6 @@
 //! What the sequencer's tasks and its handles share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ pub(super) struct Shared {
     published: watch::Sender<Published>,
     /// Of the newest takeover; 0 before the first.
     epoch: AtomicU64,
+    doubted: AtomicBool,
 }
 
 impl Shared {
@@ -42,6 +43,7 @@ impl Shared {
             state: watch::Sender::new(State::TakingOver),
             published: watch::Sender::new(published),
             epoch: AtomicU64::new(0),
+            doubted: AtomicBool::new(false),
         }
     }
 
@@ -86,6 +88,14 @@ impl Shared {
 
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_doubted(&self, doubted: bool) {
+        self.doubted.store(doubted, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::SeqCst)
     }
 
     pub(super) const fn state(&self) -> &watch::Sender<State> {

@@ -552,3 +552,17 @@ pub enum OpenError {
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
 }
+
+impl OpenError {
+    /// Whether the same may succeed later by itself: the server restarts, or failover is not done yet.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::NotADemo | Self::OtherLog { .. } => false,
+            Self::Unmet(unmet) => unmet.passes(),
+            Self::Connect(error) => error.passes(),
+            Self::Migrate(error) => error.passes(),
+            Self::Database(error) => crate::postgres::passes(error),
+        }
+    }
+}

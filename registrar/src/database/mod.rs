@@ -76,6 +76,19 @@ pub enum DatabaseError {
     Row,
 }
 
+impl DatabaseError {
+    /// Whether the same may succeed later by itself: the server restarts, fails over, or cannot be reached.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Sql(error) => ledger::postgres::passes(error),
+            Self::Connect(error) => error.passes(),
+            Self::Migrate(error) => error.passes(),
+            _ => false,
+        }
+    }
+}
+
 /// A voter found by her code.
 #[derive(Clone)]
 pub struct Voter {

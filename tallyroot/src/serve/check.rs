@@ -1,26 +1,22 @@
 //! What must be right before a service starts: `--check-config` says it, and start refuses without it. Nothing here takes a log over or serves.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use ledger::clock::Clock;
 use ledger::heads::name_of;
 use ledger::publisher::Publisher as _;
-use ledger::schedule::{self, Schedule};
+use ledger::schedule::{self, CLOCKS_DIFFER_MAX, Schedule};
 use ledger::store::postgres::Postgres;
 use protocol::manifest::MANIFEST_LEN_MAX;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::config::{Config, Database, LogPlace, Published, Role};
-use super::parts;
 use super::service::{Prepared, Surroundings};
+use super::{parts, patience};
 
 /// How long the published heads log may take to be read.
 const SCHEDULE_KNOWN: Duration = Duration::from_secs(60);
-/// How far behind the newest published head this machine's clock may be: clocks of different machines never agree.
-const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug)]
@@ -29,14 +25,18 @@ pub(crate) struct Check {
     pub(crate) name: &'static str,
     /// What was found, or what is wrong and what to do.
     pub(crate) outcome: Result<String, String>,
+    /// What is wrong may pass by itself.
+    pub(crate) passes: bool,
 }
 
 impl Check {
     /// From a result.
     pub(crate) fn of(name: &'static str, outcome: Result<String>) -> Self {
+        let passes = outcome.as_ref().is_err_and(patience::passes);
         Self {
             name,
             outcome: outcome.map_err(|error| format!("{error:#}")),
+            passes,
         }
     }
 
@@ -65,7 +65,7 @@ pub(super) async fn all(config: &Config, around: &Surroundings) -> (Vec<Check>, 
     let mut checks = vec![
         Check::of("published", published(config).await),
         Check::of("schedule", known(&around.schedule).await),
-        Check::of("clock", clock(&around.schedule, &around.clock)),
+        Check::of("clock", clock(config, around).await),
     ];
     for place in config.logs() {
         checks.push(Check::of("key", key(config, place, &around.schedule)));
@@ -122,14 +122,18 @@ async fn published(config: &Config) -> Result<String> {
         ),
     }
     // A name of its own: the active process's unfinished files are not ours to remove.
-    let owner = format!("check-{}", std::process::id());
-    let directory = parts::directory(&config.published, &config.election, &owner)?;
+    let directory = parts::directory(&config.published, &config.election, &probe_owner())?;
     let probed = directory.probe().await;
     directory.forget();
     probed.with_context(|| format!("{place} cannot hold a log's files"))?;
     Ok(format!(
         "{place} holds the manifest, and keeps what it is given"
     ))
+}
+
+/// Random: in containers every process has the same id, and two that start at once on one folder must not remove each other's probe.
+fn probe_owner() -> String {
+    format!("check-{}", hex::encode(rand::random::<[u8; 8]>()))
 }
 
 async fn known(schedule: &watch::Receiver<Schedule>) -> Result<String> {
@@ -148,17 +152,63 @@ async fn known(schedule: &watch::Receiver<Schedule>) -> Result<String> {
     })
 }
 
-/// A clock that is behind would date entries into the past and keep the election open too long.
-fn clock(schedule: &watch::Receiver<Schedule>, clock: &Arc<dyn Clock>) -> Result<String> {
-    let (head, now) = (schedule.borrow().head_time(), clock.now_ms());
+/// A clock that is behind would date entries into the past and keep the election open too long; one that is ahead would end it too early. The newest head shows which it is, if it is new:
+/// where it looks old, the next one is waited for, and where none comes the clock cannot be judged (and then closes nothing that heads do not, see [`Schedule::agreed_time`]).
+pub(super) async fn clock(config: &Config, around: &Surroundings) -> Result<String> {
+    let mut schedule = around.schedule.clone();
+    let newest = schedule.borrow_and_update().clone();
+    let size = newest.heads_size();
+    if let Some(fine) = judge(&newest, around.clock.now_ms())? {
+        return Ok(fine.to_owned());
+    }
+    // After the final head there is none, and nobody but the anchoring service makes any.
+    if !newest.has_final_head() && !matches!(config.role, Role::Anchor { .. }) {
+        let next = schedule.wait_for(|schedule| schedule.heads_size() > size);
+        let next = match tokio::time::timeout(newest.clock_ahead_max(), next).await {
+            Ok(Ok(next)) => next.clone(),
+            // Nobody follows the heads log any more, or it stands still.
+            Ok(Err(_)) | Err(_) => newest,
+        };
+        if let Some(fine) = judge(&next, around.clock.now_ms())? {
+            return Ok(fine.to_owned());
+        }
+    }
+    tracing::warn!(
+        "the heads log stands still, so nobody knows whether this machine's clock is ahead of the others': see that it is set (NTP)"
+    );
+    Ok(
+        "not behind the newest published head, which is too old to tell whether it is ahead"
+            .to_owned(),
+    )
+}
+
+/// `None`: the newest head is too old, or the clock is ahead; a new one would tell.
+fn judge(schedule: &Schedule, now: u64) -> Result<Option<&'static str>> {
+    let head = schedule.head_time();
     let behind = head.saturating_sub(now);
-    if behind > CLOCK_BEHIND_MS_MAX {
+    if Duration::from_millis(behind) > CLOCKS_DIFFER_MAX {
         bail!(
             "this machine's clock is at least {} s behind the newest published head: set it (NTP), and see that no other machine's is ahead",
             behind.div_ceil(1_000)
         );
     }
-    Ok("not behind the newest published head".to_owned())
+    if head == 0 {
+        return Ok(Some("no head is published yet to compare it with"));
+    }
+    let ahead_max = schedule.clock_ahead_max();
+    if Duration::from_millis(now.saturating_sub(head)) <= ahead_max {
+        return Ok(Some("that of the newest published head, nearly"));
+    }
+    match schedule.clock_ahead_ms(now) {
+        None => Ok(None),
+        Some(ahead) if Duration::from_millis(ahead) <= ahead_max => {
+            Ok(Some("that of the newest head that was seen, nearly"))
+        }
+        Some(ahead) => bail!(
+            "this machine's clock is about {} s ahead of the newest published head, which is new: set it (NTP), and see that the anchoring service's is right",
+            ahead / 1_000
+        ),
+    }
 }
 
 /// Each key file that is named holds the manifest's key, and the one in force is among them.
@@ -182,7 +232,7 @@ fn key(config: &Config, place: &LogPlace, schedule: &watch::Receiver<Schedule>) 
 }
 
 /// It can be reached, is this log's or new, and promises what the election needs.
-async fn database(config: &Config, place: &LogPlace) -> Result<String> {
+pub(super) async fn database(config: &Config, place: &LogPlace) -> Result<String> {
     let log = place.log;
     if let Database::Sqlite(path) = &place.database
         && !path.exists()
@@ -218,4 +268,14 @@ async fn database(config: &Config, place: &LogPlace) -> Result<String> {
         true => format!("{log}: this log's, and durable as wanted"),
         false => format!("{log}: durable as wanted, and without a log yet"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::probe_owner;
+
+    #[test]
+    fn two_that_probe_at_once_do_not_share_a_name() {
+        assert_ne!(probe_owner(), probe_owner());
+    }
 }

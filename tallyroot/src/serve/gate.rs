@@ -53,10 +53,11 @@ async fn pass(State(gate): State<Gate>, request: Request<Body>) -> Result<Respon
     match live {
         Some(service) => service.oneshot(request).await,
         None => Ok(ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
+            // Not 503, which the active process answers too, and a balancer must pass on.
+            StatusCode::BAD_GATEWAY,
             "standby",
             format!(
-                "This process is not active now ({}), and nothing was done: send the same again after Retry-After.",
+                "This process is not active now ({}), and did nothing; whether it was done before is not known: send exactly the same again after Retry-After, which is always safe.",
                 gate.vitals.phase().name()
             ),
         )

@@ -1,7 +1,7 @@
 //! How a process is: for load balancers, supervisors and people, at an address of its own.
 //!
 //! - `GET /livez`: 200 as long as the process answers at all.
-//! - `GET /readyz`: 200 if requests are served; 503 otherwise (standby, taking over, stopping), with the state.
+//! - `GET /readyz`: 200 if requests are served; 503 otherwise (standby, taking over, stopping), with the state, and what it waits for.
 //! - `GET /status`: JSON with state, epoch, size and schedule. Nothing in it is about a voter or a vote but how many there are in all.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,6 +60,8 @@ struct Inner {
 
 struct Now {
     phase: Phase,
+    /// What it waits for, where that is not its turn.
+    waits_for: Option<String>,
     logs: Vec<Handle>,
     anchored: Option<watch::Receiver<u64>>,
 }
@@ -78,6 +80,7 @@ impl Vitals {
             schedule,
             now: Mutex::new(Now {
                 phase: Phase::Starting,
+                waits_for: None,
                 logs: Vec::new(),
                 anchored: None,
             }),
@@ -99,6 +102,15 @@ impl Vitals {
     #[must_use]
     pub(super) fn phase(&self) -> Phase {
         self.now().phase
+    }
+
+    /// What it waits for, and why: it is not ready meanwhile.
+    pub(super) fn wait_for(&self, reason: Option<String>) {
+        self.now().waits_for = reason;
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        self.now().waits_for.clone()
     }
 
     /// The logs that it writes from now on.
@@ -139,6 +151,7 @@ impl Vitals {
             "election": self.0.election.to_string(),
             "state": state,
             "ready": ready,
+            "reason": self.waits_for(),
             "logs": logs,
             "schedule": schedule_status(&self.0.schedule.borrow()),
         });
@@ -167,7 +180,11 @@ async fn readyz(Extract(vitals): Extract<Vitals>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    fresh((code, format!("{state}\n")).into_response())
+    let text = match vitals.waits_for() {
+        Some(reason) => format!("{state}: {reason}\n"),
+        None => format!("{state}\n"),
+    };
+    fresh((code, text).into_response())
 }
 
 async fn status(Extract(vitals): Extract<Vitals>) -> Response {

@@ -9,6 +9,7 @@ pub mod config;
 mod gate;
 mod health;
 pub mod parts;
+mod patience;
 pub mod repair;
 pub mod roll;
 mod service;
@@ -27,6 +28,7 @@ use futures::FutureExt as _;
 use futures::future::select_all;
 use ledger::clock::{Clock, SystemClock};
 use ledger::schedule;
+use ledger::sequencer::Handle;
 use listener::Limits;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -36,11 +38,11 @@ use tokio::task::JoinHandle;
 
 use crate::cli::ServeCommand;
 use check::Check;
-use config::{Config, ConfigError, RoleName};
+use config::{Config, ConfigError, LogPlace, RoleName};
 use gate::Gate;
 use health::{Phase, Vitals};
-use service::{Ended, Prepared, Service, Surroundings};
-use turn::{Turn, wait_for_turn};
+use service::{Ended, Prepared, Service, Surroundings, open_logs};
+use turn::{Turn, turn_again, wait_for_turn};
 use warm::Known;
 
 /// It was not right to start, or something broke down.
@@ -74,6 +76,7 @@ pub async fn run(command: &ServeCommand) -> Result<ExitCode> {
             let check = Check {
                 name: "configuration",
                 outcome: Err(error.to_string()),
+                passes: false,
             };
             return report(None, &[check], args.json);
         }
@@ -108,15 +111,17 @@ pub async fn run(command: &ServeCommand) -> Result<ExitCode> {
         return report(Some(&config), &checks, args.json);
     }
     for check in &checks {
-        if let Err(wrong) = &check.outcome {
-            tracing::error!("{}: {wrong}", check.name);
+        match &check.outcome {
+            Ok(_) => {}
+            // It is waited for.
+            Err(wrong) if check.passes => tracing::warn!("{}: {wrong}", check.name),
+            Err(wrong) => tracing::error!("{}: {wrong}", check.name),
         }
     }
-    let (Some(prepared), Ok(listeners), true) = (
-        prepared,
-        listeners,
-        checks.iter().all(|check| check.outcome.is_ok()),
-    ) else {
+    let right = checks
+        .iter()
+        .all(|check| check.outcome.is_ok() || check.passes);
+    let (Ok(listeners), true) = (listeners, right) else {
         tracing::error!("{} was not started: see above", config.role.title());
         return Ok(ExitCode::from(FAILED));
     };
@@ -199,7 +204,7 @@ impl Server {
 /// From standby to the end; the exit code.
 async fn live(
     config: &Config,
-    prepared: Prepared,
+    prepared: Option<Prepared>,
     around: &Surroundings,
     listeners: Listeners,
 ) -> Result<u8> {
@@ -229,14 +234,28 @@ async fn live(
     let server = Server::start(listeners.service, gate.router(), limits);
 
     let begun = async {
+        let prepared = prepare(config, prepared, &vitals).await?;
         let known = Known::of(config);
-        let turns = tokio::select! {
-            turns = wait_for_turns(config, &vitals) => turns?,
-            never = known.keep_up(&config.election, around) => match never {},
+        let (turns, logs) = loop {
+            let mut turns = tokio::select! {
+                turns = wait_for_turns(config, &vitals) => turns?,
+                never = known.keep_up(&config.election, around) => match never {},
+            };
+            vitals.enter(Phase::TakingOver);
+            // It may have been right when this process began to stand by, weeks ago.
+            check::clock(config, around).await?;
+            known.catch_up(&config.election, around).await;
+            let opened = patience::until_it_passes(&vitals, "its database", async || {
+                open_logs(config, around).await
+            });
+            tokio::select! {
+                logs = opened => break (turns, logs?),
+                reason = any_lost(&mut turns) => {
+                    tracing::warn!("the turn was lost ({reason}) before the log was taken over: waiting for it again");
+                }
+            }
         };
-        vitals.enter(Phase::TakingOver);
-        known.catch_up(&config.election, around).await;
-        let service = Service::start(config, prepared, &known, around, &vitals).await?;
+        let service = Service::start(config, prepared, logs, &known, around, &vitals).await?;
         anyhow::Ok((turns, service))
     };
     let begun = tokio::select! {
@@ -252,7 +271,7 @@ async fn live(
     };
     let ended = tokio::select! {
         ended = serve(config, &service, &gate, &vitals, around) => Some(ended),
-        broken = keep(config, &mut turns) => return Err(broken),
+        ended = keep(config, &service, &mut turns) => Some(ended),
         () = asked.stop() => None,
     };
     vitals.enter(Phase::Stopping);
@@ -316,24 +335,70 @@ async fn wait_for_turns(config: &Config, vitals: &Vitals) -> Result<Vec<Turn>> {
     Ok(turns)
 }
 
-/// A turn is lost with its session: the database failed over, or the network did. Nobody need have noticed, so serving goes on while it is asked for again;
-/// if somebody else gets it, that one takes the log over, and this process is fenced and ends.
-async fn keep(config: &Config, turns: &mut [Turn]) -> anyhow::Error {
-    let places = config.logs();
-    if turns.is_empty() {
+/// Waits until the databases are what a service can begin with, and opens what it needs beside its logs, where that could not be done at once.
+async fn prepare(config: &Config, prepared: Option<Prepared>, vitals: &Vitals) -> Result<Prepared> {
+    patience::until_it_passes(vitals, "its database", async || {
+        for place in config.logs() {
+            check::database(config, place).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    match prepared {
+        Some(prepared) => Ok(prepared),
+        None => {
+            patience::until_it_passes(vitals, "its roll", async || Prepared::open(config).await)
+                .await
+        }
+    }
+}
+
+/// Waits until one of them is lost, and says why.
+async fn any_lost(turns: &mut [Turn]) -> String {
+    let lost: Vec<_> = turns.iter_mut().map(|turn| turn.lost().boxed()).collect();
+    if lost.is_empty() {
         return std::future::pending().await;
     }
+    select_all(lost).await.0
+}
+
+/// A turn is lost with its session: the database failed over, or the network did. Nobody need have noticed, so serving goes on while it is asked for again;
+/// if somebody else took the log over, the database says so, and this process ends.
+async fn keep(config: &Config, service: &Service, turns: &mut [Turn]) -> Ended {
+    let handles = service.handles();
+    let places = config.logs();
+    let kept: Vec<_> = places
+        .into_iter()
+        .zip(turns)
+        .filter_map(|(place, turn)| {
+            let handle = handles
+                .iter()
+                .find(|handle| handle.config().log.id() == place.log)?;
+            Some(keep_one(config, place, handle, turn).boxed())
+        })
+        .collect();
+    if kept.is_empty() {
+        return std::future::pending().await;
+    }
+    select_all(kept).await.0
+}
+
+async fn keep_one(config: &Config, place: &LogPlace, handle: &Handle, turn: &mut Turn) -> Ended {
     loop {
-        let lost: Vec<_> = turns.iter_mut().map(|turn| turn.lost().boxed()).collect();
-        let (reason, n, _) = select_all(lost).await;
-        let (Some(place), Some(turn)) = (places.get(n), turns.get_mut(n)) else {
-            return anyhow::anyhow!("a turn without a log");
-        };
+        let reason = turn.lost().await;
         tracing::warn!(log = %place.log, "its turn was lost ({reason}), and is asked for again; serving goes on until somebody else takes the log over");
-        match wait_for_turn(&config.election, place, || {}).await {
-            Ok(again) => *turn = again,
-            Err(error) => return error,
+        handle.doubt(true);
+        match turn_again(&config.election, place, handle).await {
+            Some(again) => *turn = again,
+            // It stays doubted: what this process knows is no longer all.
+            None => {
+                return Ended::Again(format!(
+                    "another process has taken {} over (this one's turn was lost: {reason}): start this one again, and it stands by",
+                    place.log
+                ));
+            }
         }
+        handle.doubt(false);
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::config::{Config, Database, LogPlace, Role};
 use super::health::Vitals;
-use super::service::{Ended, Prepared, Service, Surroundings};
+use super::service::{Ended, Prepared, Service, Surroundings, open_logs};
 use super::turn::wait_for_turn;
 use super::warm::Known;
 use super::{HALTED, SCHEDULE_POLL, load, parts};
@@ -83,7 +83,9 @@ pub async fn rebuild(args: &RepairArgs) -> Result<ExitCode> {
     );
     let prepared = Prepared::open(&config).await?;
     // Start, takeover and rebuild are one path.
-    let service = Service::start(&config, prepared, &Known::Nothing, &around, &vitals).await?;
+    let logs = open_logs(&config, &around).await?;
+    let service =
+        Service::start(&config, prepared, logs, &Known::Nothing, &around, &vitals).await?;
     let ready = service.ready().await;
     service.shutdown().await;
     for turn in turns {

@@ -15,6 +15,7 @@ use ledger::publisher::CHECKPOINT_BYTES_MAX;
 use ledger::publisher::Reader;
 use ledger::schedule::Schedule;
 use ledger::sequencer::{Handle, State};
+use protocol::ids::LogId;
 use protocol::manifest::Election;
 use registrar::{Registrar, ShardParts};
 use tally::{Tally, TallyConfig};
@@ -69,6 +70,29 @@ pub(super) enum Ended {
     Halted(String),
 }
 
+/// Opens the logs that it writes.
+///
+/// # Errors
+/// A key, a database, or a folder that is not right.
+pub(super) async fn open_logs(
+    config: &Config,
+    around: &Surroundings,
+) -> Result<Vec<(LogId, LogParts)>> {
+    let in_force = around.schedule.borrow().clone();
+    let mut logs = Vec::new();
+    for place in config.logs() {
+        let opened = LogParts::open(
+            &config.election,
+            place,
+            &config.published,
+            in_force.in_force(),
+        )
+        .await?;
+        logs.push((place.log, opened));
+    }
+    Ok(logs)
+}
+
 impl Prepared {
     /// Opens it.
     ///
@@ -95,10 +119,11 @@ impl Service {
     /// Starts it, and returns at once; [`Service::ready`] waits until it has taken its logs over.
     ///
     /// # Errors
-    /// A key, a database, or a folder that is not right.
+    /// Something is not what the manifest names.
     pub(super) async fn start(
         config: &Config,
         prepared: Prepared,
+        mut logs: Vec<(LogId, LogParts)>,
         known: &Known,
         around: &Surroundings,
         vitals: &Vitals,
@@ -106,12 +131,6 @@ impl Service {
         let election = &config.election;
         let in_force = around.schedule.borrow().clone();
         let floor = |log| in_force.end_in_newest_head(election, log);
-        let mut logs = Vec::new();
-        for place in config.logs() {
-            let opened =
-                LogParts::open(election, place, &config.published, in_force.in_force()).await?;
-            logs.push((place.log, opened));
-        }
         let service = match (&config.role, prepared) {
             (Role::Cell { cell, .. }, _) => {
                 let (log, parts) = logs.pop().context("a cell has a log")?;

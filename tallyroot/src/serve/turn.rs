@@ -11,6 +11,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use ledger::heads::name_of;
+use ledger::log::LogName;
+use ledger::postgres::Location;
+use ledger::sequencer::{Handle, State};
+use ledger::store::StoredRows as _;
+use ledger::store::postgres::PostgresRows;
 use protocol::manifest::Election;
 
 use super::config::{Database, LogPlace};
@@ -18,6 +23,9 @@ use super::parts;
 
 /// Between two looks whether the other process has gone.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// Between two attempts to get it back.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A turn, held until it is dropped or the process ends, however it ends.
 pub(super) enum Turn {
@@ -88,6 +96,43 @@ pub(super) async fn wait_for_turn(
             Ok(Turn::Session(location.wait_for_turn(&name).await))
         }
     }
+}
+
+/// Waits until a log's turn, which was lost with its session, is held again, and returns it; or until the database says that another process has taken the log, and returns `None`.
+///
+/// The epoch alone decides: who holds the lock now may not have taken the log over, and who took it over may be gone already.
+pub(super) async fn turn_again(
+    election: &Election,
+    place: &LogPlace,
+    handle: &Handle,
+) -> Option<Turn> {
+    let name = name_of(election, place.log);
+    loop {
+        if let Database::Postgres(postgres, _) = &place.database
+            // A password file that cannot be read now may be there again later; until then nothing is known.
+            && let Ok(location) = parts::located(postgres)
+        {
+            let turn = location.try_turn(&name).await;
+            // After the turn: nobody takes the log over from whoever holds that.
+            let before = handle.epoch();
+            if let Some(epoch) = epoch_in(&location, &name).await {
+                // Not one that this process itself has just taken.
+                let settled = handle.state() == State::Running && handle.epoch() == before;
+                if settled && epoch > before {
+                    return None;
+                }
+                if settled && let Ok(Some(turn)) = turn {
+                    return Some(Turn::Session(turn));
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn epoch_in(location: &Location, name: &LogName) -> Option<u64> {
+    let mut rows = PostgresRows::open(location, name).await.ok()?;
+    rows.head().await.ok()?.map(|head| head.epoch)
 }
 
 fn lock_path(database: &Path) -> PathBuf {

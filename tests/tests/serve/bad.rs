@@ -16,6 +16,29 @@ const CELL: Role = Role::Cell(0);
 /// The one check that fails, and what it says, is the same at both.
 #[track_caller]
 fn refused(world: &World, role: Role, check: &str, words: &[&str]) {
+    let message = found_wrong(world, role, check, words);
+    let started = world.refused(role);
+    assert_eq!(started.code, 1, "{started:#?}");
+    assert!(!started.stderr.contains(": at http://"), "{started:#?}");
+    for word in words {
+        assert!(
+            started.stderr.contains(word),
+            "`{word}` in: {}, as in: {message}",
+            started.stderr
+        );
+    }
+}
+
+/// What may pass by itself is wrong too, and a process that is started waits for it.
+fn waited_for(world: &World, role: Role, words: &[&str]) {
+    let message = found_wrong(world, role, "database", words);
+    let mut started = world.start(role);
+    let told = started.wait_for("waiting for its database: ");
+    assert_eq!(told, message);
+}
+
+/// By `--check-config`; the message.
+fn found_wrong(world: &World, role: Role, check: &str, words: &[&str]) -> String {
     let said = world.check(role);
     let answer = said.json();
     assert_eq!(
@@ -32,17 +55,10 @@ fn refused(world: &World, role: Role, check: &str, words: &[&str]) {
     assert_eq!(wrong.len(), 1, "{answer:#}");
     assert_eq!(wrong[0]["check"], check, "{answer:#}");
     let message = wrong[0]["message"].as_str().unwrap();
-    let started = world.refused(role);
-    assert_eq!(started.code, 1, "{started:#?}");
-    assert!(!started.stderr.contains(": at http://"), "{started:#?}");
     for word in words {
         assert!(message.contains(word), "`{word}` in: {message}");
-        assert!(
-            started.stderr.contains(word),
-            "`{word}` in: {}",
-            started.stderr
-        );
     }
+    message.to_owned()
 }
 
 fn change(world: &World, role: Role, from: &str, to: &str) {
@@ -225,10 +241,9 @@ fn databases() {
         &format!(":{}/", server.port()),
         &format!(":{free}/"),
     );
-    refused(
+    waited_for(
         &world,
         CELL,
-        "database",
         &["see whether the server runs and listens there"],
     );
     change(&world, CELL, "/election\"\nschema", "/absent\"\nschema");
@@ -241,7 +256,8 @@ fn databases() {
         "durability = \"single-node\"",
         "durability = { standbys = [\"a\"], count = 1 }",
     );
-    refused(&world, CELL, "database", &["synchronous_standby_names"]);
+    // Failover's own manager may set that.
+    waited_for(&world, CELL, &["synchronous_standby_names"]);
     change(&world, CELL, "\"single-node\"", "\"storage-replicated\"");
     refused(&world, CELL, "database", &["Amazon Aurora"]);
     // A password that others can read.
@@ -301,23 +317,17 @@ fn a_real_election_on_one_disk() {
     );
 }
 
-/// A clock that somebody set an hour ahead.
-struct Ahead;
+/// A clock that somebody set, by so many ms.
+struct Set(i64);
 
-impl Clock for Ahead {
+impl Clock for Set {
     fn now_ms(&self) -> u64 {
-        SystemClock.now_ms() + 3_600_000
+        SystemClock.now_ms().saturating_add_signed(self.0)
     }
 }
 
-/// A head of the future is published: from here on this machine's clock is the one that is behind.
-#[tokio::test]
-async fn a_clock_that_is_behind() {
-    let folder = folder();
-    let world = World::new(folder.path(), &Plan::default());
-    for role in world.roles() {
-        assert_eq!(world.check(role).code, 0, "{role:?}");
-    }
+/// The anchoring service, with such a clock.
+async fn heads_by(world: &World, clock: Set) -> anchoring::Anchoring {
     let election = world.published.election.clone();
     let public = world.data.join("public");
     let name = ledger::heads::name_of(&election, protocol::ids::LogId::Heads);
@@ -335,17 +345,28 @@ async fn a_clock_that_is_behind() {
         &world.published.folder.join("anchors/local"),
         &public.join("tmp/anchors"),
     );
-    let anchoring = anchoring::Anchoring::start(
+    anchoring::Anchoring::start(
         anchoring::AnchoringConfig::new(&election),
         Arc::new(ledger::DirectoryReader::new(&public, &election.id())),
         Arc::new(store),
         Arc::new(ledger::Directory::open(&public, &election.id(), "heads").unwrap()),
         signer::checked(Arc::new(key), expected).unwrap(),
         vec![Arc::new(anchor.unwrap())],
-        Arc::new(Ahead),
+        Arc::new(clock),
     )
     .await
-    .unwrap();
+    .unwrap()
+}
+
+/// A head of the future is published: from here on this machine's clock is the one that is behind.
+#[tokio::test]
+async fn a_clock_that_is_behind() {
+    let folder = folder();
+    let world = World::new(folder.path(), &Plan::default());
+    for role in world.roles() {
+        assert_eq!(world.check(role).code, 0, "{role:?}");
+    }
+    let anchoring = heads_by(&world, Set(3_600_000)).await;
     anchoring.watch().wait_for(Option::is_some).await.unwrap();
     drop(anchoring);
     for role in world.roles() {
@@ -356,7 +377,7 @@ async fn a_clock_that_is_behind() {
             &["clock is at least 36", "set it (NTP)"],
         );
     }
-    let id = world.published.id();
+    let (id, public) = (world.published.id(), world.data.join("public"));
     let open = run(
         "tallyroot",
         &[
@@ -372,4 +393,25 @@ async fn a_clock_that_is_behind() {
         open.code == 1 && open.stdout.contains("ahead of this machine's clock"),
         "{open:#?}"
     );
+}
+
+/// New heads show an earlier time: from here on this machine's clock is the one that is ahead. Old ones would show nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_ahead() {
+    let folder = folder();
+    let world = World::new(folder.path(), &Plan::default());
+    let anchoring = heads_by(&world, Set(-20_000)).await;
+    anchoring.watch().wait_for(Option::is_some).await.unwrap();
+    for role in [CELL, Role::Registrar(0)] {
+        refused(
+            &world,
+            role,
+            "clock",
+            &["s ahead of the newest published head", "set it (NTP)"],
+        );
+    }
+    drop(anchoring);
+    let said = world.check(CELL);
+    assert_eq!(said.code, 0, "{said:#?}");
+    assert!(said.stdout.contains("too old to tell"), "{said:#?}");
 }

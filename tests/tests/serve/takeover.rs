@@ -1,6 +1,9 @@
 //! kill -9 of the active process: the standby serves, nothing that was acknowledged is missing or has moved, and the log did not fork.
 
 use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use protocol::ids::LogId;
@@ -21,7 +24,7 @@ impl Pair {
         loop {
             for site in [&self.0, &self.1] {
                 match site.try_post(path, body).await {
-                    Some((503, _)) | None => {}
+                    Some((502 | 503, _)) | None => {}
                     Some(answer) => return answer,
                 }
             }
@@ -55,7 +58,13 @@ async fn with_standby(world: &World, role: Role) -> (Vec<Service>, Service, Pair
     } else {
         other.post(&path, &serde_json::json!({})).await
     };
-    assert_eq!(tests::device::code(&answer), (503, "standby"));
+    assert_eq!(tests::device::code(&answer), (502, "standby"));
+    // It may be a second attempt, of which the first reached the active process.
+    let message = answer.1["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("whether it was done before is not known"),
+        "{message}"
+    );
     (services, standby, Pair(active, other))
 }
 
@@ -295,16 +304,127 @@ async fn whoever_is_fenced_ends_with_a_code_of_its_own() {
         .await;
     assert_eq!(status, 200, "{answer}");
     signal("-CONT");
-    // Its own next vote finds out.
-    let other = voter(&world, &pair.0, 1).await;
-    let _ = pair.0.try_post("cells/0/ballots", &body(&other)).await;
+    // Nobody casts there; that the log is another's it learns from the database.
     let (code, said) = active.ended();
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("another process has taken"), "{said}");
+    let other = voter(&world, &pair.0, 1).await;
     let (status, answer) = Site::new(&standby.url, &world.published.election)
         .post("cells/0/ballots", &body(&other))
         .await;
     assert_eq!(status, 200, "{answer}");
+    let (exit, verdict) = world.audit();
+    assert_eq!((exit, &verdict["votes"]), (0, &2.into()), "{verdict:#}");
+}
+
+/// An address that leads to one server or another, as one does that follows the primary.
+struct Floating {
+    port: u16,
+    leads_to: Arc<AtomicU16>,
+}
+
+impl Floating {
+    fn new(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let leads_to = Arc::new(AtomicU16::new(to));
+        let there = Arc::clone(&leads_to);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                // Nobody there: the client's connection ends at once.
+                let Ok(server) = TcpStream::connect(("127.0.0.1", there.load(Ordering::SeqCst)))
+                else {
+                    continue;
+                };
+                for (mut from, mut to) in [
+                    (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                    (server, client),
+                ] {
+                    std::thread::spawn(move || {
+                        // However it ends, both sides are told.
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(std::net::Shutdown::Both);
+                        let _ = from.shutdown(std::net::Shutdown::Both);
+                    });
+                }
+            }
+        });
+        Self { port, leads_to }
+    }
+
+    fn lead_to(&self, server: &throwaway_postgres::Server) {
+        self.leads_to.store(server.port(), Ordering::SeqCst);
+    }
+}
+
+/// The primary and the active process die together, and a replica is promoted. Until another replica streams from it nothing may be confirmed, so the standby
+/// process waits for that, and so does one that is started then; nobody ends.
+#[tokio::test]
+async fn of_a_cell_whose_database_fails_over() {
+    let folder = folder();
+    let others = throwaway_postgres::Server::start();
+    let world = world(folder.path(), &others);
+    let mut primary = throwaway_postgres::Server::start();
+    let url = primary.database("election");
+    primary.psql(
+        "election",
+        "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (a, b)'",
+    );
+    primary.psql("election", "SELECT pg_reload_conf()");
+    let replica = primary.standby("a");
+    let floating = Floating::new(primary.port());
+    let configuration = world
+        .configuration(Role::Cell(0))
+        .replace(
+            &others.url("election"),
+            &url.replace(
+                &format!(":{}/", primary.port()),
+                &format!(":{}/", floating.port),
+            ),
+        )
+        .replace(
+            "\"single-node\"",
+            "{ standbys = [\"a\", \"b\"], count = 1, failover = 2 }",
+        );
+    world.configure(Role::Cell(0), &configuration);
+    let (services, mut standby, pair) = with_standby(&world, Role::Cell(0)).await;
+    let votes = [
+        voter(&world, &pair.0, 0).await,
+        voter(&world, &pair.0, 1).await,
+    ];
+    let (status, first) = pair.post("cells/0/ballots", &body(&votes[0])).await;
+    assert_eq!(status, 200, "{first}");
+
+    let (_services, active) = but(services, |service| service.role == Role::Cell(0));
+    active.kill();
+    primary.crash();
+    floating.lead_to(&replica);
+    // One is started while there is no primary at all.
+    let mut started = world.start(Role::Cell(0));
+    started.wait_for("waiting for its database");
+    replica.promote();
+    standby.wait_for("pg_stat_replication");
+    let (code, state) = standby.ready().await;
+    assert_eq!(code, 503);
+    assert!(
+        state.starts_with("taking-over: ") && state.contains("pg_stat_replication"),
+        "{state}"
+    );
+    started.wait_for("pg_stat_replication");
+    let (code, state) = started.ready().await;
+    assert_eq!(code, 503);
+    assert!(
+        state.starts_with("starting: ") && state.contains("pg_stat_replication"),
+        "{state}"
+    );
+
+    let _second = replica.standby("b");
+    standby.wait_for("active");
+    started.wait_for("standby");
+    let (status, answer) = pair.post("cells/0/ballots", &body(&votes[1])).await;
+    assert_eq!(status, 200, "{answer}");
+    let (_, again) = pair.post("cells/0/ballots", &body(&votes[0])).await;
+    assert_eq!(again["index"], first["index"]);
     let (exit, verdict) = world.audit();
     assert_eq!((exit, &verdict["votes"]), (0, &2.into()), "{verdict:#}");
 }

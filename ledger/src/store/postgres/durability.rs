@@ -122,6 +122,11 @@ pub enum PolicyError {
     },
 }
 
+/// Whether the server is a standby.
+const RECOVERY: &str = "pg_is_in_recovery()";
+/// Which standbys a commit waits for.
+const STANDBY_NAMES: &str = "synchronous_standby_names";
+
 impl Durability {
     /// The standbys to look at, for the query.
     pub(super) fn names(&self) -> &[String] {
@@ -135,7 +140,7 @@ impl Durability {
     pub(super) fn judge(&self, state: &State) -> Result<(), Unmet> {
         if state.recovering {
             return Err(Unmet::new(
-                "pg_is_in_recovery()",
+                RECOVERY,
                 "true",
                 "a primary",
                 "this server is a standby: give the address of the primary, or promote it",
@@ -192,7 +197,7 @@ impl Standbys {
         let wanted = || format!("at least {} of {}", self.count, self.names.join(", "));
         let setting = |needed: &str, todo: &str| {
             Err(Unmet::new(
-                "synchronous_standby_names",
+                STANDBY_NAMES,
                 &format!("'{}'", state.standby_names),
                 needed,
                 todo,
@@ -372,5 +377,13 @@ impl Unmet {
             todo: todo.to_owned(),
             passing: false,
         }
+    }
+}
+
+impl Unmet {
+    /// Whether failover, or the servers themselves, may meet it in a while: a standby that is promoted, replicas that reattach, the list of them that failover's own manager sets.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.passing || [RECOVERY, STANDBY_NAMES].contains(&self.setting.as_str())
     }
 }
