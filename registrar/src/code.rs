@@ -3,12 +3,15 @@
 //! A code is 100 random bits in Crockford's base32, shown as `XXXXX-XXXXX-XXXXX-XXXXX`. The registrar keeps only
 //! `HMAC-SHA-256(key, "tallyroot/v1/code" ‖ 0x00 ‖ election id ‖ 20 normalized characters)` (specs/protocol.md section 14), and the key
 //! is in a file of its own: the database alone lets nobody vote, and nobody test guesses.
+//!
+//! Beside it is a [`CodeSeal`] under the same key, which says whose the code is: who can write the database, but has no key, cannot move a code to another voter.
 
 use core::fmt;
 use std::path::Path;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use protocol::ids::ElectionId;
+use protocol::merkle::Hash;
 use rand::Rng as _;
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
@@ -19,6 +22,7 @@ use crate::secret_file::{self, SecretFileError};
 /// Characters of a code, without the hyphens.
 pub const CODE_LEN: usize = 20;
 const LABEL: &[u8] = b"tallyroot/v1/code\0";
+const SEAL_LABEL: &[u8] = b"tallyroot/v1/code-seal\0";
 /// Crockford's base32: no I, L, O or U.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
@@ -95,6 +99,16 @@ impl ConstantTimeEq for CodeDigest {
     }
 }
 
+/// That a code is this voter's, and at this place of the roll. Compared in constant time.
+#[derive(Clone, Copy)]
+pub struct CodeSeal(pub [u8; 32]);
+
+impl ConstantTimeEq for CodeSeal {
+    fn ct_eq(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
 /// A registrar's own HMAC key: 32 random bytes.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct CodeKey([u8; 32]);
@@ -131,15 +145,38 @@ impl CodeKey {
     /// `HMAC-SHA-256(key, "tallyroot/v1/code" ‖ 0x00 ‖ election id ‖ 20 normalized characters)`.
     #[must_use]
     pub fn digest(&self, election: &ElectionId, code: &Code) -> CodeDigest {
+        CodeDigest(self.mac([LABEL, election.as_bytes(), &code.0]))
+    }
+
+    /// `HMAC-SHA-256(key, "tallyroot/v1/code-seal" ‖ 0x00 ‖ election id ‖ roll index u64 ‖ leaf hash (32) ‖ code HMAC (32))`, where the leaf hash is that of
+    /// the voter's entry on the roll: identity and salt.
+    #[must_use]
+    pub fn seal(
+        &self,
+        election: &ElectionId,
+        roll_index: u64,
+        leaf: &Hash,
+        code: &CodeDigest,
+    ) -> CodeSeal {
+        CodeSeal(self.mac([
+            SEAL_LABEL,
+            election.as_bytes(),
+            &roll_index.to_be_bytes(),
+            leaf.as_bytes(),
+            &code.0,
+        ]))
+    }
+
+    fn mac<const N: usize>(&self, parts: [&[u8]; N]) -> [u8; 32] {
         // RFC 2104: a key shorter than SHA-256's block of 64 bytes is filled up with zeros.
         let mut block = Zeroizing::new([0; 64]);
         let (key, _) = block.split_at_mut(self.0.len());
         key.copy_from_slice(&self.0);
         let mut mac = Hmac::<Sha256>::new((&*block).into());
-        mac.update(LABEL);
-        mac.update(election.as_bytes());
-        mac.update(&code.0);
-        CodeDigest(mac.finalize().into_bytes().into())
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -233,6 +270,35 @@ mod tests {
             key.digest(&election, &other_code),
         ] {
             assert!(!bool::from(digest.ct_eq(&other)));
+        }
+    }
+
+    #[test]
+    fn seals_depend_on_everything_and_equal_openssls() {
+        let key = CodeKey([7; 32]);
+        let (election, leaf, code) = (ElectionId([9; 32]), Hash([6; 32]), CodeDigest([5; 32]));
+        let seal = key.seal(&election, 258, &leaf, &code);
+
+        let mut message = b"tallyroot/v1/code-seal\0".to_vec();
+        message.extend_from_slice(&[9; 32]);
+        message.extend_from_slice(&[0, 0, 0, 0, 0, 0, 1, 2]);
+        message.extend_from_slice(&[6; 32]);
+        message.extend_from_slice(&[5; 32]);
+        let oracle_key = openssl::pkey::PKey::hmac(&[7; 32]).unwrap();
+        let mut oracle =
+            openssl::sign::Signer::new(openssl::hash::MessageDigest::sha256(), &oracle_key)
+                .unwrap();
+        oracle.update(&message).unwrap();
+        assert_eq!(seal.0.to_vec(), oracle.sign_to_vec().unwrap());
+
+        for other in [
+            CodeKey([8; 32]).seal(&election, 258, &leaf, &code),
+            key.seal(&ElectionId([8; 32]), 258, &leaf, &code),
+            key.seal(&election, 259, &leaf, &code),
+            key.seal(&election, 258, &Hash([7; 32]), &code),
+            key.seal(&election, 258, &leaf, &CodeDigest([6; 32])),
+        ] {
+            assert!(!bool::from(seal.ct_eq(&other)));
         }
     }
 

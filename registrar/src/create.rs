@@ -86,18 +86,20 @@ pub async fn create(
     let key = CodeKey::random();
     key.create_file(&files.code_key)?;
 
-    let mut digests = Vec::with_capacity(roll.entries().len());
+    let mut sealed = Vec::with_capacity(roll.entries().len());
     let mut lines = Vec::with_capacity(roll.entries().len());
-    for entry in roll.entries() {
+    for (index, entry) in (0..).zip(roll.entries()) {
         let code = Code::random();
-        digests.push(key.digest(&election.id(), &code));
+        let digest = key.digest(&election.id(), &code);
+        let seal = key.seal(&election.id(), index, &entry.leaf_hash(), &digest);
+        sealed.push((digest, seal));
         lines.push((entry.identity.as_str(), code));
     }
     lines.sort_unstable_by_key(|(identity, _)| *identity);
     secret_file::create(&files.code_sheet, &sheet(&lines)?)?;
     drop(lines);
     // Last: where there is a database, all else is there too.
-    Database::create(&files.database, &election.id(), registrar, roll, &digests).await?;
+    Database::create(&files.database, &election.id(), registrar, roll, &sealed).await?;
     Ok(())
 }
 

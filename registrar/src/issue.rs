@@ -129,13 +129,11 @@ impl Desk {
     /// Who has this code. What can be no code at all was given to nobody either.
     async fn voter(&self, code: Option<Code>) -> Result<Voter, ApiError> {
         let found = match code {
-            Some(code) => {
-                let digest = self.codes.digest(&self.election.id(), &code);
-                self.database
-                    .voter_of(&digest)
-                    .await
-                    .map_err(|error| unavailable(&error))?
-            }
+            Some(code) => self
+                .database
+                .voter_of(&self.codes, &code)
+                .await
+                .map_err(|error| unavailable(&error))?,
             None => None,
         };
         found.ok_or_else(|| {

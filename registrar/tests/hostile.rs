@@ -147,7 +147,7 @@ async fn a_changed_roll_is_found_at_start() {
         "UPDATE voter SET identity = 'z' WHERE roll_index = 1",
         "UPDATE voter SET salt = zeroblob(32) WHERE roll_index = 0",
         "DELETE FROM voter WHERE roll_index = 2",
-        "INSERT INTO voter SELECT 3, 'invented', salt, zeroblob(32) FROM voter WHERE roll_index = 0",
+        "INSERT INTO voter SELECT 3, 'invented', salt, zeroblob(32), code_seal FROM voter WHERE roll_index = 0",
     ] {
         let place = Place::new(&["a", "b", "c"], 1).await;
         let path = place.files(0).database;
@@ -171,6 +171,7 @@ async fn a_changed_roll_is_found_at_start() {
 async fn a_changed_code_or_tree_is_found_at_start() {
     for change in [
         "UPDATE voter SET code_hmac = zeroblob(32) WHERE roll_index = 1",
+        "UPDATE voter SET code_seal = zeroblob(32) WHERE roll_index = 1",
         "UPDATE roll_tile SET bytes = zeroblob(length(bytes))",
         "INSERT INTO roll_tile VALUES ('tile/7/000', x'00')",
         "DELETE FROM roll_tile",

@@ -61,14 +61,25 @@ async fn a_roll_is_loaded_once_and_whole_and_says_the_same_as_its_backup() {
     }
     let key = CodeKey::from_file(&place.files(0).code_key).unwrap();
     for (identity, typed) in place.codes(0).iter().take(20) {
-        let digest = key.digest(&place.election.id(), &Code::parse(typed).unwrap());
-        let voter = database.voter_of(&digest).await.unwrap().unwrap();
+        let code = Code::parse(typed).unwrap();
+        let voter = database.voter_of(&key, &code).await.unwrap().unwrap();
         assert_eq!(&voter.entry.identity, identity);
         assert_eq!(voter.roll_index, place.roll_index(identity));
     }
     let nobody = Code::parse(&common::nobodys_code()).unwrap();
-    let digest = key.digest(&place.election.id(), &nobody);
-    assert!(database.voter_of(&digest).await.unwrap().is_none());
+    assert!(database.voter_of(&key, &nobody).await.unwrap().is_none());
+    // And it can change nothing.
+    for sql in [
+        "UPDATE voter SET code_hmac = code_seal",
+        "INSERT INTO meta SELECT * FROM meta",
+        "DELETE FROM roll_tile",
+        "CREATE TABLE other ()",
+    ] {
+        let mut session = reader.connect("test").await.unwrap();
+        let error = sqlx::raw_sql(sql).execute(&mut session).await.unwrap_err();
+        let code = error.as_database_error().and_then(|error| error.code());
+        assert_eq!(code.as_deref(), Some("42501"), "{sql}: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,6 +109,11 @@ async fn another_elections_roll_or_a_damaged_one_is_not_used() {
         (
             "UPDATE roll.voter SET code_hmac = set_byte(code_hmac, 3, get_byte(code_hmac, 3) # 1) WHERE identity = 'a'",
             "UPDATE roll.voter SET code_hmac = set_byte(code_hmac, 3, get_byte(code_hmac, 3) # 1) WHERE identity = 'a'",
+            false,
+        ),
+        (
+            "UPDATE roll.voter SET code_seal = set_byte(code_seal, 3, get_byte(code_seal, 3) # 1) WHERE identity = 'a'",
+            "UPDATE roll.voter SET code_seal = set_byte(code_seal, 3, get_byte(code_seal, 3) # 1) WHERE identity = 'a'",
             false,
         ),
         (
@@ -176,6 +192,73 @@ async fn a_load_that_is_cut_off_leaves_nothing_behind() {
         "0"
     );
     assert_eq!(load(&server, &place).await.unwrap(), Loaded::Filled);
+}
+
+/// Every way in which a row that is found by one voter's code may say that it is another's.
+fn moved(code: &str, none: &str, mine: u64, other: u64) -> [Vec<String>; 3] {
+    [
+        // Her code at the other's place.
+        vec![
+            format!("UPDATE voter SET code_hmac = {none} WHERE roll_index = {mine}"),
+            format!("UPDATE voter SET code_hmac = {code} WHERE roll_index = {other}"),
+        ],
+        // The other's place for her code.
+        vec![
+            format!("DELETE FROM voter WHERE roll_index = {other}"),
+            format!("UPDATE voter SET roll_index = {other} WHERE code_hmac = {code}"),
+        ],
+        // The other's name for her code.
+        vec![format!(
+            "UPDATE voter SET (identity, salt) = (SELECT identity, salt FROM voter WHERE roll_index = {other}) WHERE code_hmac = {code}"
+        )],
+    ]
+}
+
+/// Who may write the database, but has no code key, cannot vote in another's name: not even after the roll was opened, when nobody looks at the whole of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_was_moved_to_another_voter_opens_nothing() {
+    for case in 0..3 {
+        for postgres in [true, false] {
+            let place = Place::new(&["a", "b", "c"], 1).await;
+            let codes = place.codes(0);
+            let key = CodeKey::from_file(&place.files(0).code_key).unwrap();
+            let digest = key.digest(&place.election.id(), &Code::parse(&codes["a"]).unwrap());
+            let hex: String = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
+            let (mine, other) = (place.roll_index("a"), place.roll_index("b"));
+            let server = postgres.then(Server::start);
+            let options = Options {
+                postgres: server.as_ref().map(location),
+                ..Options::default()
+            };
+            let served = Served::start(&place, 0, options).await;
+            if let Some(server) = &server {
+                let code = format!("decode('{hex}', 'hex')");
+                let none = "decode(repeat('00', 32), 'hex')";
+                for sql in &moved(&code, none, mine, other)[case] {
+                    server.psql("postgres", &format!("SET search_path = roll; {sql}"));
+                }
+            } else {
+                let file = place.files(0).database;
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+                let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+                for sql in &moved(&format!("x'{hex}'"), "zeroblob(32)", mine, other)[case] {
+                    let sql = sqlx::AssertSqlSafe(sql.clone());
+                    sqlx::query(sql).execute(&pool).await.unwrap();
+                }
+                pool.close().await;
+            }
+            let blinded = place.blinded(0, 1);
+            let (status, answer) = served.ask(&codes["a"], blinded.message()).await;
+            assert_eq!(status, 503, "{case} {postgres}: {answer}");
+            if !postgres {
+                assert!(place.issued(0).is_empty());
+            }
+            // Nobody else is in the way.
+            let (status, answer) = served.ask(&codes["c"], blinded.message()).await;
+            assert_eq!(status, 200, "{case} {postgres}: {answer}");
+            served.stop().await;
+        }
+    }
 }
 
 /// The whole server is gone: the roll comes from its backup, and who was issued a credential from what is published.

@@ -315,10 +315,17 @@ pub enum RollCommand {
 
 /// `tallyroot roll load`
 #[derive(Debug, Args)]
+#[command(after_help = ROLL_LOAD_HELP)]
 pub struct RollLoadArgs {
     /// The configuration of `tallyroot serve registrar`: its `roll_backup` goes into its [database]
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Load as the role of this address, postgres://role@host/name, instead of the one that serves
+    #[arg(long)]
+    pub url: Option<String>,
+    /// The file with the password of the role of --url
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub password_file: Option<PathBuf>,
     /// End with one line of JSON on standard output
     #[arg(long)]
     pub json: bool,
@@ -354,6 +361,14 @@ pub struct ServeArgs {
     #[arg(long, requires = "check_config")]
     pub json: bool,
 }
+
+const ROLL_LOAD_HELP: &str = r#"The role that loads owns the tables. The one that serves needs to read them only, and should not be able
+to do more. Where the schema is `roll`, `loader` loads and `registrar` serves:
+
+  GRANT CREATE ON DATABASE name TO loader;            -- before
+  tallyroot roll load --config FILE --url postgres://loader@host/name --password-file FILE
+  GRANT USAGE ON SCHEMA roll TO registrar;            -- afterwards, as loader
+  GRANT SELECT ON ALL TABLES IN SCHEMA roll TO registrar;"#;
 
 const SERVE_CELL_HELP: &str = r#"The configuration is TOML. Relative paths are taken from its folder; unknown keys are refused.
 

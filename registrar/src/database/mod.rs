@@ -1,9 +1,9 @@
 //! A registrar's database: the roll, and what tells whose a code is. Made once, before the election, and only read afterwards.
 //!
 //! ```text
-//! voter      roll_index, identity, salt, code_hmac           one row a voter; no code, only its HMAC
-//! roll_tile  path, bytes                                     the roll's Merkle tree in tiles, for inclusion proofs
-//! meta       election, registrar, digest                     what the database belongs to; SHA-256 over everything in it
+//! voter      roll_index, identity, salt, code_hmac, code_seal   one row a voter; no code, only its HMAC, and under the same key whose it is
+//! roll_tile  path, bytes                                        the roll's Merkle tree in tiles, for inclusion proofs
+//! meta       election, registrar, digest                        what the database belongs to; SHA-256 over everything in it
 //! ```
 //!
 //! `election new` makes it as one SQLite file, which never changes: the *sealed roll backup*. A demonstration is served from that file;
@@ -26,7 +26,7 @@ use protocol::merkle::tile::{TileError, Tiles, inclusion_tiles};
 use sqlx::{PgPool, SqlitePool};
 use subtle::ConstantTimeEq as _;
 
-use crate::code::CodeDigest;
+use crate::code::{Code, CodeDigest, CodeKey, CodeSeal};
 use crate::roll::{RollEntry, SealedRoll};
 
 /// Readers at once. The database reads from memory, mostly; more would only wait for the two or four cores.
@@ -65,6 +65,11 @@ pub enum DatabaseError {
         "the codes or the tree in {0} are not what was sealed with the roll: it was changed or damaged; restore it from its backup"
     )]
     Damaged(String),
+    /// A row was changed by somebody who does not have the code key.
+    #[error(
+        "a code is in the row of another voter than it was made for: somebody has written into the registrar's database; stop the registrar, find out who, and load the roll from its backup"
+    )]
+    Moved,
     /// There is no roll in it.
     #[error("{0} holds no roll: load the sealed roll backup into it first")]
     Empty(String),
@@ -102,6 +107,7 @@ pub struct Voter {
 struct VoterRow {
     voter: Voter,
     code: CodeDigest,
+    seal: CodeSeal,
 }
 
 /// What loading found.
@@ -117,6 +123,7 @@ pub enum Loaded {
 #[derive(Clone)]
 pub struct Database {
     rows: Rows,
+    election: ElectionId,
     roll_size: u64,
     roll_root: Hash,
 }
@@ -128,7 +135,7 @@ enum Rows {
 }
 
 impl Database {
-    /// Makes the sealed roll backup: the roll with one code digest for each entry, in roll order. On return it is complete and on disk; after a
+    /// Makes the sealed roll backup: the roll with one code's digest and seal for each entry, in roll order. On return it is complete and on disk; after a
     /// failure there is no file of this name.
     ///
     /// # Errors
@@ -138,7 +145,7 @@ impl Database {
         election: &ElectionId,
         registrar: u16,
         roll: &SealedRoll,
-        codes: &[CodeDigest],
+        codes: &[(CodeDigest, CodeSeal)],
     ) -> Result<(), DatabaseError> {
         sqlite::create(path, election, registrar, roll, codes).await
     }
@@ -195,6 +202,7 @@ impl Database {
         let roll = election.manifest().roll;
         Self {
             rows,
+            election: election.id(),
             roll_size: roll.size,
             roll_root: Hash(roll.root),
         }
@@ -202,18 +210,31 @@ impl Database {
 
     /// The voter to whom this code was given.
     ///
-    /// What an attacker could time is the search for an HMAC under a key that she does not have; the last comparison is in constant time.
+    /// What an attacker could time is the search for an HMAC under a key that she does not have; the last comparisons are in constant time.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn voter_of(&self, code: &CodeDigest) -> Result<Option<Voter>, DatabaseError> {
+    /// The database's; `Moved` if the row was not sealed for this code, under this key: the roll was whole when it was opened, but who writes it could have changed it since.
+    pub async fn voter_of(
+        &self,
+        key: &CodeKey,
+        code: &Code,
+    ) -> Result<Option<Voter>, DatabaseError> {
+        let digest = key.digest(&self.election, code);
         let row = match &self.rows {
-            Rows::Sqlite(pool) => sqlite::voter_of(pool, code).await?,
-            Rows::Postgres(pool) => postgres::voter_of(pool, code).await?,
+            Rows::Sqlite(pool) => sqlite::voter_of(pool, &digest).await?,
+            Rows::Postgres(pool) => postgres::voter_of(pool, &digest).await?,
         };
-        Ok(row
-            .filter(|row| bool::from(row.code.ct_eq(code)))
-            .map(|row| row.voter))
+        let Some(VoterRow { voter, code, seal }) = row.filter(|row| row.code.ct_eq(&digest).into())
+        else {
+            return Ok(None);
+        };
+        let leaf = voter.entry.leaf_hash();
+        let wanted = key.seal(&self.election, voter.roll_index, &leaf, &code);
+        if bool::from(seal.ct_eq(&wanted)) {
+            Ok(Some(voter))
+        } else {
+            Err(DatabaseError::Moved)
+        }
     }
 
     /// The proof that the voter stands on the roll whose root the manifest fixes.
@@ -240,6 +261,7 @@ fn voter_row(
     identity: String,
     salt: &[u8],
     code: &[u8],
+    seal: &[u8],
 ) -> Result<VoterRow, DatabaseError> {
     let array = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).map_err(|_| DatabaseError::Row);
     Ok(VoterRow {
@@ -251,5 +273,6 @@ fn voter_row(
             },
         },
         code: CodeDigest(array(code)?),
+        seal: CodeSeal(array(seal)?),
     })
 }

@@ -122,19 +122,20 @@ async fn copy_voters(
 ) -> Result<(), DatabaseError> {
     let mut copy = connection
         .copy_in_raw(
-            "COPY voter (roll_index, identity, salt, code_hmac) FROM STDIN (FORMAT binary)",
+            "COPY voter (roll_index, identity, salt, code_hmac, code_seal) FROM STDIN (FORMAT binary)",
         )
         .await?;
     let mut piece = BEGIN.to_vec();
     let mut rows = sqlx::query(sqlite::VOTERS).fetch(backup);
     while let Some(row) = rows.try_next().await? {
-        let VoterRow { voter, code } = sqlite::voter(&row)?;
+        let VoterRow { voter, code, seal } = sqlite::voter(&row)?;
         let index = i64::try_from(voter.roll_index).map_err(|_| DatabaseError::Row)?;
-        piece.extend_from_slice(&4_i16.to_be_bytes());
+        piece.extend_from_slice(&5_i16.to_be_bytes());
         field(&mut piece, &index.to_be_bytes())?;
         field(&mut piece, voter.entry.identity.as_bytes())?;
         field(&mut piece, &voter.entry.salt)?;
         field(&mut piece, &code.0)?;
+        field(&mut piece, &seal.0)?;
         if piece.len() >= PIECE {
             copy.send(std::mem::take(&mut piece)).await?;
         }
@@ -180,11 +181,12 @@ pub(super) async fn voter_of(
     pool: &PgPool,
     code: &CodeDigest,
 ) -> Result<Option<VoterRow>, DatabaseError> {
-    let row =
-        sqlx::query("SELECT roll_index, identity, salt, code_hmac FROM voter WHERE code_hmac = $1")
-            .bind(code.0.as_slice())
-            .fetch_optional(pool)
-            .await?;
+    let row = sqlx::query(
+        "SELECT roll_index, identity, salt, code_hmac, code_seal FROM voter WHERE code_hmac = $1",
+    )
+    .bind(code.0.as_slice())
+    .fetch_optional(pool)
+    .await?;
     row.as_ref().map(voter).transpose()
 }
 
@@ -203,5 +205,6 @@ fn voter(row: &PgRow) -> Result<VoterRow, DatabaseError> {
         row.try_get(1)?,
         row.try_get(2)?,
         row.try_get(3)?,
+        row.try_get(4)?,
     )
 }

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! digest = SHA-256("tallyroot/v1/roll-backup" ‖ 0x00 ‖ election (32) ‖ registrar u16
-//!                  ‖ ('v' ‖ roll index u64 ‖ length u32 ‖ identity ‖ salt (32) ‖ code HMAC (32))*     by roll index
-//!                  ‖ ('t' ‖ length u32 ‖ path ‖ length u32 ‖ bytes)*)                                 by path
+//!                  ‖ ('v' ‖ roll index u64 ‖ length u32 ‖ identity ‖ salt (32) ‖ code HMAC (32) ‖ code seal (32))*     by roll index
+//!                  ‖ ('t' ‖ length u32 ‖ path ‖ length u32 ‖ bytes)*)                                                  by path
 //! ```
 //!
-//! The root is proof against anybody. The digest is one against damage: a code whose HMAC lost a bit would turn its voter away, and nobody would know why.
+//! The root is proof against anybody. The digest is one against damage: a code whose HMAC lost a bit would turn its voter away, and nobody would know why. Anybody can compute it: what keeps a code
+//! with its voter is its own seal, under the code key.
 
 use protocol::ids::ElectionId;
 use protocol::manifest::Election;
@@ -14,6 +15,8 @@ use protocol::merkle::{CompactRange, Hash};
 use sha2::{Digest as _, Sha256};
 
 use super::{DatabaseError, VoterRow};
+use crate::code::{CodeDigest, CodeSeal};
+use crate::roll::RollEntry;
 
 const LABEL: &[u8] = b"tallyroot/v1/roll-backup\0";
 
@@ -30,12 +33,19 @@ impl Seal {
         )
     }
 
-    pub(super) fn voter(&mut self, index: u64, identity: &str, salt: &[u8; 32], code: &[u8; 32]) {
+    pub(super) fn voter(
+        &mut self,
+        index: u64,
+        entry: &RollEntry,
+        code: &CodeDigest,
+        seal: &CodeSeal,
+    ) {
         self.0.update(b"v");
         self.0.update(index.to_be_bytes());
-        self.bytes(identity.as_bytes());
-        self.0.update(salt);
-        self.0.update(code);
+        self.bytes(entry.identity.as_bytes());
+        self.0.update(entry.salt);
+        self.0.update(code.0);
+        self.0.update(seal.0);
     }
 
     pub(super) fn tile(&mut self, path: &str, bytes: &[u8]) {
@@ -90,8 +100,7 @@ impl<'a> Check<'a> {
             return Err(DatabaseError::OtherRoll(self.place.to_owned()));
         }
         self.range.push(entry.leaf_hash());
-        self.seal
-            .voter(index, &entry.identity, &entry.salt, &row.code.0);
+        self.seal.voter(index, entry, &row.code, &row.seal);
         Ok(())
     }
 

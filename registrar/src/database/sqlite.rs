@@ -16,14 +16,14 @@ use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::seal::{Check, Seal};
 use super::{DatabaseError, READERS, VoterRow, voter_row};
-use crate::code::CodeDigest;
+use crate::code::{CodeDigest, CodeSeal};
 use crate::roll::SealedRoll;
 
 /// Rows of one INSERT: SQLite takes 32,766 variables.
 const ROWS_AT_ONCE: usize = 4_000;
 
 pub(super) const VOTERS: &str =
-    "SELECT roll_index, identity, salt, code_hmac FROM voter ORDER BY roll_index";
+    "SELECT roll_index, identity, salt, code_hmac, code_seal FROM voter ORDER BY roll_index";
 /// By its bytes, as SQLite compares text.
 pub(super) const TILES: &str = "SELECT path, bytes FROM roll_tile ORDER BY path";
 
@@ -32,7 +32,7 @@ pub(super) async fn create(
     election: &ElectionId,
     registrar: u16,
     roll: &SealedRoll,
-    codes: &[CodeDigest],
+    codes: &[(CodeDigest, CodeSeal)],
 ) -> Result<(), DatabaseError> {
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -107,11 +107,12 @@ pub(super) async fn voter_of(
     pool: &SqlitePool,
     code: &CodeDigest,
 ) -> Result<Option<VoterRow>, DatabaseError> {
-    let row =
-        sqlx::query("SELECT roll_index, identity, salt, code_hmac FROM voter WHERE code_hmac = ?")
-            .bind(code.0.as_slice())
-            .fetch_optional(pool)
-            .await?;
+    let row = sqlx::query(
+        "SELECT roll_index, identity, salt, code_hmac, code_seal FROM voter WHERE code_hmac = ?",
+    )
+    .bind(code.0.as_slice())
+    .fetch_optional(pool)
+    .await?;
     row.as_ref().map(voter).transpose()
 }
 
@@ -130,6 +131,7 @@ pub(super) fn voter(row: &SqliteRow) -> Result<VoterRow, DatabaseError> {
         row.try_get(1)?,
         row.try_get(2)?,
         row.try_get(3)?,
+        row.try_get(4)?,
     )
 }
 
@@ -138,12 +140,12 @@ async fn fill(
     election: &ElectionId,
     registrar: u16,
     roll: &SealedRoll,
-    codes: &[CodeDigest],
+    codes: &[(CodeDigest, CodeSeal)],
 ) -> Result<(), DatabaseError> {
     let mut transaction = pool.begin().await?;
     for table in [
         "CREATE TABLE meta (election BLOB NOT NULL, registrar INTEGER NOT NULL, digest BLOB NOT NULL) STRICT",
-        "CREATE TABLE voter (roll_index INTEGER PRIMARY KEY, identity TEXT NOT NULL, salt BLOB NOT NULL, code_hmac BLOB NOT NULL) STRICT",
+        "CREATE TABLE voter (roll_index INTEGER PRIMARY KEY, identity TEXT NOT NULL, salt BLOB NOT NULL, code_hmac BLOB NOT NULL, code_seal BLOB NOT NULL) STRICT",
         "CREATE TABLE roll_tile (path TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID",
     ] {
         sqlx::query(table).execute(&mut *transaction).await?;
@@ -156,18 +158,20 @@ async fn fill(
         .chunks(ROWS_AT_ONCE)
         .zip(codes.chunks(ROWS_AT_ONCE))
     {
-        for (entry, code) in entries.iter().zip(codes) {
-            seal.voter(edge.size(), &entry.identity, &entry.salt, &code.0);
+        for (entry, (code, code_seal)) in entries.iter().zip(codes) {
+            seal.voter(edge.size(), entry, code, code_seal);
             edge.push(entry.leaf_hash());
         }
         let mut insert = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO voter (roll_index, identity, salt, code_hmac) ",
+            "INSERT INTO voter (roll_index, identity, salt, code_hmac, code_seal) ",
         );
-        insert.push_values(entries.iter().zip(codes), |mut row, (entry, code)| {
+        let rows = entries.iter().zip(codes);
+        insert.push_values(rows, |mut row, (entry, (code, code_seal))| {
             row.push_bind(next)
                 .push_bind(entry.identity.as_str())
                 .push_bind(entry.salt.as_slice())
-                .push_bind(code.0.as_slice());
+                .push_bind(code.0.as_slice())
+                .push_bind(code_seal.0.as_slice());
             next += 1;
         });
         insert.build().execute(&mut *transaction).await?;

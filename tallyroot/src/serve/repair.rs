@@ -13,7 +13,7 @@ use ledger::schedule;
 use ledger::store::StoredRows;
 use ledger::store::postgres::PostgresRows;
 use ledger::store::sqlite::SqliteRows;
-use registrar::database::Database as RollDatabase;
+use registrar::database::{Database as RollDatabase, DatabaseError};
 use serde_json::json;
 
 use super::config::{Config, Database, LogPlace, Role};
@@ -112,6 +112,15 @@ async fn load_roll(config: &Config) -> Result<()> {
         && let (Some(backup), Some(database)) = (&roll.backup, &roll.database)
     {
         let location = parts::located(database)?;
+        // The role that serves need not be able to load.
+        match RollDatabase::open_postgres(&location, &config.election, *registrar).await {
+            Err(DatabaseError::Empty(_)) => {}
+            there => {
+                return there
+                    .map(drop)
+                    .with_context(|| format!("the roll of registrar {registrar}"));
+            }
+        }
         RollDatabase::load_into_postgres(backup, &location, &config.election, *registrar)
             .await
             .with_context(|| format!("the roll of registrar {registrar}"))?;

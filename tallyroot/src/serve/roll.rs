@@ -1,12 +1,14 @@
 //! `tallyroot roll load`: from the sealed roll to the registrar's Postgres.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use ledger::postgres::Location;
 use registrar::database::{Database, Loaded};
 use serde_json::json;
 
-use super::config::{Role, RoleName};
+use super::config::{self, Role, RoleName, no_password_in};
 use super::{load as read_config, parts};
 use crate::cli::RollLoadArgs;
 
@@ -34,7 +36,10 @@ pub async fn load(args: &RollLoadArgs) -> Result<ExitCode> {
             args.config.display()
         )
     })?;
-    let location = parts::located(database)?;
+    let location = match &args.url {
+        Some(url) => as_loader(url, args.password_file.clone(), database)?,
+        None => parts::located(database)?,
+    };
     let loaded = Database::load_into_postgres(backup, &location, &config.election, *registrar)
         .await
         .with_context(|| format!("the roll of registrar {registrar}"))?;
@@ -48,4 +53,18 @@ pub async fn load(args: &RollLoadArgs) -> Result<ExitCode> {
     } else {
         format!("The roll of registrar {registrar}, {voters} voters, {words}: {location}")
     }))
+}
+
+/// The schema that is served from, with a role of its own to load it: then the one that serves cannot change it.
+fn as_loader(
+    url: &str,
+    password_file: Option<PathBuf>,
+    served: &config::Postgres,
+) -> Result<Location> {
+    no_password_in(url).map_err(|error| anyhow!("--url: {error}"))?;
+    let location = Location::parse(url, served.location.schema()).context("--url")?;
+    parts::located(&config::Postgres {
+        location: Box::new(location),
+        password_file,
+    })
 }

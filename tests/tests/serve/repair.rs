@@ -140,3 +140,66 @@ async fn a_difference_is_named_with_its_place() {
     assert_eq!(difference["kind"], "file-missing", "{answer:#}");
     assert_eq!(difference["place"], "cells/0/checkpoints/1");
 }
+
+/// A roll is loaded by a role of its own, so that the one that serves may only read it.
+#[tokio::test]
+async fn the_role_that_serves_a_roll_can_only_read_it() {
+    let folder = folder();
+    let server = throwaway_postgres::Server::start();
+    let plan = Plan {
+        postgres: Some(server.database("election")),
+        ..Plan::default()
+    };
+    let world = World::new(folder.path(), &plan);
+    // The only schema so far.
+    server.psql("election", "DROP SCHEMA registrar_0_roll CASCADE");
+    server.psql(
+        "election",
+        "CREATE ROLE loader LOGIN PASSWORD 'secret'; CREATE ROLE registrar LOGIN;
+         GRANT CREATE ON DATABASE election TO loader, registrar",
+    );
+    let role = Role::Registrar(0);
+    let (loader, serving) = (
+        server.url_as("loader", "", "election"),
+        server.url_as("registrar", "", "election"),
+    );
+    let configured = world.configuration(role);
+    world.configure(role, &configured.replace(&server.url("election"), &serving));
+    let config = world.config(role);
+    let load = |url: &str| {
+        let args = ["roll", "load", "--config", arg(&config), "--json"];
+        run("tallyroot", &[&args[..], &["--url", url]].concat())
+    };
+    let refused = load(&server.url_as("loader", "secret", "election"));
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("holds a password") && !refused.stderr.contains("secret"),
+        "{refused:?}"
+    );
+    assert_eq!(load(&loader).json()["loaded"], "filled");
+    // As `roll load --help` says.
+    server.psql(
+        "election",
+        "GRANT USAGE ON SCHEMA registrar_0_roll TO registrar;
+         GRANT SELECT ON ALL TABLES IN SCHEMA registrar_0_roll TO registrar",
+    );
+    assert_eq!(load(&loader).json()["loaded"], "already-there");
+    let services = world.start_all();
+    let site = world.site(&services);
+    Device::new(&world.published.election)
+        .sign_in(&site, &world.codes(0))
+        .await;
+    for service in services {
+        assert_eq!(service.stop().0, 0);
+    }
+    let written = server
+        .command("psql")
+        .args(["-X", "-U", "registrar", "-d", "election", "-c"])
+        .arg("UPDATE registrar_0_roll.voter SET code_hmac = code_seal")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&written.stderr).contains("permission denied"));
+    // A rebuild of its logs does not need to load what is there.
+    let (exit, answer) = repair(&world, "rebuild", role);
+    assert_eq!(exit, 0, "{answer:#}");
+}

@@ -103,22 +103,24 @@ pub(super) fn database_of(
     }
 }
 
-/// Says nothing of what is wrong with a URL that could hold a password.
 fn check_url(section: &Section<'_>, url: &str) -> Result<(), ConfigError> {
+    no_password_in(url).map_err(|error| section.error("url", error))
+}
+
+/// That a URL is one of a Postgres and holds no password. Says nothing of what is wrong with a URL that could hold one.
+pub(in crate::serve) fn no_password_in(url: &str) -> Result<(), &'static str> {
     let parsed = reqwest::Url::parse(url).ok();
     let is_postgres = |url: &reqwest::Url| matches!(url.scheme(), "postgres" | "postgresql");
     let Some(parsed) = parsed.filter(is_postgres) else {
-        return Err(section.error(
-            "url",
+        return Err(
             "it is not an address of the form postgres://role@host:5432/database: correct it",
-        ));
+        );
     };
     let in_query = parsed.query_pairs().any(|(key, _)| key == "password");
     if parsed.password().is_some() || in_query {
-        return Err(section.error(
-            "url",
+        return Err(
             "it holds a password, which configurations and environments give away: put it into a file of mode 0600, and name that in `password_file`",
-        ));
+        );
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use ledger::store::postgres::Durability;
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 
+pub(super) use database::no_password_in;
 pub use section::{ConfigError, PREFIX};
 
 use database::{WHAT_SCHEMA, database_of, server};
