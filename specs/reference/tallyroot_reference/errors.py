@@ -1,0 +1,37 @@
+"""What can be wrong, and how it is said."""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+class Invalid(Exception):
+    """Bytes that the specification does not allow. `code` names the rule, `index` the entry where there is one."""
+
+    def __init__(self, code: str, text: str, index: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.index = index
+
+
+class CannotCheck(Exception):
+    """Nothing is said about the election: the source cannot be read, or is not an election at all (exit code 2)."""
+
+
+@dataclass
+class Finding:
+    """Section 16. "A finding has a stable code, a place (file, and index where there is one), evidence in words, and the most votes that it can affect." """
+
+    code: str
+    file: str
+    index: int | None
+    evidence: str
+    votes: int = 0
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+    def line(self) -> str:
+        file = ascii(self.file)[1:-1]  # names in the source may hold anything
+        where = file if self.index is None else f"{file} entry {self.index}"
+        return f"{self.code}: {where}: {self.evidence} (votes at most: {self.votes})"
