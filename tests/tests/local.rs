@@ -2,17 +2,20 @@
 
 use serde_json::json;
 use tests::local::Local;
+use tests::published::Published;
 use tests::{arg, folder, run};
 
 #[test]
 fn a_whole_election_over_separate_processes() {
     let folder = folder();
     let data = folder.path().join("election");
-    let local = Local::of_demo(
+    let mut local = Local::of_demo(
         &data,
         &["--voters", "150", "--cells", "2", "--registrars", "2"],
         &[],
     );
+    // The page's address, as `up` prints it, does as well as the site's.
+    local.url = format!("{}/elections/{}/", local.url, Published::of(&data).id());
     let said = local.play(&["--exit"]);
     assert_eq!(said.code, 0, "{said:#?}");
     let end = said.json();

@@ -149,9 +149,13 @@ impl Site {
             .pool_max_idle_per_host(idle_max)
             .build()
             .context("cannot set up the HTTP client")?;
+        // What people copy is the election's own page.
+        let page = format!("/elections/{election}");
+        let site = site.trim_end_matches('/');
+        let site = site.strip_suffix(&page).unwrap_or(site);
         Ok(Self {
             http,
-            base: format!("{}/elections/{election}", site.trim_end_matches('/')),
+            base: format!("{site}{page}"),
         })
     }
 
