@@ -1,0 +1,222 @@
+//! `tallyroot serve`, `fsck`, `rebuild` and `roll`: one service, and what it keeps.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// The services that have a database.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum WriterRole {
+    /// `tallyroot serve cell`
+    Cell,
+    /// `tallyroot serve registrar`
+    Registrar,
+    /// `tallyroot serve anchor`
+    Anchor,
+}
+
+/// `tallyroot fsck`, `tallyroot rebuild`
+#[derive(Debug, Args)]
+pub struct RepairArgs {
+    /// Which service the configuration is of
+    pub role: WriterRole,
+    /// The service's configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be done with a registrar's roll.
+#[derive(Debug, Subcommand)]
+pub enum RollCommand {
+    /// Load the sealed roll into the registrar's Postgres, once; again, it only checks that all of it is there
+    Load(RollLoadArgs),
+}
+
+/// `tallyroot roll load`
+#[derive(Debug, Args)]
+#[command(after_help = ROLL_LOAD_HELP)]
+pub struct RollLoadArgs {
+    /// The configuration of `tallyroot serve registrar`: its `roll_backup` goes into its [database]
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Load as the role of this address, postgres://role@host/name, instead of the one that serves
+    #[arg(long)]
+    pub url: Option<String>,
+    /// The file with the password of the role of --url
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub password_file: Option<PathBuf>,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The services.
+#[derive(Debug, Subcommand)]
+pub enum ServeCommand {
+    /// Take the votes of one cell
+    #[command(after_help = SERVE_CELL_HELP)]
+    Cell(ServeArgs),
+    /// Issue the credentials of one registrar
+    #[command(after_help = SERVE_REGISTRAR_HELP)]
+    Registrar(ServeArgs),
+    /// Write the heads log and the anchors, and take the authority's notices
+    #[command(after_help = SERVE_ANCHOR_HELP)]
+    Anchor(ServeArgs),
+    /// Add up the cells, and serve the live results
+    #[command(after_help = SERVE_TALLY_HELP)]
+    Tally(ServeArgs),
+}
+
+/// `tallyroot serve …`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The service's configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Check everything that start would check, and end: code 0 only if all is right
+    #[arg(long)]
+    pub check_config: bool,
+    /// Answer --check-config with one line of JSON
+    #[arg(long, requires = "check_config")]
+    pub json: bool,
+}
+
+const ROLL_LOAD_HELP: &str = r#"The role that loads owns the tables. The one that serves needs to read them only, and should not be able
+to do more. Where the schema is `roll`, `loader` loads and `registrar` serves:
+
+  GRANT CREATE ON DATABASE name TO loader;            -- before
+  tallyroot roll load --config FILE --url postgres://loader@host/name --password-file FILE
+  GRANT USAGE ON SCHEMA roll TO registrar;            -- afterwards, as loader
+  GRANT SELECT ON ALL TABLES IN SCHEMA roll TO registrar;"#;
+
+// What the configurations of all roles have in common.
+macro_rules! head {
+    () => {
+        r#"The configuration is TOML. Relative paths are taken from its folder; unknown keys are refused.
+
+  manifest = "manifest.json"           # the election's
+  election = "64 hexadecimal digits"   # its id, from elsewhere than the manifest
+  listen = "127.0.0.1:7100"
+  health_listen = 7101                 # /livez, /readyz, /status; on 127.0.0.1
+"#
+    };
+}
+macro_rules! variables {
+    () => {
+        r#"Variables go before the file: TALLYROOT_<SECTION>_<KEY>, such as TALLYROOT_LISTEN,
+TALLYROOT_DATABASE_URL or TALLYROOT_SHARDS_0_MAIN. Files of keys and passwords must be readable
+by their owner alone.
+
+"#
+    };
+}
+macro_rules! second {
+    () => {
+        r#"A second process for the same log stands by (/readyz answers 503 `standby`), and serves once the
+first one ends.
+
+"#
+    };
+}
+macro_rules! exit {
+    () => {
+        r#"Exit codes: 0 stopped as asked (SIGTERM, SIGINT); 1 not started, or broken down; 3 another process
+has the log, or its key was switched: start it again; 4 halted, since going on might fork a log:
+somebody must look."#
+    };
+}
+
+const SERVE_CELL_HELP: &str = concat!(
+    head!(),
+    r#"  cell = 0                             # which one, from 0
+
+  [published]
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+
+  [key]
+  main = "main.key"
+  spare = "spare.key"                  # optional; signs once a switch notice is in force
+
+  [database]
+  url = "postgres://role@host/name"    # or, for demos: sqlite = "log.sqlite"
+  schema = "name"                      # optional; made if it is not there
+  password_file = "password"           # optional
+  durability = { standbys = ["a", "b"], count = 2 }   # or, for demos, "single-node"; or, for Amazon
+                                       # Aurora, "storage-replicated" (not yet tried on a real one)
+
+"#,
+    variables!(),
+    second!(),
+    exit!()
+);
+
+const SERVE_REGISTRAR_HELP: &str = concat!(
+    head!(),
+    r#"  registrar = 0                        # which one, from 0
+  rsa_key = "rsa.pem"
+  code_key = "code.key"
+  roll_backup = "registrar.sqlite"     # the sealed roll, for `roll load`
+
+  [published]
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+
+  [database]                           # for all that it keeps; without it, SQLite files, for demos
+  url = "postgres://role@host/name"
+  password_file = "password"           # optional
+  durability = { standbys = ["a", "b"], count = 2 }   # or as for a cell
+  schema = "roll"                      # optional: where the roll is
+
+  [[shards]]                           # one for each issuance log of the manifest
+  main = "main.key"
+  spare = "spare.key"                  # optional; signs once a switch notice is in force
+  schema = "shard_0"                   # optional; or, without [database], sqlite = "log.sqlite"
+
+"#,
+    variables!(),
+    second!(),
+    exit!()
+);
+
+const SERVE_ANCHOR_HELP: &str = concat!(
+    head!(),
+    r#"
+  [published]
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+
+  [key]
+  main = "main.key"
+  spare = "spare.key"                  # optional; signs once a switch notice is in force
+
+  [database]
+  url = "postgres://role@host/name"    # or, for demos: sqlite = "log.sqlite"
+  schema = "name"                      # optional; made if it is not there
+  password_file = "password"           # optional
+  durability = { standbys = ["a", "b"], count = 2 }   # or, for demos, "single-node"; or, for Amazon
+                                       # Aurora, "storage-replicated" (not yet tried on a real one)
+
+  [[anchors]]                          # one for each anchor of the manifest, in its order
+  name = "local"
+  directory = "/srv/anchor"            # optional, as is `unfinished`, a folder on the same file system
+
+"#,
+    variables!(),
+    second!(),
+    exit!()
+);
+
+const SERVE_TALLY_HELP: &str = concat!(
+    head!(),
+    r#"
+  [published]
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+  serve = true                         # optional: serve the published files too, where nothing else does
+
+It needs no key and no database.
+
+"#,
+    variables!(),
+    exit!()
+);
