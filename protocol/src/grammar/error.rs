@@ -76,6 +76,8 @@ codes! {
     Reopened = "reopened",
     /// A cell is closed while an issuance log is open.
     IssuanceOpen = "issuance-open",
+    /// A log that is neither frozen nor of a cancelled election is closed before the closing time is over.
+    ClosedEarly = "closed-early",
     /// The final head comes too early.
     EarlyFinal = "early-final",
     /// The final head lists a log that is not closed.

@@ -118,6 +118,7 @@ impl HeadsLog {
                 })?;
         }
         remarks.extend(self.issuance_open(head, index));
+        remarks.extend(self.closed_early(head, index));
         self.schedule.settle_freezes(head.time);
         let opening = self.schedule.opening();
         let grace = self.at.election.manifest().times.grace;
@@ -171,6 +172,32 @@ impl HeadsLog {
             index,
             message: format!("{closed} is closed while {open} is open"),
         })
+    }
+
+    /// "A log that a head shows closed for the first time is finding `closed-early` if that head's time is not above the closing time in
+    /// force, unless the log was frozen or the election cancelled before that head." By the heads' times: a log's own say nothing against
+    /// whoever holds its key.
+    fn closed_early(&self, head: &Head, index: u64) -> Vec<GrammarError> {
+        let closing = self.schedule.closing();
+        if head.time > closing || self.schedule.cancelled().is_some() {
+            return Vec::new();
+        }
+        self.logs()
+            .zip(self.known.iter().zip(&head.logs))
+            .filter(|(log, (before, after))| {
+                before.state != LogState::Closed
+                    && after.state == LogState::Closed
+                    && self.schedule.freeze(*log).is_none()
+            })
+            .map(|(log, _)| GrammarError {
+                code: GrammarCode::ClosedEarly,
+                index,
+                message: format!(
+                    "{log} is closed in a head of time {}, and voting lasts until {closing}",
+                    head.time
+                ),
+            })
+            .collect()
     }
 
     /// "It is made once all logs are closed, or after closing plus grace." "A log that it lists with state other than 2 is finding `unclosed`."

@@ -42,6 +42,12 @@ class HeadsLog(Grammar):
                     for log, was, now in zip(self.m.logs, self.last, head.logs))
         if newly and issuance_open:
             self.faults.append((index, "issuance-open", "a cell is closed while an issuance log is open"))
+        # "A log that a head shows closed for the first time is finding `closed-early` if that head's time is not above the closing time in
+        # force, unless the log was frozen or the election cancelled in front of that head."
+        if head.time <= self.closing and not self.cancelled:
+            for log, was, now in zip(self.m.logs, self.last, head.logs):
+                if was.state != e.CLOSED and now.state == e.CLOSED and log not in self.frozen:
+                    self.faults.append((index, "closed-early", f"{log.prefix} is closed at {head.time}, and closing is {self.closing}"))
         if head.final:
             # "It is made once all logs are closed, or later than closing plus grace"
             if any(s.state != e.CLOSED for s in head.logs) and head.time <= self.closing + self.m.grace:
@@ -87,6 +93,9 @@ class HeadsLog(Grammar):
             # "the closing time; must be later than the one in force"
             if notice.closing <= self.closing:
                 raise Invalid("notice", "an extension that does not extend", index)
+            # "and not above `retention`"
+            if notice.closing > self.m.retention:
+                raise Invalid("notice", "an extension beyond the retention of anchors", index)
             self.closing = notice.closing
         elif notice.kind == e.CANCEL:
             # "or a second notice of one effect (cancel; freeze or switch of one log)"

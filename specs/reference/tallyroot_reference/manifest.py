@@ -71,6 +71,7 @@ class Manifest:
     opening: int
     closing: int
     grace: int
+    retention: int
     cells: tuple[KeyPair, ...]
     registrars: tuple[Registrar, ...]
     heads: KeyPair
@@ -179,7 +180,7 @@ def parse(data: bytes) -> Manifest:
     if not registration <= opening < closing:
         raise Invalid("malformed", "times: not registration <= opening < closing")
     grace = integer(t["grace"], 1000, 604_800_000, "times.grace")
-    integer(m["retention"], closing, MAX_TIME, "retention")
+    retention = integer(m["retention"], closing, MAX_TIME, "retention")
     cells = tuple(_keys(c, f"cells[{i}]") for i, c in enumerate(array(m["cells"], 1, 1024, "cells")))
     registrars = tuple(_registrar(r, f"registrars[{i}]") for i, r in enumerate(array(m["registrars"], 1, 16, "registrars")))
     heads, authority = _keys(m["heads"], "heads"), _keys(m["authority"], "authority")
@@ -205,7 +206,7 @@ def parse(data: bytes) -> Manifest:
         raise Invalid("malformed", "witnesses.keys: another type, a long name or a repeated one")
     quorum = integer(w["quorum"], 0, len(witnesses), "witnesses.quorum")
     _distinct(cells, registrars, heads, authority, witnesses)
-    return Manifest(hashlib.sha256(data).digest(), title, base, m["demo"], contests, opening, closing, grace, cells, registrars, heads, authority,
+    return Manifest(hashlib.sha256(data).digest(), title, base, m["demo"], contests, opening, closing, grace, retention, cells, registrars, heads, authority,
                     roll_size, wait, anchors, witnesses, quorum)
 
 

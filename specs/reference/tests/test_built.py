@@ -158,7 +158,7 @@ class Built(unittest.TestCase):
         w = World()
         running(w)
         w.head(OPENING + 4000, (2, 0))
-        self.assertEqual(judge(w, "open")[1], ["issuance-open", "state"])
+        self.assertEqual(judge(w, "open")[1], ["closed-early", "issuance-open", "state"])
         w = World()
         running(w)
         w.close(w.shard, CLOSING + 300, 4)
@@ -176,8 +176,7 @@ class Built(unittest.TestCase):
         self.assertIn("dropped", codes)
         self.assertIn("results", codes)  # the builder's results count the vote behind the final head
 
-    def test_early_close_is_not_found(self) -> None:
-        """GAPS.md A1: the specification lets logs close before closing."""
+    def test_early_close(self) -> None:
         w = World()
         running(w)
         w.close(w.shard, OPENING + 3000, 4)
@@ -185,7 +184,16 @@ class Built(unittest.TestCase):
         w.close(w.cell, OPENING + 3200, 3)
         w.head(OPENING + 3300, (2, 2), final=True)
         a, codes = judge(w, "final")
-        self.assertEqual((codes, a.state), ([], "final"))
+        self.assertEqual((codes, a.state), (["closed-early", "closed-early"], "final"))
+        # frozen by the authority first: nothing to find
+        w = World()
+        running(w)
+        w.notice(b"\x03" + w.shard.log.bytes)
+        w.notice(b"\x03" + w.cell.log.bytes)
+        w.close(w.shard, OPENING + 3000, 4)
+        w.close(w.cell, OPENING + 3200, 3)
+        w.head(OPENING + 3300, (2, 2), final=True)
+        self.assertEqual(judge(w, "final")[1], [])
 
     def test_bad_signatures(self) -> None:
         for at in (1, 40, -80, -1):

@@ -119,13 +119,28 @@ impl<'a> Heads<'a> {
         let number = self.heads.len();
         let logs = self.election.logs().iter().zip(&head.logs);
         let mut newly_closed = None;
+        let closing = self.notices.closing;
+        let is_open = head.time <= closing && !self.notices.cancelled;
         for ((log, now), changes) in logs.zip(&mut self.changes) {
             let last = changes.last().map(|(_, last)| *last);
             judge_change(self.election, *log, last, now, index, judge);
             let closes = now.state == LogState::Closed
                 && last.is_none_or(|last| last.state != LogState::Closed);
-            if closes && matches!(log, LogId::Cell(_)) && !self.notices.frozen.contains_key(log) {
+            let is_frozen = self.notices.frozen.contains_key(log);
+            if closes && !is_frozen && matches!(log, LogId::Cell(_)) {
                 newly_closed.get_or_insert(*log);
+            }
+            // "not above the closing time in force, unless the log was frozen or the election cancelled before that head"
+            if closes && !is_frozen && is_open {
+                judge.add(
+                    Code::ClosedEarly,
+                    index,
+                    Votes::WholeRoll,
+                    format!(
+                        "{log} is closed in a head of time {}, and voting lasts until {closing}; nobody froze it",
+                        head.time
+                    ),
+                );
             }
             if last != Some(*now) {
                 changes.push((number, *now));
@@ -201,13 +216,19 @@ impl<'a> Heads<'a> {
                         "it moves closing to {closing}, which is not later than {}",
                         notices.closing
                     ));
+                } else if closing > self.election.manifest().retention {
+                    invalid(format!(
+                        "it moves closing to {closing}, which is later than {}, until when anchors are locked",
+                        self.election.manifest().retention
+                    ));
                 } else if last_head.is_some_and(|time| time > notices.closing) {
                     invalid(format!(
                         "it extends an election that closed at {}, before the head in front of it",
                         notices.closing
                     ));
+                } else {
+                    notices.closing = closing;
                 }
-                notices.closing = notices.closing.max(closing);
             }
             NoticeAction::Cancel => {
                 if notices.cancelled {

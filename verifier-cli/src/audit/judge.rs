@@ -149,6 +149,7 @@ const fn code_of(rule: GrammarCode) -> Code {
         GrammarCode::Stale => Code::HeadStale,
         GrammarCode::Reopened => Code::HeadReopened,
         GrammarCode::IssuanceOpen => Code::IssuanceClosedLate,
+        GrammarCode::ClosedEarly => Code::ClosedEarly,
         GrammarCode::EarlyFinal => Code::FinalHeadEarly,
         GrammarCode::NoticeSequence | GrammarCode::Notice => Code::NoticeInvalid,
         _ => Code::GrammarBroken,

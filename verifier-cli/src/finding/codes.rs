@@ -194,11 +194,14 @@ codes! {
     IssuanceClosedLate = "issuance-closed-late", Critical,
         "A cell was closed while an issuance log was still open: a registrar could pad its log after seeing the votes.",
         "The bound on invented votes does not hold for that registrar.";
+    ClosedEarly = "closed-early", Critical,
+        "A log was closed before the closing time was over, and the authority had neither frozen it nor cancelled the election: voters were shut out.",
+        "Ask the log's operator why; voters who were turned away can tell how many they are.";
     NoticeSignature = "notice-signature", Critical,
         "A notice is not signed by the authority.",
         "The heads log's operator put it there; it has no effect.";
     NoticeInvalid = "notice-invalid", Critical,
-        "A notice is out of sequence, comes too late, repeats an effect, or names what the election does not have.",
+        "A notice is out of sequence, comes too late, extends beyond what anchors keep, repeats an effect, or names what the election does not have.",
         "Ask the authority what was meant.";
     FinalHeadEarly = "final-head-early", Critical,
         "The final head was made before all logs were closed, and not later than closing plus grace.",

@@ -253,7 +253,7 @@ fn altered_heads() {
     finds(
         &alter(3, |head| head.logs[0].state = LogState::Closed),
         "log-not-closed",
-        &["head-reopened", "issuance-closed-late"],
+        &["head-reopened", "issuance-closed-late", "closed-early"],
     );
     finds(
         &alter(5, |head| {
@@ -324,6 +324,53 @@ fn a_cell_that_never_closed() {
         *time = CLOSING + GRACE;
     }
     finds(&world, "final-head-early", &["unclosed"]);
+}
+
+#[test]
+fn voters_who_were_shut_out() {
+    // Everything is closed and counted while voting should go on: by the heads' times, 1 ms too early.
+    let early = |before: Option<NoticeAction>| {
+        let mut world = World::new(
+            "shut",
+            Plan {
+                finished: false,
+                ..PLAN
+            },
+        );
+        if let Some(action) = before {
+            let notice = world.notice(0, action);
+            world.batch(LogId::Heads, vec![notice]);
+        }
+        let logs = world.keys.election.logs().to_vec();
+        for log in &logs[2..] {
+            world.close(*log, CLOSING - 5_000);
+        }
+        world.head(CLOSING - 4_000);
+        for log in &logs[..2] {
+            world.close(*log, CLOSING - 1_000);
+        }
+        world.events.push(Event::Head {
+            time: CLOSING,
+            is_final: true,
+            tweak: None,
+        });
+        world.events.push(Event::Results);
+        world
+    };
+    let verdict = finds(&early(None), "closed-early", &[]);
+    assert_eq!(verdict.findings_by_code["closed-early"], 5);
+    // The authority's freeze of one log excuses that log alone.
+    let frozen = early(Some(NoticeAction::Freeze {
+        log: LogId::Cell(0),
+    }));
+    let verdict = finds(&frozen, "closed-early", &[]);
+    assert_eq!(verdict.findings_by_code["closed-early"], 4);
+    assert_eq!(
+        judge(&early(Some(NoticeAction::Cancel)))
+            .findings_by_code
+            .get("closed-early"),
+        None
+    );
 }
 
 #[test]
@@ -772,6 +819,11 @@ fn forged_and_senseless_notices() {
         closing: CLOSING - 1,
     };
     finds(&with(vec![world.notice(0, back)]), "notice-invalid", &[]);
+    // Beyond the time until when anchors are locked: what was anchored could be deleted before the end.
+    let extend = |closing| NoticeAction::Extend { closing };
+    let kept = world.keys.election.manifest().retention;
+    let beyond = world.notice(0, extend(kept + 1));
+    finds(&with(vec![beyond]), "notice-invalid", &[]);
     let switch = NoticeAction::Switch {
         log: LogId::Cell(0),
         size: 1,

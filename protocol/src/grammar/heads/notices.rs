@@ -64,6 +64,13 @@ impl HeadsLog {
                         "the new closing time {closing} is not later than {in_force}"
                     ));
                 }
+                // "and not above `retention`": anchors are locked no longer than that.
+                let retention = self.at.election.manifest().retention;
+                if closing > retention {
+                    return Err(format!(
+                        "the new closing time {closing} is later than {retention}, until when anchors are locked"
+                    ));
+                }
                 // "An `extend` after the closing time in force (by the time of the last head before it) … is a finding."
                 match &self.last_head {
                     Some((_, head)) if head.time > in_force => Err(format!(

@@ -80,6 +80,11 @@ fn log(entries: &[Vec<u8>]) -> Batches {
 pub(super) fn cases() -> Vec<Case> {
     use GrammarCode as Code;
     const T: u64 = 2_500_000;
+    const LATE: u64 = CLOSING + 1;
+    const RETENTION: u64 = 9_000_000;
+    const FROZEN: [Said; 5] = [(Closed, 10), (Open, 9), (Open, 9), (Open, 9), (Stale, 1)];
+    // The third log is `ISSUANCE`.
+    const ONE: [Said; 5] = [(Open, 9), (Open, 9), (Closed, 9), (Open, 9), (Open, 9)];
     const END: [Said; 5] = [(Closed, 9); 5];
     let ok = |why, entries: &[Vec<u8>]| Case::new(why, LogId::Heads, log(entries), None);
     let bad = |why, entries: &[Vec<u8>], code, index| Case::new(why, LogId::Heads, log(entries), Some((code, index)));
@@ -99,8 +104,8 @@ pub(super) fn cases() -> Vec<Case> {
         ok("a first head with nothing but geneses", &[open(T, 1)]),
         ok("stale from the start: the genesis", &[said(T, [(Stale, 1); 5])]),
         ok("stale in between", &[open(T, 3), said(T, [(Stale, 3); 5]), open(T, 5)]),
-        ok("all closed, then final", &[said(T, END), last(T, END)]),
-        ok("final at once", &[last(T, END)]),
+        ok("all closed, then final", &[said(CLOSING + 1, END), last(CLOSING + 1, END)]),
+        ok("final at once", &[last(CLOSING + 1, END)]),
         bad("the time falls", &[open(T, 3), open(T - 1, 3)], Code::TimeFalls, 2),
         bad("a size falls", &[open(T, 3), open(T, 2)], Code::SizeFalls, 2),
         bad("a size of 0", &[open(T, 0)], Code::SizeFalls, 1),
@@ -108,11 +113,11 @@ pub(super) fn cases() -> Vec<Case> {
         bad("a genesis that is none", &[Entry::Head(wrong_genesis).encode()], Code::Fork, 1),
         bad("stale, and grows", &[open(T, 3), said(T, [(Stale, 4); 5])], Code::Stale, 2),
         bad("stale, and shrinks to the genesis", &[open(T, 3), said(T, [(Stale, 1); 5])], Code::Stale, 2),
-        bad("closed, and open again", &[said(T, END), open(T, 9)], Code::Reopened, 2),
-        bad("closed, and grows", &[said(T, END), said(T, [(Closed, 10); 5])], Code::Reopened, 2),
-        bad("closed, then stale", &[said(T, END), said(T, [(Stale, 9); 5])], Code::Reopened, 2),
+        bad("closed, and open again", &[said(LATE, END), open(LATE, 9)], Code::Reopened, 2),
+        bad("closed, and grows", &[said(LATE, END), said(LATE, [(Closed, 10); 5])], Code::Reopened, 2),
+        bad("closed, then stale", &[said(LATE, END), said(LATE, [(Stale, 9); 5])], Code::Reopened, 2),
         bad("closed at the genesis", &[said(T, [(Closed, 1); 5])], Code::Order, 1),
-        bad("something after the final head", &[last(T, END), open(T, 9)], Code::AfterEnd, 2),
+        bad("something after the final head", &[last(LATE, END), open(LATE, 9)], Code::AfterEnd, 2),
         bad("a final head while votes may come", &[last(T, [(Open, 9); 5])], Code::EarlyFinal, 1),
         bad("a final head at closing plus grace", &[last(CLOSING + GRACE, [(Stale, 1); 5])], Code::EarlyFinal, 1),
         bad("a final head within the grace of a later closing", &[act(0, extend(CLOSING + 1)), last(CLOSING + GRACE + 1, [(Stale, 1); 5])], Code::EarlyFinal, 2),
@@ -120,12 +125,18 @@ pub(super) fn cases() -> Vec<Case> {
         ok("two extensions", &[act(0, extend(CLOSING + 1)), open(CLOSING + 1, 2), act(1, extend(CLOSING + 2))]),
         ok("an extension at closing", &[open(CLOSING, 2), act(0, extend(CLOSING + 1))]),
         bad("an extension after closing", &[open(CLOSING + 1, 2), act(0, extend(CLOSING + 9))], Code::Notice, 2),
+        ok("an extension to the end of retention", &[act(0, extend(RETENTION))]),
+        bad("an extension beyond retention", &[act(0, extend(RETENTION + 1))], Code::Notice, 1),
         bad("an extension to the closing time in force", &[act(0, extend(CLOSING))], Code::Notice, 1),
         bad("an extension to earlier", &[act(0, extend(CLOSING + 5)), act(1, extend(CLOSING + 4))], Code::Notice, 2),
         ok("cancelled", &[act(0, NoticeAction::Cancel)]),
         bad("cancelled twice", &[act(0, NoticeAction::Cancel), act(1, NoticeAction::Cancel)], Code::Notice, 2),
         bad("a sequence that does not start at 0", &[act(1, NoticeAction::Cancel)], Code::NoticeSequence, 1),
         bad("a sequence that repeats", &[act(0, freeze(CELL)), act(0, NoticeAction::Cancel)], Code::NoticeSequence, 2),
+        ok("notices go on: frozen when closed, cancelled, and more", &[
+            said(LATE, ONE), act(0, freeze(ISSUANCE)), act(1, switch(ISSUANCE, 9)), act(2, NoticeAction::Cancel), act(3, freeze(CELL)),
+        ]),
+        ok("all frozen, then extended", &[act(0, freeze(CELL)), act(1, freeze(ISSUANCE)), act(2, extend(CLOSING + 5))]),
         ok("two logs frozen", &[act(0, freeze(CELL)), act(1, freeze(ISSUANCE))]),
         bad("a log frozen twice", &[act(0, freeze(CELL)), act(1, freeze(CELL))], Code::Notice, 2),
         ok("a switch at the last head's size", &[open(T, 3), act(0, switch(CELL, 3)), open(T, 3), open(T, 6)]),
@@ -141,7 +152,7 @@ pub(super) fn cases() -> Vec<Case> {
     let mut together = vec![genesis(LogId::Heads)];
     together.push(vec![act(0, extend(CLOSING + 1)), open(T, 3), act(1, freeze(CELL)), open(T, 4)]);
     cases.push(Case::new("heads and notices in one batch", LogId::Heads, together, None));
-    let past_end = vec![genesis(LogId::Heads), vec![last(T, END), open(T, 9)]];
+    let past_end = vec![genesis(LogId::Heads), vec![last(LATE, END), open(LATE, 9)]];
     cases.push(Case::new("a head after the final head in one batch", LogId::Heads, past_end, Some((Code::AfterEnd, 2))));
     cases.push(Case {
         remarks: vec![(Code::Unclosed, 1), (Code::Unclosed, 1)],
@@ -150,10 +161,21 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(Case {
         remarks: vec![(Code::IssuanceOpen, 2)],
         ..ok("a cell closed while an issuance log is open: said once", &[
-            said(T, mixed((Open, 9), (Open, 9))), said(T, mixed((Closed, 10), (Open, 9))), said(T, mixed((Closed, 10), (Open, 9))),
+            said(LATE, mixed((Open, 9), (Open, 9))), said(LATE, mixed((Closed, 10), (Open, 9))), said(LATE, mixed((Closed, 10), (Open, 9))),
         ])
     });
-    cases.push(ok("a frozen cell closed while an issuance log is open", &[act(0, freeze(CELL)), said(T, mixed((Closed, 10), (Open, 9)))]));
+    cases.push(ok("a frozen cell closed while an issuance log is open", &[act(0, freeze(CELL)), said(T, FROZEN)]));
+    let early = |why, entries: &[Vec<u8>], at: &[u64]| Case {
+        remarks: at.iter().map(|index| (Code::ClosedEarly, *index)).collect(),
+        ..ok(why, entries)
+    };
+    cases.push(early("all closed at closing, then final: nothing was over yet", &[said(CLOSING, END), last(CLOSING + 1, END)], &[1; 5]));
+    cases.push(early("final at once, before closing", &[last(T, END)], &[1; 5]));
+    cases.push(early("closed within the time of an extension", &[act(0, extend(CLOSING + 5)), said(CLOSING + 5, END)], &[2; 5]));
+    cases.push(early("one log closed early, said once", &[said(T, ONE), said(T, ONE)], &[1]));
+    cases.push(early("frozen behind the head that shows it closed: too late", &[said(T, ONE), act(0, freeze(ISSUANCE)), said(T, ONE)], &[1]));
+    cases.push(early("frozen in front of the head that shows it closed", &[act(0, freeze(ISSUANCE)), said(T, ONE)], &[]));
+    cases.push(early("cancelled in front of the head that shows all closed", &[act(0, NoticeAction::Cancel), said(T, END)], &[]));
     cases
 }
 
