@@ -123,11 +123,9 @@ class Deployment:
     def show(self, as_json: bool, command: str) -> int:
         rows = []
         for service in self.services():
-            running = self.running(service.name)
-            ready = running and service.is_ready()
-            rows.append({"name": service.name, "pid": self.state["pids"].get(service.name) if running else None,
-                         "state": "ready" if ready else "standby" if running and service.answers() else
-                         "starting" if running else "stopped",
+            state = service.state()
+            rows.append({"name": service.name, "pid": None if state == "stopped" else self.state["pids"].get(service.name),
+                         "state": state,
                          "listen": service.address(), "health": service.health(), "config": str(service.config)})
         for name in self.databases():
             running = self.running(f"postgres-{name}")
@@ -200,9 +198,10 @@ class Deployment:
     def wait_until_ready(self) -> None:
         """Each log has one active process; every other one stands by."""
         def waiting() -> list[str]:
-            active = {service.database for service in self.services() if service.is_ready()}
-            return [service.name for service in self.services()
-                    if service.database not in active and not service.standby]
+            states = {service: service.state() for service in self.services()}
+            active = {service.database for service, state in states.items() if state == "ready"}
+            return [service.name for service, state in states.items()
+                    if state not in ("ready", "standby") or service.database not in active]
 
         deadline = time.monotonic() + PATIENCE_S
         while missing := waiting():
@@ -274,11 +273,16 @@ class Service:
     def health(self) -> str:
         return f"{HOST}:{self.deployment.port(self.name + '-health')}"
 
-    def is_ready(self) -> bool:
-        return answer(f"http://{self.health()}/readyz") == 200
-
-    def answers(self) -> bool:
-        return answer(f"http://{self.health()}/livez") == 200
+    def state(self) -> str:
+        """`ready` where it serves, `stopped`, or what it says of itself: `standby`, `starting`, `taking-over`, `stopping`, `halted`…"""
+        if not self.deployment.running(self.name):
+            return "stopped"
+        try:
+            with urllib.request.urlopen(f"http://{self.health()}/status", timeout=5) as response:
+                status = json.load(response)
+        except (OSError, ValueError):
+            return "starting"
+        return "ready" if status["ready"] else status["state"]
 
 
 def keys(folder: pathlib.Path) -> list[str]:

@@ -2,7 +2,8 @@
 
 use std::io::Read as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use protocol::ids::LogId;
@@ -34,18 +35,27 @@ fn active(local: &Local, name: &str) -> String {
         .unwrap_or_else(|| panic!("neither process of {name} is active"))
 }
 
-/// Kills the active process of a log, waits for what only the next one can do, and starts the dead one again, which stands by.
-fn strike(local: &mut Local, name: &str, mut acknowledged: impl FnMut() -> u64) {
+/// Kills the active process of a log, waits for what only the next one can do, and starts the dead one again, which stands by. Until the next one is
+/// active, the player does no more than `most`.
+fn strike(
+    local: &mut Local,
+    player: &Player,
+    name: &str,
+    most: u64,
+    acknowledged: impl Fn() -> u64 + Sync,
+) {
     let victim = active(local, name);
     let heir = if victim == name {
         format!("{name}-standby")
     } else {
         name.to_owned()
     };
-    local.kill(&victim);
     // What the dead one had sent may still arrive: what comes once its heir is active is the heir's.
-    let ready = wait_until("an heir", || local.process(&heir)["state"] == "ready");
-    let before = acknowledged();
+    let (ready, before) = player.held_at(most, &acknowledged, || {
+        local.kill(&victim);
+        let ready = wait_until("an heir", || local.process(&heir)["state"] == "ready");
+        (ready, acknowledged())
+    });
     let more = wait_until("an acknowledgement", || acknowledged() > before);
     eprintln!(
         "{name}: {:.2} s from kill -9 to the next acknowledgement at the latest (active after {ready:.2} s)",
@@ -67,6 +77,44 @@ impl Player {
             Stdio::piped(),
             Stdio::inherit(),
         ))
+    }
+
+    /// Does this while the player plays, and holds the player whenever it has done `most` of its work: however slow this is beside it, work remains for
+    /// whoever is active afterwards.
+    fn held_at<T>(&self, most: u64, done: impl Fn() -> u64 + Sync, act: impl FnOnce() -> T) -> T {
+        /// Tells the watching thread to end, also where `act` panics.
+        struct Over<'a>(&'a AtomicBool);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Release);
+            }
+        }
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut held = false;
+                while !over.load(Ordering::Acquire) {
+                    if !held && done() >= most {
+                        self.signal("STOP");
+                        held = true;
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                if held {
+                    self.signal("CONT");
+                }
+            });
+            let _over = Over(&over);
+            act()
+        })
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), self.0.id().to_string()])
+            .status()
+            .expect("kill");
+        assert!(sent.success(), "the player has ended");
     }
 
     fn end(mut self) -> Value {
@@ -111,10 +159,15 @@ fn a_standby_takes_over_a_registrar_a_cell_and_the_anchor() {
     let player = Player::start(&local);
 
     wait_until("sign-in", || credential_count(&data, 1) > 100);
-    strike(&mut local, "registrar-0", || credential_count(&data, 1));
+    let most = u64::from(VOTERS) * 2 / 3;
+    strike(&mut local, &player, "registrar-0", most, || {
+        credential_count(&data, 1)
+    });
     wait_until("casting", || recorded_count(&data) > 0);
-    strike(&mut local, "cell-0", || recorded_count(&data));
-    strike(&mut local, "anchor", || heads(&data));
+    strike(&mut local, &player, "cell-0", most, || {
+        recorded_count(&data)
+    });
+    strike(&mut local, &player, "anchor", u64::MAX, || heads(&data));
 
     let end = player.end();
     nothing_is_lost(&data, &end, VOTERS);
@@ -158,7 +211,7 @@ fn a_rolling_upgrade_under_load_loses_nothing() {
     let voters = UPGRADED.to_string();
     let mut local = Local::of_demo(&data, &["--voters", &voters], &["--standbys"]);
     let player = Player::start(&local);
-    let upgrade = |local: &mut Local, name: &str, acknowledged: &dyn Fn() -> u64| {
+    let upgrade = |local: &mut Local, name: &str| {
         // The schema first, beside processes that do not know it: the active one is writing.
         let schemas = local.sql(
             name,
@@ -179,17 +232,18 @@ fn a_rolling_upgrade_under_load_loses_nothing() {
         wait_until("the upgraded one", || {
             local.process(&standby)["state"] == "ready"
         });
-        let at_takeover = acknowledged();
         local.up(&["--standbys"]);
-        at_takeover
     };
+    let most = u64::from(UPGRADED) * 2 / 3;
     wait_until("sign-in", || credential_count(&data, 1) > 100);
-    let credentials = upgrade(&mut local, "registrar-0", &|| credential_count(&data, 1));
-    assert!(credentials < u64::from(UPGRADED), "upgraded under load");
-    upgrade(&mut local, "anchor", &|| heads(&data));
+    let credentials = || credential_count(&data, 1);
+    player.held_at(most, credentials, || upgrade(&mut local, "registrar-0"));
+    assert!(credentials() < u64::from(UPGRADED), "upgraded under load");
+    upgrade(&mut local, "anchor");
     wait_until("casting", || recorded_count(&data) > 0);
-    let votes = upgrade(&mut local, "cell-0", &|| recorded_count(&data));
-    assert!(votes < u64::from(UPGRADED), "upgraded under load");
+    let votes = || recorded_count(&data);
+    player.held_at(most, votes, || upgrade(&mut local, "cell-0"));
+    assert!(votes() < u64::from(UPGRADED), "upgraded under load");
 
     let end = player.end();
     nothing_is_lost(&data, &end, UPGRADED);
