@@ -90,6 +90,7 @@ impl Heads {
         self.catch_up().await?;
         self.recall();
         let interval = Duration::from_millis(self.election.manifest().head_interval_ms);
+        let mut awaited = false;
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -102,7 +103,12 @@ impl Heads {
                 tracing::warn!(
                     "signing with the spare key: no head is made until the authority's switch notice of the heads log is here"
                 );
+                awaited = true;
                 continue;
+            }
+            if std::mem::take(&mut awaited) {
+                // The notice's checkpoint may cover heads that had none at the start.
+                self.recall();
             }
             let judged = self.look().await;
             self.alarm(&judged);

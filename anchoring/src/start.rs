@@ -97,7 +97,7 @@ pub(crate) async fn sequencer(
                     "the heads log begins under its main key: start with that".to_owned(),
                 ));
             }
-            // The notice comes next, at exactly this index.
+            // The notice comes next, at this index, or behind what has no checkpoint yet.
             (false, size) => (
                 HeadsKey::Spare,
                 in_force.switched(*pair.spare.as_bytes(), size),
@@ -117,6 +117,8 @@ pub(crate) async fn sequencer(
     let mut sequencing = Config::new(name_of(election, LogId::Heads), keys);
     sequencing.batch.count_max = 64;
     sequencing.queue_max = 256;
+    // A head that the writer before left without a checkpoint is not the spare's to sign alone: the first checkpoint that it may sign includes the notice.
+    sequencing.covers_rest = key == HeadsKey::Main || switched;
     sequencing.floor = floor(config, own, anchors).await?;
     let for_content = election.clone();
     let parts = Parts {

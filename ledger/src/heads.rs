@@ -85,6 +85,32 @@ impl HeadsFollower {
         End::from(&self.taken.range)
     }
 
+    /// The log with the batches that are published beyond the checkpoint: what a writer that was stopped there left, or is about to sign. They chain and pass every check, but nobody has
+    /// signed for them. Returns where they end.
+    ///
+    /// # Errors
+    ///
+    /// As [`HeadsFollower::advance`].
+    pub async fn beyond(&self) -> Result<(HeadsLog, End), FollowError> {
+        let name = name_of(&self.election, LogId::Heads);
+        let (mut beyond, Some(keys)) = (self.taken.clone(), self.election.log_keys(LogId::Heads))
+        else {
+            return Ok((self.taken.log.clone(), self.end()));
+        };
+        let main = Keys::main(*keys.main.as_bytes());
+        let client = LogClient::new(Arc::clone(&self.reader), name, main);
+        loop {
+            match take_batch(&self.election, &client, &mut beyond).await {
+                Ok(()) => {}
+                Err(FollowError::Missing(_)) => {
+                    let end = End::from(&beyond.range);
+                    return Ok((beyond.log, end));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Reads up to the newest published checkpoint. `true`: there was something new.
     ///
     /// # Errors

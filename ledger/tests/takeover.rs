@@ -520,6 +520,53 @@ async fn after_a_switch_the_spare_key_goes_on() {
     }
 }
 
+/// The heads log's spare signs from its switch notice on, and only that: a batch that the writer before left without a checkpoint is covered with the notice, not before.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_signs_from_the_next_batch_on_signs_nothing_before_it() {
+    let models = stopped(3).await;
+    let end = *models.check().await.ends.last().unwrap();
+    let unsigned = rival(&models, 4, 400);
+    models
+        .publisher
+        .tamper(&path("batches/4"), Some(unsigned.file(&log())));
+    let spare = Arc::new(MemorySigner::new(
+        [8; 32],
+        models.signed.clone(),
+        Faults::none(),
+    ));
+    let key = signer::Signer::public_key(spare.as_ref());
+    let mut config = config();
+    config.keys = config.keys.switched(key, end.size);
+    config.covers_rest = false;
+    // However often it is started.
+    for _ in 0..2 {
+        let before = models.signed.ends();
+        let mut parts = models.parts(&Faults::none());
+        parts.signer = signer::checked(Arc::clone(&spare) as Arc<dyn signer::Signer>, key).unwrap();
+        let sequencer = Sequencer::spawn(config.clone(), parts);
+        sequencer.handle().ready().await.unwrap();
+        assert_eq!(sequencer.handle().published().end, end);
+        assert_eq!(models.signed.ends(), before);
+    }
+    let mut parts = models.parts(&Faults::none());
+    parts.signer = signer::checked(spare, key).unwrap();
+    let sequencer = Sequencer::spawn(config.clone(), parts);
+    let handle = sequencer.handle();
+    handle.ready().await.unwrap();
+    assert_eq!(index(&handle.submit(vote(500, 0, 0)).await), 9);
+    let signed: Vec<u64> = models
+        .publisher
+        .files()
+        .keys()
+        .filter_map(|place| place.rsplit_once("checkpoints/")?.1.parse().ok())
+        .filter(|size| *size > end.size)
+        .collect();
+    assert_eq!(signed, [handle.published().end.size]);
+    let note = models.publisher.files()[&path("checkpoint")].clone();
+    config.keys.verify(&log(), &note).unwrap();
+    assert_eq!(index(&handle.submit(vote(400, 7, 0)).await), 7);
+}
+
 /// Starts with the main key, and must halt without a signature.
 async fn halts_with_signature(models: &Models, config: ledger::Config) {
     let before = models.signed.ends();

@@ -62,6 +62,9 @@ pub struct Config {
     pub unpublished_max: usize,
     /// An end of this log that somebody outside holds (an anchored head), if one is known: the sequencer halts rather than to go on from anything that does not contain it.
     pub floor: Option<End>,
+    /// Whether a takeover covers batches that no checkpoint covers yet; else the next batch's checkpoint is the first to cover them. For the heads log's spare key, which signs from its own
+    /// switch notice on, and nothing before it.
+    pub covers_rest: bool,
     /// What a standby process has read while it waited for its turn; saves the takeover that.
     pub warm: Option<Warm>,
     /// How long to wait before trying the publisher or the signer again; doubles up to 32 times that.
@@ -83,6 +86,7 @@ impl Config {
             queue_max: 65_536,
             unpublished_max: 4,
             floor: None,
+            covers_rest: true,
             warm: None,
             retry: Duration::from_millis(50),
         }

@@ -29,6 +29,9 @@ use crate::log::LogName;
 use crate::publisher::Creation;
 use crate::store::{Head, Owner, Row, StoreError, TakeOver};
 
+/// The most batches that may wait for the next one's checkpoint, see [`Config::covers_rest`]: a writer that is killed leaves a few.
+const REST_MAX: u64 = 64;
+
 /// Takes the log over.
 ///
 /// 1. Bump the epoch and pass the gate: from now on nobody else can append. (`how` becomes "only if still mine" here: whoever fences us after that, keeps the log.)
@@ -36,7 +39,7 @@ use crate::store::{Head, Owner, Row, StoreError, TakeOver};
 /// 3. Walk both copies batch by batch, as above, until they are equal. Every batch passes the content's check, and the tree is computed anew.
 ///    A standby that has followed the log (see [`Warm`](super::Warm)) begins where its knowledge ends, if the database has a batch that ends just there.
 /// 4. Both end below a signed checkpoint, or below the floor: halt.
-/// 5. Publish what is not covered by a checkpoint yet: sign, derive tiles, move `checkpoint`.
+/// 5. Publish what is not covered by a checkpoint yet: sign, derive tiles, move `checkpoint`. (Where the key may not sign that, the next batch's checkpoint will cover it.)
 ///
 /// Cancelling it or failing anywhere is harmless: each step only does what the next takeover would do as well.
 pub(super) async fn take_over(
@@ -387,6 +390,13 @@ impl Walk<'_> {
         );
         let mut n = self.batches_covered;
         let mut range = finisher.frontier.range();
+        let mut rest = Vec::new();
+        let uncovered = batches.saturating_sub(n);
+        if !self.config.covers_rest && uncovered > 0 && (closed || uncovered > REST_MAX) {
+            return Err(Stop::Halt(format!(
+                "the log has {uncovered} batches that no checkpoint covers, and the key at hand may not sign them: start it once with the key that signed before"
+            )));
+        }
         while n < batches {
             let mut group = Vec::new();
             while n < batches && group.len() < self.config.unpublished_max.max(1) {
@@ -402,14 +412,21 @@ impl Walk<'_> {
                 group.push(batch);
                 n += 1;
             }
-            finisher
-                .finish(&group.iter().collect::<Vec<_>>(), closed && n == batches)
-                .await?;
+            if self.config.covers_rest {
+                finisher
+                    .finish(&group.iter().collect::<Vec<_>>(), closed && n == batches)
+                    .await?;
+            } else {
+                rest.append(&mut group);
+            }
         }
-        if finisher.published.end != self.head.end {
+        let end = rest
+            .last()
+            .map_or(finisher.published.end, |batch: &Batch| batch.new_end());
+        if end != self.head.end {
             return Err(Stop::Halt(format!(
-                "published to {:?}, but the log ends at {:?}",
-                finisher.published.end, self.head.end
+                "published to {end:?}, but the log ends at {:?}",
+                self.head.end
             )));
         }
         Ok(Term {
@@ -419,6 +436,7 @@ impl Walk<'_> {
             finals: self.replay.finals,
             frontier: finisher.frontier,
             published: finisher.published,
+            rest,
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::content::{Arranged, Content, Keyed, Place, Position};
 use crate::publisher::Creation;
 use crate::store::{Head, StoreError};
 
-/// What a takeover ends in: everything published, and the state that follows.
+/// What a takeover ends in: everything in both copies, and the state that follows.
 pub(super) struct Term {
     pub(super) head: Head,
     pub(super) range: CompactRange,
@@ -29,6 +29,8 @@ pub(super) struct Term {
     pub(super) finals: HashMap<[u8; 32], Final>,
     pub(super) frontier: Frontier,
     pub(super) published: Published,
+    /// Batches above `published`, in both copies: the next checkpoint covers them too.
+    pub(super) rest: Vec<Batch>,
 }
 
 /// A batch between its commit and its checkpoint.
@@ -50,6 +52,7 @@ pub(super) async fn serve(shared: &Shared, parts: &Parts, term: Term) -> Stop {
         finals,
         frontier,
         published,
+        rest,
     } = term;
     let closed = published.closed;
     shared.publish(published.clone(), &frontier);
@@ -84,7 +87,7 @@ pub(super) async fn serve(shared: &Shared, parts: &Parts, term: Term) -> Stop {
     let ended = futures::try_join!(
         committer.run(to_fence, closed),
         fence(shared, &files, committed, to_finish),
-        finish(shared, finisher, fenced),
+        finish(shared, finisher, rest, fenced),
     );
     match ended {
         Ok((never, ..)) => match never {},
@@ -338,6 +341,7 @@ async fn fence(
 async fn finish(
     shared: &Shared,
     mut finisher: Finisher<'_>,
+    mut rest: Vec<Batch>,
     mut fenced: mpsc::UnboundedReceiver<Committed>,
 ) -> Result<Infallible, Stop> {
     while let Some(first) = fenced.recv().await {
@@ -345,9 +349,11 @@ async fn finish(
         while let Ok(next) = fenced.try_recv() {
             group.push(next);
         }
-        let batches: Vec<&Batch> = group.iter().map(|committed| &committed.batch).collect();
+        let fresh = group.iter().map(|committed| &committed.batch);
+        let batches: Vec<&Batch> = rest.iter().chain(fresh).collect();
         let closed = group.last().is_some_and(|last| last.closed);
         finisher.finish(&batches, closed).await?;
+        rest.clear();
         // The receipt that an answer promises is there before the answer.
         shared.publish(finisher.published.clone(), &finisher.frontier);
         let mut intake = shared.intake();

@@ -62,6 +62,13 @@ pub async fn run(command: &ElectionCommand) -> Result<ExitCode> {
                 }
                 let mut actions = Vec::new();
                 for log in logs {
+                    if log == LogId::Heads {
+                        // Its spare signs the notice's own checkpoint, so the notice names the place where it will stand: behind every published batch.
+                        let (_, end) = heads.beyond().await.context("the heads log")?;
+                        let (size, root) = (end.size, end.root);
+                        actions.push(NoticeAction::Switch { log, size, root });
+                        continue;
+                    }
                     // The log's very last checkpoint under its main key: so its writer must have stopped.
                     let newest = place.log(heads, log)?.newest().await?;
                     let (newest, _) = newest.with_context(|| {

@@ -113,14 +113,15 @@ pub async fn act(
         bail!("the final head is made: nothing can be changed any more");
     }
     let actions = plan(&place, &heads).await?;
-    let first = args.sequence.unwrap_or(heads.log().next_sequence());
+    let (log, _) = heads.beyond().await.context("the heads log")?;
+    let first = args.sequence.unwrap_or(log.next_sequence());
     let mut notices = Vec::new();
     for (sequence, action) in (first..).zip(actions) {
         notices.push(authority.sign(election, sequence, action).await?);
     }
     // A number that was given is for a heads log which this machine has not seen.
     if args.sequence.is_none() {
-        check(election, heads.log(), &notices)?;
+        check(election, &log, &notices)?;
     }
     if let Some(file) = &args.offline {
         write(file, &notices)?;
