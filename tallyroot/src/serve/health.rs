@@ -94,8 +94,9 @@ impl Vitals {
 
     /// The phase begins.
     pub(super) fn enter(&self, phase: Phase) {
-        tracing::info!("{}: {}", self.0.role, phase.name());
+        // Whoever reads the line finds it so.
         self.now().phase = phase;
+        tracing::info!("{}: {}", self.0.role, phase.name());
     }
 
     /// The phase.

@@ -60,7 +60,9 @@ async fn an_election_over_processes(postgres: Option<String>) {
                 (&"running".into(), &1.into())
             );
         }
-        assert_eq!(status["schedule"]["health"], "current", "{status}");
+        while service.status().await["schedule"]["health"] != "current" {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
     // Stopped as asked, and nothing is lost.
     for service in services {
