@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 /// A service answers for its health at once, or is not well.
@@ -13,7 +13,7 @@ const STATUS_BYTES_MAX: usize = 1 << 20;
 /// Whether the service at this address (`127.0.0.1:7101`, or with `http://`) is ready, and its `/status`.
 ///
 /// # Errors
-/// It cannot be reached, or answers something else.
+/// Nobody answers there, or somebody else than a service about its health.
 pub async fn ask(address: &str) -> Result<(bool, Value)> {
     let base = if address.contains("://") {
         address.trim_end_matches('/').to_owned()
@@ -31,8 +31,18 @@ pub async fn ask(address: &str) -> Result<(bool, Value)> {
         .send()
         .await
         .with_context(|| {
-            format!("no service answers at {base}: is it running, and is this its health address?")
+            format!(
+                "no service answers at {base} (is it running, and is this its `health_listen`?)"
+            )
         })?;
+    let other = || {
+        format!(
+            "{base} answers, but is no service's health address: give the one that its configuration names as `health_listen`, not `listen`"
+        )
+    };
+    if !response.status().is_success() {
+        bail!("{} (/status: {})", other(), response.status());
+    }
     let mut bytes = Vec::new();
     while let Some(chunk) = response
         .chunk()
@@ -40,13 +50,15 @@ pub async fn ask(address: &str) -> Result<(bool, Value)> {
         .with_context(|| format!("while reading {base}/status"))?
     {
         if bytes.len() + chunk.len() > STATUS_BYTES_MAX {
-            bail!("{base}/status is too long: this is no service's health address");
+            bail!("{} (/status is too long)", other());
         }
         bytes.extend_from_slice(&chunk);
     }
-    let status: Value = serde_json::from_slice(&bytes).with_context(|| {
-        format!("{base}/status is no JSON: this is no service's health address")
-    })?;
+    let status: Value =
+        serde_json::from_slice(&bytes).map_err(|_| anyhow!("{} (/status is no JSON)", other()))?;
+    if !(at(&status, "/role").is_string() && at(&status, "/state").is_string()) {
+        bail!("{} (/status names no role)", other());
+    }
     Ok((*at(&status, "/ready") == true, status))
 }
 

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod demo;
 pub mod election;
+pub(crate) mod ending;
 pub mod folder;
 pub mod health;
 pub mod node;
@@ -122,10 +123,26 @@ async fn election_new(args: &cli::ElectionNewArgs) -> Result<ExitCode> {
     )))
 }
 
-/// An error with its causes, outermost first. Some errors name their cause in their own text: nothing is said twice.
-fn in_words(error: &anyhow::Error) -> String {
+/// `1 vote`, `2 votes`.
+pub(crate) fn counted(n: u64, of: &str) -> String {
+    format!("{n} {of}{}", if n == 1 { "" } else { "s" })
+}
+
+/// An error with its causes, outermost first. Some errors name their cause in their own text: nothing is said twice. Of an HTTP request that failed, what was asked stands in the words
+/// around it already, and the layers below it say where in the client it failed: the last one says why.
+pub(crate) fn in_words(error: &anyhow::Error) -> String {
     let mut words = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    let last = error.chain().count().saturating_sub(1);
+    let request = error
+        .chain()
+        .position(|cause| cause.is::<reqwest::Error>())
+        .filter(|at| *at > 0)
+        .unwrap_or(usize::MAX);
+    let causes = error
+        .chain()
+        .enumerate()
+        .filter(|(at, _)| *at < request || *at == last);
+    for cause in causes.map(|(_, cause)| cause.to_string()) {
         if words.is_empty() {
             words = cause;
         } else if !words.ends_with(&cause) {

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::cli::StatusArgs;
 use crate::election::notices::time;
 use crate::election::outcome::state_name;
-use crate::election::place::Place;
+use crate::election::place::{self, Place};
+use crate::ending::{self, Course, Ending};
 use crate::health::{self, at};
 
 /// A log is not well, or a service is not ready.
@@ -25,13 +26,19 @@ pub async fn run(args: &StatusArgs) -> Result<ExitCode> {
     let mut answer = serde_json::Map::new();
     let mut lines = Vec::new();
     let mut well = true;
-    if let (Some(site), Some(id)) = (&args.site, &args.election) {
-        let (found, words, site_well) = of_site(&Place::open(site, id).await?).await?;
+    if let Some(site) = &args.site {
+        let id = match &args.election {
+            Some(id) => id.clone(),
+            None => place::only_election(site).await?,
+        };
+        let (found, words, site_well) = of_site(&Place::open(site, &id).await?).await?;
         answer.insert("site".to_owned(), found);
         lines.extend(words);
         well &= site_well;
     } else if args.health.is_empty() {
-        bail!("give a site with --election ID, or health addresses with --health");
+        bail!(
+            "give a site (https://…, or a folder) with --election ID, or the health addresses of services with --health"
+        );
     }
     let mut services = Vec::new();
     for address in &args.health {
@@ -57,6 +64,7 @@ async fn of_site(place: &Place) -> Result<Look> {
     let now = SystemClock.now_ms();
     let last = heads.log().last_head();
     let schedule = heads.log().schedule();
+    let course = Course::of_heads(&place.election, &heads);
     let mut well = true;
     let mut logs = Vec::new();
     let mut rows = Vec::new();
@@ -68,6 +76,8 @@ async fn of_site(place: &Place) -> Result<Look> {
         };
         let said = last.and_then(|(_, head)| head.log(&place.election, *log));
         let state = said.map(|said| state_name(said.state));
+        let closed = said.is_some_and(|said| said.state == LogState::Closed);
+        let ending = Ending::of(&course, *log, closed, now);
         well &= problem.is_none() && said.is_none_or(|said| said.state != LogState::Stale);
         logs.push(json!({
             "log": log.prefix(),
@@ -75,15 +85,17 @@ async fn of_site(place: &Place) -> Result<Look> {
             "in_head": said.map(|said| said.size),
             "state": state,
             "frozen": schedule.freeze(*log).is_some(),
+            "ending": ending.to_json(),
             "switched": schedule.switch(*log).is_some(),
             "problem": problem,
         }));
         rows.push(format!(
-            "  {:<18} {:>10} entries, {:>10} in the newest head  {}{}",
+            "  {:<18} {:>10} entries, {:>10} in the newest head  {}{}{}",
             log.prefix(),
             size.map_or_else(|| "no".to_owned(), |size| size.to_string()),
             said.map_or_else(|| "none".to_owned(), |said| said.size.to_string()),
             state.unwrap_or("not begun"),
+            ending.words(),
             problem.map_or_else(String::new, |problem| format!("  WRONG: {problem}")),
         ));
     }
@@ -130,7 +142,10 @@ async fn of_site(place: &Place) -> Result<Look> {
             (Some(_), true) => "  the final head is made".to_owned(),
             (Some(age), false) => format!("  newest head {:.1} s ago", age as f64 / 1_000.0),
         },
-        format!("  {} votes in the results", votes.unwrap_or(0)),
+        format!(
+            "  {} in the results",
+            crate::counted(votes.unwrap_or(0), "vote")
+        ),
     ];
     lines.extend(rows);
     Ok((found, lines, well))
@@ -147,7 +162,7 @@ async fn of_service(address: &str) -> Look {
             )];
             for log in at(&status, "/logs").as_array().into_iter().flatten() {
                 lines.push(format!(
-                    "  {:<18} {:>10} entries, epoch {}, {}{}",
+                    "  {:<18} {:>10} entries, epoch {}, {}{}{}",
                     at(log, "/log").as_str().unwrap_or("?"),
                     at(log, "/size"),
                     at(log, "/epoch"),
@@ -155,16 +170,22 @@ async fn of_service(address: &str) -> Look {
                     at(log, "/reason")
                         .as_str()
                         .map_or_else(String::new, |reason| format!(": {reason}")),
+                    ending::words(
+                        at(log, "/ending/state").as_str().unwrap_or("?"),
+                        at(log, "/ending/waits_for").as_str(),
+                    ),
                 ));
             }
             let well = ready || state == "standby";
             (json!({ "address": address, "status": status }), lines, well)
         }
         Err(error) => (
-            json!({ "address": address, "problem": format!("{error:#}") }),
+            json!({ "address": address, "problem": crate::in_words(&error) }),
             vec![format!(
-                "{:<14} {:<12} {address}: {error:#}",
-                "?", "no answer"
+                "{:<14} {:<12} {address}: {}",
+                "?",
+                "no answer",
+                crate::in_words(&error)
             )],
             false,
         ),

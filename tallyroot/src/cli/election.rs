@@ -17,8 +17,8 @@ pub enum ElectionCommand {
     /// Give notice: the election is void, and nothing is counted
     #[command(after_help = NOTICE_HELP)]
     Cancel(NoticeArgs),
-    /// Give notice: a log takes nothing new, drains and closes
-    #[command(after_help = NOTICE_HELP)]
+    /// Give notice: a log takes nothing new, drains and closes. Credentials of a frozen cell can vote nowhere
+    #[command(after_help = FREEZE_HELP)]
     Freeze(FreezeArgs),
     /// Give notice: every log is frozen now, the registrars' first
     #[command(after_help = NOTICE_HELP)]
@@ -179,11 +179,11 @@ pub struct ArchiveArgs {
 
 /// `tallyroot status`
 #[derive(Debug, Args)]
+#[command(after_help = STATUS_HELP)]
 pub struct StatusArgs {
     /// Where the election is published: a site, or a folder
-    #[arg(requires = "election")]
     pub site: Option<String>,
-    /// The election id
+    /// The election id; may be left out where the site names one election
     #[arg(long, value_name = "ID", requires = "site")]
     pub election: Option<String>,
     /// The health address of a service (repeat for more)
@@ -193,6 +193,25 @@ pub struct StatusArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+const STATUS_HELP: &str = "A service tells how it is at an address of its own, which its configuration names as `health_listen`
+(its log says it at start, too; `deploy/local/local.py status` shows all of them). Give as many as there
+are: --health 127.0.0.1:7101 --health 127.0.0.1:7103
+
+A log that is frozen, or whose time is over, says what its close waits for.
+
+Exit codes: 0 all is well; 1 nothing could be looked at; 3 something is stale, halted or does not answer.";
+
+const FREEZE_HELP: &str = "A credential belongs to one cell, by its key alone. So whoever has one of a frozen cell's, and has not
+voted, cannot vote any more, and registrars go on issuing such credentials: of N cells, each has a share
+of one in N. With every cell frozen, whatever is issued can vote nowhere: freeze the registrars too, or
+use `election close`. What is affected is printed, and is to be announced.
+
+The next notice follows from the published heads log, which is read and checked first. It is in
+force once it is published.
+
+On two machines: copy the published folder (manifest.json and heads/ suffice) to the one with the
+key, sign there with --offline FILE, carry FILE back, and give it to `tallyroot election submit`.";
 
 const NOTICE_HELP: &str = "The next notice follows from the published heads log, which is read and checked first. It is in
 force once it is published.

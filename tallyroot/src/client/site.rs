@@ -117,6 +117,27 @@ pub struct Taken {
     pub index: u64,
 }
 
+/// Where a site's own address leads, if it leads anywhere.
+///
+/// # Errors
+/// It cannot be reached.
+pub(crate) async fn leads_to(site: &str) -> Result<Option<String>> {
+    let http = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .context("cannot set up the HTTP client")?;
+    let response = http
+        .get(site)
+        .send()
+        .await
+        .with_context(|| format!("cannot reach {site}"))?;
+    let location = response.headers().get(reqwest::header::LOCATION);
+    Ok(location.and_then(|to| to.to_str().ok()).map(str::to_owned))
+}
+
 impl Site {
     /// One voter's client for `site` (the part before `/elections/`).
     ///

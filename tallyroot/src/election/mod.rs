@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod create;
 pub mod description;
+mod freeze;
 pub mod notices;
 pub mod opening;
 pub mod outcome;

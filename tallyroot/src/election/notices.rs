@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use signer::{KeyFile, Signer as _};
 use tokio::time::Instant;
 
+use super::freeze;
 use super::place::{LOOK, Place};
 use crate::cli::{NoticeArgs, SubmitArgs};
 use crate::client::site::{Answer, Backoff, Site};
@@ -113,6 +114,7 @@ pub async fn act(
         bail!("the final head is made: nothing can be changed any more");
     }
     let actions = plan(&place, &heads).await?;
+    let warning = freeze::left_over(election, heads.log(), &actions);
     let (log, _) = heads.beyond().await.context("the heads log")?;
     let first = args.sequence.unwrap_or(log.next_sequence());
     let mut notices = Vec::new();
@@ -129,7 +131,7 @@ pub async fn act(
             .iter()
             .map(|notice| describe(notice, None))
             .collect();
-        return answer(args.json, shown, Some(file));
+        return answer(args.json, shown, Some(file), warning.as_deref());
     }
     let shown = submit_all(
         &place,
@@ -139,7 +141,7 @@ pub async fn act(
         notices,
     )
     .await?;
-    answer(args.json, shown, None)
+    answer(args.json, shown, None, warning.as_deref())
 }
 
 /// Freezes every log that is open, now: what `election close` does, for a caller that has the place and the key at hand.
@@ -176,7 +178,7 @@ pub async fn submit(args: &SubmitArgs) -> Result<ExitCode> {
         notices,
     )
     .await?;
-    answer(args.json, shown, None)
+    answer(args.json, shown, None, None)
 }
 
 /// Judges the notices as the heads log will, so that a mistake is found before anything is sent.
@@ -186,6 +188,9 @@ fn check(election: &Election, heads: &HeadsLog, notices: &[Notice]) -> Result<()
         trial.batch(0, &[&Genesis::of(election, LogId::Heads).encode()])?;
     }
     for notice in notices {
+        if let NoticeAction::Extend { closing } = notice.body.action {
+            extends(trial.schedule().closing(), closing)?;
+        }
         let refused = || format!("this notice is not allowed now: {}", words(notice));
         let summary = trial
             .batch(trial.next_batch(), &[&notice.encode()])
@@ -193,6 +198,18 @@ fn check(election: &Election, heads: &HeadsLog, notices: &[Notice]) -> Result<()
         if let Some(remark) = summary.remarks.first() {
             return Err(anyhow!("{remark}")).with_context(refused);
         }
+    }
+    Ok(())
+}
+
+/// What the grammar says in milliseconds, said in dates.
+fn extends(in_force: u64, closing: u64) -> Result<()> {
+    if closing <= in_force {
+        bail!(
+            "this notice is not allowed now: the new closing time {} is not later than {}, which is in force",
+            time(closing),
+            time(in_force)
+        );
     }
     Ok(())
 }
@@ -354,11 +371,16 @@ pub(crate) fn time(ms: u64) -> String {
         .map_or_else(|| format!("{ms} ms"), |time| time.to_string())
 }
 
-fn answer(as_json: bool, notices: Vec<Value>, file: Option<&Path>) -> Result<ExitCode> {
+fn answer(
+    as_json: bool,
+    notices: Vec<Value>,
+    file: Option<&Path>,
+    warning: Option<&str>,
+) -> Result<ExitCode> {
     if as_json {
         let file = file.map(|file| file.display().to_string());
         return crate::say(Some(
-            json!({ "notices": notices, "file": file }).to_string(),
+            json!({ "notices": notices, "file": file, "warning": warning }).to_string(),
         ));
     }
     let mut lines: Vec<String> = notices
@@ -378,6 +400,7 @@ fn answer(as_json: bool, notices: Vec<Value>, file: Option<&Path>) -> Result<Exi
     if lines.is_empty() {
         lines.push("Nothing to do: every log is closed or frozen already".to_owned());
     }
+    lines.extend(warning.map(|warning| format!("ATTENTION: {warning}")));
     if let Some(file) = file {
         lines.push(format!(
             "Carry {} to a machine with network, and give it to `tallyroot election submit`",

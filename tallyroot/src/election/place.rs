@@ -96,6 +96,45 @@ impl Place {
     }
 }
 
+/// The election that a place names, for whoever only looks and has no id at hand: in its address, as the one that the site leads to, or as the only one of a folder.
+///
+/// # Errors
+/// There is not exactly one.
+pub(crate) async fn only_election(given: &str) -> Result<String> {
+    let told = |id: &str| id.parse::<ElectionId>().is_ok().then(|| id.to_owned());
+    let in_path = |path: &str| {
+        let (_, rest) = path.split_once("/elections/")?;
+        told(rest.split('/').next()?)
+    };
+    if !given.contains("://") {
+        let mut found = Vec::new();
+        for folder in [Path::new(given).to_owned(), Path::new(given).join("public")] {
+            // A folder that is not there holds none.
+            let entries = std::fs::read_dir(folder.join("elections"));
+            let names = entries.into_iter().flatten().flatten();
+            found.extend(names.filter_map(|entry| told(entry.file_name().to_str()?)));
+        }
+        return match found.as_slice() {
+            [id] => Ok(id.clone()),
+            [] => bail!(
+                "{given} holds no election: give the folder that holds elections/ID, or a site's address"
+            ),
+            many => bail!(
+                "{given} holds {} elections: name one with --election ID",
+                many.len()
+            ),
+        };
+    }
+    if let Some(id) = in_path(given) {
+        return Ok(id);
+    }
+    crate::client::site::leads_to(given)
+        .await?
+        .as_deref()
+        .and_then(in_path)
+        .with_context(|| format!("{given} does not lead to one election: name it with --election ID, the id that was published outside of the site"))
+}
+
 /// A site's published tree; one try a read.
 struct WebReader(Site);
 

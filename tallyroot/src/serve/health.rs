@@ -12,11 +12,14 @@ use axum::extract::State as Extract;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use ledger::clock::{Clock as _, SystemClock};
 use ledger::schedule::{Health, Schedule};
 use ledger::sequencer::{Handle, State};
-use protocol::ids::ElectionId;
+use protocol::manifest::Election;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use crate::ending::{Course, Ending};
 
 /// Where a process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub(super) struct Vitals(Arc<Inner>);
 
 struct Inner {
     role: String,
-    election: ElectionId,
+    election: Election,
     schedule: watch::Receiver<Schedule>,
     now: Mutex<Now>,
 }
@@ -71,7 +74,7 @@ impl Vitals {
     #[must_use]
     pub(super) fn new(
         role: String,
-        election: ElectionId,
+        election: Election,
         schedule: watch::Receiver<Schedule>,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -142,19 +145,22 @@ impl Vitals {
 
     fn status(&self) -> Value {
         let (state, ready) = self.readiness();
+        let schedule = self.0.schedule.borrow().clone();
+        let course = Course::of_schedule(&self.0.election, &schedule);
         let now = self.now();
-        let logs: Vec<Value> = now.logs.iter().map(log_status).collect();
+        let logs = now.logs.iter().map(|handle| log_status(handle, &course));
+        let logs: Vec<Value> = logs.collect();
         let anchored = now.anchored.as_ref().map(|size| *size.borrow());
         drop(now);
         let mut status = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "role": self.0.role,
-            "election": self.0.election.to_string(),
+            "election": self.0.election.id().to_string(),
             "state": state,
             "ready": ready,
             "reason": self.waits_for(),
             "logs": logs,
-            "schedule": schedule_status(&self.0.schedule.borrow()),
+            "schedule": schedule_status(&schedule),
         });
         if let (Some(anchored), Some(members)) = (anchored, status.as_object_mut()) {
             members.insert("anchored_size".to_owned(), anchored.into());
@@ -209,15 +215,17 @@ const fn state_name(state: &State) -> &'static str {
     }
 }
 
-fn log_status(handle: &Handle) -> Value {
+fn log_status(handle: &Handle, course: &Course<'_>) -> Value {
     let published = handle.published();
+    let log = handle.config().log.id();
+    let ending = Ending::of(course, log, published.closed, SystemClock.now_ms());
     let state = handle.state();
     let reason = match &state {
         State::SteppedDown(reason) | State::Halted(reason) => Some(reason.clone()),
         State::TakingOver | State::Running => None,
     };
     json!({
-        "log": handle.config().log.id().prefix(),
+        "log": log.prefix(),
         "state": state_name(&state),
         "reason": reason,
         "epoch": handle.epoch(),
@@ -225,6 +233,7 @@ fn log_status(handle: &Handle) -> Value {
         "root": hex::encode(published.end.root.as_bytes()),
         "batches": published.batches,
         "closed": published.closed,
+        "ending": ending.to_json(),
         "queued": handle.queued(),
     })
 }

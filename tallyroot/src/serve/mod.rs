@@ -210,7 +210,11 @@ async fn live(
 ) -> Result<u8> {
     let title = config.role.title();
     let mut asked = Asked::new()?;
-    let vitals = Vitals::new(title.clone(), config.election.id(), around.schedule.clone());
+    let vitals = Vitals::new(
+        title.clone(),
+        config.election.clone(),
+        around.schedule.clone(),
+    );
     let gate = Gate::new(vitals.clone());
     tracing::info!(
         "{title}: at http://{}, health at http://{}",

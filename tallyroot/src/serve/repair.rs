@@ -78,7 +78,7 @@ pub async fn rebuild(args: &RepairArgs) -> Result<ExitCode> {
     load_roll(&config).await?;
     let vitals = Vitals::new(
         config.role.title(),
-        config.election.id(),
+        config.election.clone(),
         around.schedule.clone(),
     );
     let prepared = Prepared::open(&config).await?;

@@ -44,7 +44,7 @@ fn findings(verdict: &Value) -> Vec<(String, Value)> {
 #[tokio::test]
 async fn the_hours_are_extended_and_the_election_is_closed_early() {
     let plan = Plan {
-        closing: 12,
+        closing: 6,
         ..Plan::default()
     };
     let (folder, world, (services, second)) = within_hours(&plan, async |world| {
@@ -74,7 +74,11 @@ async fn the_hours_are_extended_and_the_election_is_closed_early() {
         let before = moment(-60);
         let earlier = world.notice(anchor, &["extend", "--until", &before]);
         assert_eq!(earlier.code, 1);
-        assert!(earlier.stderr.contains("not later"), "{}", earlier.stderr);
+        assert!(
+            earlier.stderr.contains("is not later than 20"),
+            "{}",
+            earlier.stderr
+        );
         // A mistake is found before it is carried anywhere.
         let file = world.data.with_file_name("mistake.notices");
         let offline = ["extend", "--until", &before, "--offline", arg(&file)];
@@ -180,6 +184,32 @@ async fn the_hours_are_extended_and_the_election_is_closed_early() {
         &["status", "--health", "127.0.0.1:9", "--json"],
     );
     assert_eq!((said.code, &said.json()["well"]), (3, &json!(false)));
+    let problem = said.json()["services"][0]["problem"].clone();
+    assert_eq!(
+        problem.as_str().unwrap().matches("onnect").count(),
+        1,
+        "once is enough: {problem}"
+    );
+    // An address that is there, and is no health address.
+    let service = &find(&services, Role::Cell(0)).url;
+    let said = run("tallyroot", &["status", "--health", service]);
+    assert_eq!(said.code, 3);
+    assert!(
+        said.stdout
+            .contains("give the one that its configuration names as `health_listen`"),
+        "{said:#?}"
+    );
+    // The site leads to its election, and so does the election's own page.
+    let page = format!("{}/elections/{id}/", tally.url);
+    for site in [&tally.url, &page] {
+        let said = run("tallyroot", &["status", site, "--json"]);
+        assert_eq!(said.json()["site"]["election_id"], id, "{said:#?}");
+    }
+    let said = run("tallyroot", &["status", service]);
+    assert!(
+        said.code == 1 && said.stderr.contains("name it with --election ID"),
+        "{said:#?}"
+    );
     let wrong = "0".repeat(64);
     let said = run("tallyroot", &["status", &tally.url, "--election", &wrong]);
     assert!(
@@ -278,8 +308,8 @@ async fn a_cancelled_election_counts_nothing() {
 async fn a_cell_that_never_closes_is_counted_up_to_its_newest_checkpoint() {
     let mut plan = Plan {
         cells: 2,
-        closing: 12,
-        grace: 4,
+        closing: 6,
+        grace: 3,
         ..Plan::default()
     };
     let state = |end: &Value, log: &str| {
@@ -327,8 +357,8 @@ async fn a_cell_that_never_closes_is_counted_up_to_its_newest_checkpoint() {
 #[tokio::test]
 async fn votes_that_no_head_covered_in_time_are_late_and_counted() {
     let plan = Plan {
-        closing: 12,
-        grace: 4,
+        closing: 6,
+        grace: 3,
         ..Plan::default()
     };
     let (_folder, world, mut services) = within_hours(&plan, async |world| {
@@ -458,12 +488,46 @@ async fn a_frozen_cell_takes_nothing_new_and_the_others_go_on() {
     let said = world.notice(anchor, &["freeze", "--cell", "1"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!(said.json()["notices"][0]["fields"]["log"], "cells/1");
+    // Whoever freezes is told whom it concerns.
+    let warning = said.json()["warning"].as_str().unwrap().to_owned();
+    for words in [
+        "1 of 2 cells is frozen (cells/1)",
+        "50 %",
+        "registrars/0/0 still issue",
+    ] {
+        assert!(warning.contains(words), "`{words}` in: {warning}");
+    }
     // Whoever has voted there still gets her receipt; nobody else is taken, once the cell has read the notice.
     let cell = find(&services, Role::Cell(1));
     let index = said.json()["notices"][0]["index"].as_u64();
     while cell.status().await["schedule"]["heads_size"].as_u64() <= index {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
+    // It is no idle log, and says so.
+    let ending = &cell.status().await["logs"][0]["ending"];
+    assert_eq!(ending["state"], "frozen");
+    let waits_for = ending["waits_for"].as_str().unwrap();
+    assert!(
+        waits_for.starts_with("every issuance log to show closed in a head, or for 20"),
+        "{waits_for}"
+    );
+    let look = |more: &[&str]| {
+        let arguments = ["status", arg(&world.data), "--health", &cell.health];
+        run("tallyroot", &[&arguments[..], more].concat())
+    };
+    // The folder holds one election, which need not be named.
+    let logs = &look(&["--json"]).json()["site"]["logs"];
+    assert_eq!(
+        (&logs[0]["ending"]["state"], &logs[1]["ending"]),
+        (&json!("open"), ending)
+    );
+    let words = look(&[]).stdout;
+    assert_eq!(
+        words.matches("; frozen: waits for every").count(),
+        2,
+        "{words}"
+    );
+    assert!(words.contains("1 vote in the results"), "{words}");
     let mut counted = 1u32;
     for (cell, vote) in &votes {
         let answer = site.cast(vote).await;
@@ -474,7 +538,18 @@ async fn a_frozen_cell_takes_nothing_new_and_the_others_go_on() {
         counted += u32::from(answer.0 == 200);
     }
     assert_eq!(site.cast(&first).await.0, 200);
-    assert_eq!(world.notice(anchor, &["close"]).code, 0);
+    let file = folder.path().join("all.notices");
+    let all = ["freeze", "--cell", "0", "--offline", arg(&file)];
+    let warning = world.notice(anchor, &all).json()["warning"].clone();
+    assert!(
+        warning
+            .as_str()
+            .unwrap()
+            .starts_with("every cell is frozen"),
+        "{warning}"
+    );
+    let said = world.notice(anchor, &["close"]);
+    assert_eq!((said.code, &said.json()["warning"]), (0, &Value::Null));
     let said = world.election(&["finalize"]);
     assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!(said.json()["votes"], counted);
