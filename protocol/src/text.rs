@@ -5,7 +5,12 @@
 //! The sets below are written out as ranges rather than taken from a Unicode table: tables grow with every version of Unicode,
 //! and two verifiers with different tables must not disagree about a manifest.
 //!
+//! Normalization is the one thing that does come from such a table, of whatever version a library brings. It never changes for code points that were
+//! assigned once, so a label holds only those of Unicode 14.0: every library of that version or a later one answers alike.
+//!
 //! This cannot see look-alikes of different scripts (a Cyrillic `а` for a Latin `a`); whoever reads the manifest does.
+
+mod unassigned;
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -30,6 +35,14 @@ pub enum LabelError {
     )]
     Forbidden {
         /// The character.
+        found: char,
+        /// Where it starts.
+        offset: usize,
+    },
+    /// A code point that Unicode 14.0 does not assign: whether it is normalized depends on the version of a library.
+    #[error("the label holds U+{:04X} at byte {offset}, which is no character of Unicode 14.0; write it in another way", u32::from(*found))]
+    Unassigned {
+        /// The code point.
         found: char,
         /// Where it starts.
         offset: usize,
@@ -85,6 +98,8 @@ pub fn check_label(label: &str, max_bytes: usize) -> Result<(), LabelError> {
             }
         } else if is_forbidden(found) {
             return Err(LabelError::Forbidden { found, offset });
+        } else if unassigned::is_unassigned(found) {
+            return Err(LabelError::Unassigned { found, offset });
         } else if is_white_space(found) && (previous.is_none_or(is_white_space) || next.is_none()) {
             return Err(LabelError::WhiteSpace { offset });
         }
@@ -238,6 +253,41 @@ mod tests {
                 "{label:?}"
             );
         }
+    }
+
+    /// The table is the published one, and whatever it lets through is a character in the newest tables at hand too.
+    #[test]
+    fn only_characters_of_unicode_14_are_labels() {
+        let published = include_str!("../../specs/unicode-14.0-unassigned.txt");
+        let published: Vec<(u32, u32)> = published
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .flat_map(str::split_whitespace)
+            .map(|range| {
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                let [first, last] = [first, last].map(|hex| u32::from_str_radix(hex, 16).unwrap());
+                (first, last)
+            })
+            .collect();
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            let code = u32::from(c);
+            let listed = published
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&code));
+            assert_eq!(unassigned::is_unassigned(c), listed, "U+{code:04X}");
+            assert!(
+                listed || c.general_category() != GeneralCategory::Unassigned,
+                "U+{code:04X}"
+            );
+            let result = check_label(&format!("a{c}a"), 20);
+            assert!(
+                !listed
+                    || is_forbidden(c)
+                    || matches!(result, Err(LabelError::Unassigned { offset: 1, .. })),
+                "U+{code:04X}"
+            );
+        }
+        assert_eq!(check_label("\u{1f6dd}", 20), Ok(()));
     }
 
     /// The written-out ranges against a Unicode table: every control, format, separator, private and non-character is refused, and

@@ -52,6 +52,8 @@ pub struct AuditVerdict {
     pub election: String,
     /// The election's title; null without a manifest.
     pub title: Option<String>,
+    /// The manifest says that this is a rehearsal; null without a manifest.
+    pub demo: Option<bool>,
     /// Where the files came from.
     pub source: String,
     /// What was looked at.

@@ -93,6 +93,9 @@ pub(crate) fn audit(verdict: &AuditVerdict, colour: bool) -> String {
     if let Some(title) = &verdict.title {
         let _ = writeln!(out, "Title     {}", clean(title));
     }
+    if verdict.demo == Some(true) {
+        let _ = writeln!(out, "Demo      the manifest says that this is a rehearsal");
+    }
     let _ = writeln!(out, "Source    {}", clean(&verdict.source));
     if let Some(state) = verdict.state {
         let _ = writeln!(out, "State     {}", state_words(state));

@@ -12,8 +12,6 @@ use super::{KeyPair, Manifest, ManifestError};
 
 /// "Cells plus shards together are at most 1,024": a head lists them all, and must fit in an entry.
 const LOGS_MAX: u64 = 1_024;
-const WITNESS_NAME_LEN_MAX: usize = 200;
-
 pub(super) fn check(manifest: &Manifest) -> Result<ParsedKeys, ManifestError> {
     let mut seen = Distinct::default();
     check_len_of(&manifest.cells, 1..=1_024, "cells")?;
@@ -68,9 +66,8 @@ fn check_witnesses(
         let member = format!("witnesses.keys[{w}]");
         let key =
             WitnessKey::parse_vkey(vkey).or_else(|error| wrong(&*member, error.to_string()))?;
-        if key.name().len() > WITNESS_NAME_LEN_MAX {
-            return wrong(&*member, "the witness's name has more than 200 bytes");
-        }
+        // "each a label without white space and `+`": a key name has neither.
+        check_text(key.name(), &member)?;
         // Names are what a note's lines are told apart by: key ids are too short to be.
         if keys.iter().any(|other| other.name() == key.name()) {
             return wrong(&*member, format!("repeats the name {:?}", key.name()));

@@ -126,6 +126,14 @@ const LABELS: Cases = &[
     ),
     ("no-break spaces", "prix\u{202f}: 5\u{a0}€".as_bytes()),
     ("200 bytes", &[b'x'; 200]),
+    (
+        "a character that came with Unicode 14.0",
+        "\u{1f6dd}".as_bytes(),
+    ),
+    (
+        "the last ideograph of its block in Unicode 14.0",
+        "\u{2b738}".as_bytes(),
+    ),
 ];
 
 const NOT_LABELS: Cases = &[
@@ -192,6 +200,21 @@ const NOT_LABELS: Cases = &[
     ("joiner behind", "क\u{200d}".as_bytes()),
     ("two joiners", "م\u{200c}\u{200d}ا".as_bytes()),
     ("non-joiner before a space", "م\u{200c} ا".as_bytes()),
+    ("unassigned in every version", "a\u{378}b".as_bytes()),
+    ("assigned in Unicode 15.0", "\u{1fae8}".as_bytes()),
+    ("an ideograph of Unicode 15.0", "\u{2b739}".as_bytes()),
+    (
+        "a sign that composes with what follows from Unicode 16.0 on",
+        "\u{105d2}\u{307}".as_bytes(),
+    ),
+    (
+        "a mark of Unicode 15.0 that reorders",
+        "a\u{1e4ec}\u{316}".as_bytes(),
+    ),
+    (
+        "unassigned, in the last plane of ideographs",
+        "\u{3ffff}".as_bytes(),
+    ),
 ];
 
 #[test]

@@ -146,6 +146,14 @@ const EDITS: &[Edit] = &[
         let other = witness("w2.example").replacen("w2", "w1", 1);
         m["witnesses"]["keys"][1] = json!(other);
     }),
+    bad("witnesses.keys[0]", "a witness whose name hides a character", |m| {
+        let key = crate::fixture::key("witness w1.example").public();
+        m["witnesses"]["keys"][0] = json!(protocol::note::VerifierKey::new("w1\u{202e}.example", protocol::note::KeyType::Cosignature, key).unwrap().encode());
+    }),
+    bad("witnesses.keys[0]", "a witness whose name is no label: a control character", |m| {
+        let key = crate::fixture::key("witness w1.example").public();
+        m["witnesses"]["keys"][0] = json!(protocol::note::VerifierKey::new("w1\u{7f}.example", protocol::note::KeyType::Cosignature, key).unwrap().encode());
+    }),
     bad("witnesses.keys[0]", "a witness's key of type 0x01", |m| {
         use protocol::note::{KeyType, VerifierKey};
         let key = crate::fixture::key("witness w1.example").public();

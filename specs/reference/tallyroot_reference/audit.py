@@ -3,6 +3,7 @@ and `results.json` byte for byte." """
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,23 @@ from .merkle import leaf_hash
 from .source import Source
 
 
+CLOCKS_APART = 300_000  # section 8: "more than 5 minutes"
+
+
+class NoElection(Exception):
+    """The source holds a manifest that is not the id's, or is none: a finding, and nothing else can be verified."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.findings = [Finding(code, "manifest.json", None, text, 0)]
+        self.notes = ["without the manifest there are no keys to verify by"]
+        self.state = "unknown"
+
+    def verdict(self) -> dict[str, object]:
+        return {"bound": None, "covered": {"files": 1, "heads": 0, "votes": 0}, "findings": [f.as_dict() for f in self.findings], "notes": self.notes,
+                "state": self.state, "verified": False}
+
+
 class Audit:
     def __init__(self, directory: Path, election: bytes) -> None:
         below = directory / "elections" / election.hex()
@@ -28,24 +46,27 @@ class Audit:
         self.grammar = HeadsLog(self.m)
         self.heads = Log(self.source, self.m, self.grammar)
         self.logs: dict[LogId, Log] = {}
+        self.complete: dict[int, int] = {}  # size of a cosigned checkpoint with its quorum, to the time by which it had it
 
     def _manifest(self, election: bytes) -> Manifest:
         """"Takes the election id and a source; every key comes from the manifest behind the id." Without it nothing can be checked."""
         try:
             data = self.source.read("manifest.json", mf.MAX_MANIFEST)
         except Invalid as error:
-            raise CannotCheck(f"manifest.json {error.text}") from None
+            raise NoElection(error.code, f"manifest.json {error.text}") from None
         if data is None:
             raise CannotCheck("there is no manifest.json")
         if hashlib.sha256(data).digest() != election:
-            raise CannotCheck("manifest.json is not the manifest of this election id")
+            raise NoElection("manifest-mismatch", "manifest.json is not the manifest of this election id")
         try:
             return mf.parse(data)
         except Invalid as error:
-            raise CannotCheck(f"the election's manifest is none: {error.text}") from None
+            raise NoElection("manifest-invalid", error.text) from None
 
-    def report(self, code: str, file: str, evidence: str, index: int | None = None, votes: int = 0) -> None:
-        self.findings.append(Finding(code, file, index, evidence, votes))
+    def report(self, code: str, file: str, evidence: str, index: int | None = None, votes: int | None = 0) -> None:
+        """`votes`: section 16, "votes at most"; None: the roll."""
+        at_most = self.m.roll_size if votes is None else min(votes, self.m.roll_size)
+        self.findings.append(Finding(code, file, index, evidence, at_most))
 
     def run(self) -> None:
         # Section 2: "true only for rehearsals"
@@ -65,9 +86,10 @@ class Audit:
         self._switches()
         for index, head in self.grammar.heads:
             self._head(index, head)
+        self._totals()
+        self._cosigned()
         self._periods()
         self._anchors()
-        self._cosigned()
         self._results()
         self._rest()
 
@@ -85,10 +107,11 @@ class Audit:
     def _switches(self) -> None:
         """Section 7, switch. "size and root are those of a batch end of the log" """
         for log, (size, root) in self.grammar.switches.items():
-            where = self.heads if log.kind == HEADS else self.logs[log]
-            end = where.ends.get(size)
-            if end is None or end.root != root:
-                self.report("switch", "heads/batches", f"a switch of {log.prefix} names no batch end of it ({size})", votes=self.m.roll_size)
+            if log.kind == HEADS:
+                continue  # "whether a batch ends there or not": the grammar has compared it with the tree below the notice
+            end = self.logs[log].ends.get(size)
+            if (end is None or end.root != root) and not (self.logs[log].cut and size > self.logs[log].tree.size):
+                self.report("notice-invalid", "heads/batches", f"a switch of {log.prefix} names no batch end of it ({size})", votes=None)
 
     def _head(self, index: int, head: entries.Head) -> None:
         """Section 8. "every (size, root) is a batch end of its log with that root" """
@@ -101,19 +124,21 @@ class Audit:
             end = known.ends.get(state.size)
             stale = stale or (log.kind == ISSUANCE and state.state == entries.STALE)
             if state.state == entries.STALE and state.size == 1 and not known.published:
-                continue  # GAP: a log that has published nothing can only be listed so; there is no checkpoint of size 1
+                continue  # "A log that has published nothing is listed with state 1 and its genesis, and needs no checkpoint and no file."
             if known.cut and state.size > known.tree.size:
                 complete = False  # what cut the log short is reported; all that follows from it is not said again
                 continue
             if end is None or end.root != state.root:
-                self.report("head", "heads/batches", f"names size {state.size} of {log.prefix}, which is no batch end of it with that root",
-                            index, self.m.roll_size)
+                code = "head-root" if end else "checkpoint-rollback" if state.size > known.tree.size else "head-size"
+                self.report(code, "heads/batches", f"names size {state.size} of {log.prefix}, which is no batch end of it with that root", index,
+                            state.size - known.tree.size if code == "checkpoint-rollback" else None)
                 complete = False
                 continue
-            known.need(state.size, f"head {index}")
+            if state.state != entries.STALE or state.size > 1:
+                known.need(state.size, f"head {index}")
             # Section 7: "2 closed (the entry at `size - 1` is close)"; a log that ends in close is not open
             if (state.state == entries.CLOSED) != end.closed and state.state != entries.STALE:
-                self.report("state", "heads/batches", f"says state {state.state} of {log.prefix} at size {state.size}", index)
+                self.report("log-not-closed", "heads/batches", f"says state {state.state} of {log.prefix} at size {state.size}", index)
             if log.kind == CELL:
                 votes += end.number
             else:
@@ -122,17 +147,30 @@ class Audit:
         if complete and not stale:
             for registrar, number in enumerate(issued):
                 if votes > number:
-                    self.report("over-issued", "heads/batches", f"{votes} votes, and registrar {registrar} issued {number}", index, votes - number)
+                    self.report("votes-exceed-issued", "heads/batches", f"{votes} votes, and registrar {registrar} issued {number}", index, votes - number)
                 if number > self.m.roll_size:
-                    self.report("over-roll", "heads/batches", f"registrar {registrar} issued {number} to a roll of {self.m.roll_size}", index, votes)
+                    self.report("issued-exceeds-roll", "heads/batches", f"registrar {registrar} issued {number} to a roll of {self.m.roll_size}", index,
+                                number - self.m.roll_size)
+
+    def _totals(self) -> None:
+        """Section 8. "whatever heads call stale: the votes at the last head's sizes <= all that each registrar has issued in its published logs" """
+        if not self.grammar.heads or any(log.cut for log in self.logs.values()):
+            return
+        last = self.grammar.heads[-1][1]
+        votes = sum(self._votes_at(log, state.size) for log, state in zip(self.m.logs, last.logs) if log.kind == CELL)
+        for registrar in range(len(self.m.registrars)):
+            issued = sum(known.number for log, known in self.logs.items() if log.kind == ISSUANCE and log.a == registrar)
+            if votes > issued:
+                self.report("votes-exceed-issued", f"registrars/{registrar}/0/checkpoint",
+                            f"the last head covers {votes} votes, and registrar {registrar} issued {issued} in all", votes=votes - issued)
 
     def _votes_at(self, log: LogId, size: int) -> int:
         end = self.logs[log].ends.get(size)
         return end.number if end else 0
 
     def _periods(self) -> None:
-        """Section 8. "Votes of a cell above the size in the last head whose time is at most closing (of that cell) plus grace are `late`; votes
-        below the size in the last head whose time is before opening are `early`: both are counted and reported with their number." """
+        """Section 8. "Votes of a cell below the size in the last head, and not below the size in the last head in time (1 where there is none), are
+        `late`. … Votes below the size in the last head whose time is before opening are `early`." """
         heads = self.grammar.heads
         if not heads:
             return
@@ -140,8 +178,7 @@ class Audit:
             if log.kind != CELL:
                 continue
             limit = self.grammar.closing_of(log) + self.m.grace
-            # GAP: votes that no later head covers are not late: nothing says when they came.
-            in_time = [head.logs[position].size for _, head in heads if head.time <= limit]
+            in_time = [head.logs[position].size for _, head in itertools.takewhile(lambda item: self._in_time(*item, limit), heads)]
             covered = self._votes_at(log, heads[-1][1].logs[position].size)
             late = covered - self._votes_at(log, in_time[-1] if in_time else 1)
             if late > 0:
@@ -150,6 +187,12 @@ class Audit:
             early = self._votes_at(log, before[-1]) if before else 0
             if early:
                 self.report("early", log.prefix, f"{early} votes appeared before opening", votes=early)
+
+    def _in_time(self, index: int, head: entries.Head, limit: int) -> bool:
+        """"A head is *in time* for a cell if neither it nor a head before it has a time above the cell's closing plus grace, or was first witnessed
+        more than 5 minutes after that" """
+        witnessed = min((time for size, time in self.complete.items() if size > index), default=None)
+        return head.time <= limit and (witnessed is None or witnessed <= limit + CLOCKS_APART)
 
     def _anchors(self) -> None:
         """Section 10. "Object n (decimal, consecutive from 0) of the anchor named a is `anchors/<a>/<n>`." """
@@ -162,73 +205,86 @@ class Audit:
                     if data is None:
                         break
                     anchor = batches.parse_anchor(data, self.m)
-                    if anchor.n != n or anchor.old_size != size:
-                        raise Invalid("anchor", f"is object {anchor.n} from size {anchor.old_size}, and {n} from {size} is next")
+                    if anchor.n != n:
+                        raise Invalid("anchor-malformed", f"is object {anchor.n}, and {n} is next")
+                    if anchor.old_size != size:
+                        raise Invalid("anchor-conflict", f"starts at size {anchor.old_size}, and {size} is next")
                     self._anchored(anchor)
                 except Invalid as error:
-                    self.report("anchor", file, error.text, votes=self.m.roll_size)
+                    code = error.code if error.code in ("file-too-large", "not-a-file", "anchor-conflict", "checkpoint-rollback") else "anchor-malformed"
+                    self.report(code, file, error.text, n, None if code in ("anchor-conflict", "checkpoint-rollback") else 0)
                     break
                 n, size = n + 1, anchor.new_size
             for other in self.source.in_folder(f"anchors/{name}"):
                 if f"anchors/{name}/{other}" not in self.source.seen:
-                    self.report("anchor", f"anchors/{name}/{other}", f"is not judged: object {n} is missing or wrong", votes=self.m.roll_size)
+                    self.report("foreign-file", f"anchors/{name}/{other}", f"continues nothing: object {n} is missing or wrong")
                     self.source.seen.add(f"anchors/{name}/{other}")
             # "The final head must be covered by every anchor."
             if self.final and size <= self.grammar.heads[-1][0]:
-                self.report("anchor", f"anchors/{name}", f"ends at size {size}, and does not cover the final head", votes=self.m.roll_size)
+                self.report("anchor-not-final", f"anchors/{name}/{n}", f"ends at size {size}, and does not cover the final head")
             elif size < self.heads.signed:
                 self.notes.append(f"anchor {name} holds the heads log up to {size} of {self.heads.signed}")
 
     def _anchored(self, anchor: batches.Anchor) -> None:
+        if anchor.new_size > self.heads.tree.size and not self.heads.cut:
+            raise Invalid("checkpoint-rollback", f"holds the heads log up to {anchor.new_size}, which ends at {self.heads.tree.size}")
         leaves = self.heads.tree.levels[0][anchor.old_size:anchor.new_size]
-        if [leaf_hash(entry) for entry in anchor.entries] != leaves:
-            raise Invalid("anchor", "holds other entries than the heads log")
+        if [leaf_hash(entry) for entry in anchor.entries] != leaves or anchor.new_size not in self.heads.ends:
+            raise Invalid("anchor-conflict", "holds other entries than the heads log")
         # "the note is the byte-exact `checkpoints/<new size>` of the heads log"
         if self.heads.need(anchor.new_size, f"anchor object {anchor.n}") != anchor.note:
-            raise Invalid("anchor", f"its note is not heads/checkpoints/{anchor.new_size}")
+            raise Invalid("anchor-conflict", f"its note is not heads/checkpoints/{anchor.new_size}")
 
     def _cosigned(self) -> None:
-        """Section 4. "`cosigned/<size>` holds the same note with the cosignatures … of named witnesses after the log's line." """
-        met = self.m.quorum == 0
-        if self.m.witnesses:
-            for size in self.heads._numbers("cosigned"):
-                file = f"heads/cosigned/{size}"
-                try:
-                    data = self.source.read(file, notes.MAX_NOTE) or b""
-                    k = notes.parse_cosigned(data, self.m.origin(self.grammar.log), self.m.heads.both, self.m.witnesses)
-                    if k.size != size:
-                        raise Invalid("checkpoint", f"is of size {k.size}")
-                    self.heads.judge_checkpoint(k, self.grammar.switches.get(self.grammar.log))
-                    # "the same note": the same text and the same line of the log in front
-                    if size in self.heads.checkpoints and not data.startswith(self.heads.checkpoints[size]):
-                        raise Invalid("checkpoint", f"is not heads/checkpoints/{size} with cosignatures")
-                except Invalid as error:
-                    self.report("cosigned", file, error.text)
-                    continue
-                met = met or (self.final is not None and size > self.grammar.heads[-1][0] and len(k.cosignatures) >= self.m.quorum)
-        # GAP: no sentence asks a quorum of the audit; a final head without one is reported all the same.
-        if self.final and not met:
-            self.report("quorum", "heads/cosigned", "no checkpoint with the final head has enough cosignatures", votes=self.m.roll_size)
+        """Section 4. "`cosigned/<size>` begins with the bytes of `checkpoints/<size>`; after them stand the cosignatures … of named witnesses" """
+        if not self.m.witnesses:
+            return
+        for size in self.heads._numbers("cosigned"):
+            file = f"heads/cosigned/{size}"
+            try:
+                data = self.source.read(file, notes.MAX_NOTE) or b""
+                k = notes.parse_cosigned(data, self.m.origin(self.grammar.log), self.m.heads.both, self.m.witnesses)
+                if not data.startswith(self.heads.checkpoints.get(size, b"-")) or not k.cosignatures:
+                    raise Invalid("cosigned", f"is not heads/checkpoints/{size} with cosignatures")
+            except Invalid as error:
+                code = error.code if error.code in ("file-too-large", "not-a-file") else "cosignature-wrong"
+                self.report(code, file, error.text, votes=0 if code == "cosignature-wrong" else None)
+                continue
+            # "*by* when: the quorum-th smallest of their times"
+            if 0 < self.m.quorum <= len(k.cosignatures):
+                self.complete[size] = sorted(time for _, time in k.cosignatures)[self.m.quorum - 1] * 1000
+        # "No head's time is more than 5 minutes above the time by which a `cosigned/<size>` with a size above its index had its quorum"
+        for size, time in self.complete.items():
+            below = [head for index, head in self.grammar.heads if index < size]
+            if below and below[-1].time > time + CLOCKS_APART:
+                self.report("clock", f"heads/cosigned/{size}", f"a head claims {below[-1].time}, and a quorum had seen it by {time}", votes=None)
+        # "One must exist, with its quorum, for the size of a heads log that ends in a final head (finding `quorum`)"
+        size = self.heads.tree.size
+        if self.final and self.m.quorum and size not in self.complete:
+            self.report("quorum", f"heads/cosigned/{size}", "the final head is not cosigned by the quorum", votes=None)
 
     def _results(self) -> None:
         """Section 12. "a pure function of the manifest and the cell sizes that it names (and their checkpoints)" """
-        total = sum(log.grammar.votes for log in self.logs.values() if isinstance(log.grammar, Cell))
-        limit = 1 << 20
-        limit += len(self.m.cells) * 200_000 + sum(24 * len(c.options) * (len(c.options) + 1) for c in self.m.contests) + 3 * mf.MAX_MANIFEST
+        file = "results.json"
         try:
-            data = self.source.read("results.json", min(limit, results.MAX_RESULTS))
+            data = self.source.read(file, results.MAX_RESULTS)
             if data is None:
-                raise Invalid("missing", "there is no results.json")
+                self.report("missing-file", file, "there is no results.json")
+                return
             status, claimed = results.parse(data, self.m)
-            # GAP: whether results.json may lag behind the heads log is not said: it may in its sizes while open, not in its status.
             if status != self.state:
-                raise Invalid("results", f"says {status}, and the heads log says {self.state}")
+                # "finding `results-not-final` where it is there and says `open`"
+                if self.state == "final":
+                    self.report("results-not-final", file, f"says {status}, and there is a final head", votes=None)
+                else:
+                    raise Invalid("results", f"says {status}, and the heads log says {self.state}")
             expected = self._rebuild(status, [cell.size for cell in claimed])
             if expected != data:
                 at = next((i for i, (a, b) in enumerate(zip(expected, data)) if a != b), min(len(expected), len(data)))
                 raise Invalid("results", f"differs from what follows from the cells, first at byte {at}")
         except Invalid as error:
-            self.report(error.code if error.code == "missing" else "results", "results.json", error.text, votes=total)
+            code = error.code if error.code in ("file-too-large", "not-a-file") else "results-wrong"
+            self.report(code, file, error.text, votes=None)
 
     def _rebuild(self, status: str, sizes: list[int]) -> bytes:
         cells: list[results.CellResult] = []
@@ -236,11 +292,12 @@ class Audit:
         rankings: list[Counter[tuple[int, ...]]] = [Counter() for _ in self.m.contests]
         for k, size in enumerate(sizes):
             log = self.logs[LogId(CELL, k, 0)]
-            # "When `final`, the sizes are those of the final head"; "any batch ends before a final head, and its sizes after one"
-            if self.final and size != self.final.logs[k].size and (size or log.published):
+            # "When `final`, the sizes are those of the final head, without exception"; "any batch ends before a final head, and its sizes after one"
+            if self.final and status != "open" and size != self.final.logs[k].size:
                 raise Invalid("results", f"names size {size} of cell {k}, and the final head {self.final.logs[k].size}")
-            if size == 0:
-                cells.append(results.CellResult(0, None))
+            # "1, with `proof` null, for a cell that never published"
+            if size == 0 or size == 1 and status == "final" and not log.published:
+                cells.append(results.CellResult(size, None))
                 tallies.append(None)
                 continue
             end = log.ends.get(size)
@@ -273,23 +330,21 @@ class Audit:
             if not log.published:
                 self.notes.append(f"{log.name} has published nothing")
             elif log.signed < log.tree.size:
-                # GAP: batches are there before their checkpoint; a tail without one is said, and is no finding while open.
-                text = f"has entries {log.signed} to {log.tree.size - 1} that no checkpoint covers"
-                if self.state == "final":
-                    self.report("unsigned", f"{log.name}/checkpoint", text)
-                else:
-                    self.notes.append(f"{log.name} {text}")
+                # "nothing in them counts: the log ends at `checkpoint`"
+                self.notes.append(f"{log.name} has entries {log.signed} to {log.tree.size - 1} that no checkpoint covers")
         unknown = self.source.files - self.source.seen
-        for name in sorted(unknown)[:1000] + self.source.odd[:1000]:
-            if not any(log.cut and name.startswith(f"{log.name}/") for log in logs):
-                self.report("stray", name, "does not belong in the published tree")
+        for code, names in (("foreign-file", sorted(unknown)[:1000]), ("not-a-file", self.source.odd[:1000])):
+            for name in names:
+                if not any(log.cut and name.startswith(f"{log.name}/") for log in logs):
+                    self.report(code, name, "does not belong in the published tree")
 
     def judge_receipt(self, name: str, data: bytes) -> None:
         """Section 8. "A valid receipt with an index at or above it is `dropped`." """
         try:
             verdict = receipts.prove(data, self.m.election)
         except Invalid as error:
-            self.report("receipt", name, f"{error.code}: {error.text}")
+            code = {"malformed": "receipt-malformed", "other-election": "receipt-foreign", "manifest": "receipt-foreign"}.get(error.code, "receipt-invalid")
+            self.report(code, name, f"{error.code}: {error.text}", votes=1)
             return
         k, index = verdict["cell"], verdict["index"]
         assert isinstance(k, int) and isinstance(index, int)
@@ -303,20 +358,19 @@ class Audit:
 
     def bound(self) -> int | None:
         """"the bound that it cannot exclude: the smallest of `issued_r - votes` over the registrars" """
-        if not self.grammar.heads:
-            return None
-        head = self.grammar.heads[-1][1]
-        if any(self.logs[log].published and state.size not in self.logs[log].ends for log, state in zip(self.m.logs, head.logs)):
-            return None
         votes = 0
         issued = [0] * len(self.m.registrars)
-        for log, state in zip(self.m.logs, head.logs):
-            number = self._votes_at(log, state.size)
+        for position, log in enumerate(self.m.logs):
+            known = self.logs[log]
+            if known.cut:
+                return None
+            # "at the final head's sizes, or without one at the checkpoints that the audit took"
+            number = self._votes_at(log, self.final.logs[position].size if self.final else known.signed)
             if log.kind == CELL:
                 votes += number
             else:
                 issued[log.a] += number
-        return min(issued) - votes
+        return max(0, min(issued) - votes)
 
     def verdict(self) -> dict[str, object]:
         logs = [self.heads, *self.logs.values()]
@@ -328,8 +382,11 @@ class Audit:
                 "state": self.state, "verified": not self.findings}
 
 
-def audit(directory: Path, election: bytes, receipt_files: list[Path] | None = None) -> Audit:
-    a = Audit(directory, election)
+def audit(directory: Path, election: bytes, receipt_files: list[Path] | None = None) -> Audit | NoElection:
+    try:
+        a = Audit(directory, election)
+    except NoElection as fault:
+        return fault
     a.run()
     for file in receipt_files or []:
         try:

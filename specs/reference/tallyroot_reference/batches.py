@@ -37,9 +37,9 @@ def _head(data: bytes, label: bytes, m: Manifest) -> Reader:
         raise Invalid("malformed", "longer than 16 MiB")
     r = Reader(data)
     if r.take(len(label)) != label:
-        raise Invalid("malformed", "another label")
+        raise Invalid("foreign", "another label")
     if r.take(32) != m.election:
-        raise Invalid("malformed", "of another election")
+        raise Invalid("foreign", "of another election")
     return r
 
 

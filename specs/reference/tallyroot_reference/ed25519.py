@@ -63,10 +63,7 @@ def check_point(encoded: bytes, what: str) -> None:
 
 
 def check_key(key: bytes, what: str) -> None:
-    """Section 2. "All Ed25519 keys of a manifest … must be distinct and pass the key rule of section 3."
-
-    GAP: section 3 does not say that a key must be on the curve; the manifest vectors refuse one that is not.
-    """
+    """Section 2. "All Ed25519 keys of a manifest … must be distinct and pass the key rule of section 3." "A is a point of the curve" """
     check_point(key, what)
     y = int.from_bytes(key, "little") & (2**255 - 1)
     if not _is_square(_x_squared(y)):

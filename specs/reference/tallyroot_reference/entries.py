@@ -223,14 +223,19 @@ def parse(data: bytes, m: Manifest) -> Entry:
     return entry
 
 
-def vote_fault(vote: Vote, m: Manifest) -> str | None:
-    """Section 8. "every signature verifies": each registrar's over the credential key, the credential's over the ballot (section 3)."""
+def vote_fault(vote: Vote, m: Manifest) -> tuple[str, str] | None:
+    """Section 8. "every signature verifies": each registrar's over the credential key, the credential's over the ballot (section 3). The finding's
+    code and words."""
+    try:
+        ed25519.check_key(vote.credential, "vote")
+    except Invalid as error:
+        return "vote-bad-key", f"the credential key: {error.text}"
     message = credential_message(m.election, vote.credential)
     for registrar, signature in zip(m.registrars, vote.registrar_signatures):
         if not registrar.key.verify(message, signature):
-            return f"the signature of registrar “{registrar.name}” does not verify"
+            return "vote-registrar-signature", f"the signature of registrar “{registrar.name}” does not verify"
     if not ed25519.verify(vote.credential, b"tallyroot/v1/ballot\0" + m.election + vote.ballot, vote.signature):
-        return "the ballot's signature does not verify"
+        return "vote-ballot-signature", "the ballot's signature does not verify"
     return None
 
 

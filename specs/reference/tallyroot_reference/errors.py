@@ -14,6 +14,24 @@ class Invalid(Exception):
         self.index = index
 
 
+# Section 16: the finding's code for a rule that `grammar.json` names, in any log but the heads log where it says otherwise.
+_RULES = {"batch-number": "batch-foreign", "malformed": "entry-malformed", "genesis": "genesis-wrong", "order": "grammar-broken",
+          "after-end": "grammar-broken", "unsorted": "batch-order", "wrong-cell": "vote-wrong-cell", "duplicate-vote": "vote-duplicate",
+          "tally-batch": "tally-wrong", "tally-sum": "tally-wrong", "time-falls": "time-backwards", "time-grain": "time-backwards",
+          "count-falls": "count-wrong", "off-roll": "issuance-out-of-roll", "wrong-shard": "issuance-out-of-roll",
+          "duplicate-issuance": "issuance-duplicate", "size-falls": "head-falls", "fork": "head-root", "stale": "head-stale",
+          "reopened": "head-reopened", "issuance-open": "issuance-closed-late", "early-final": "final-head-early",
+          "notice-sequence": "notice-invalid", "notice": "notice-invalid"}
+
+
+def code_of(rule: str, heads: bool, text: str) -> str:
+    if rule == "time-falls" and heads:
+        return "head-falls"
+    if rule == "wrong-count":
+        return "close-wrong" if text.startswith("the close") else "count-wrong"
+    return _RULES.get(rule, rule)
+
+
 class CannotCheck(Exception):
     """Nothing is said about the election: the source cannot be read, or is not an election at all (exit code 2)."""
 

@@ -123,7 +123,7 @@ class Cell(Grammar):
         if self.check_signatures:
             fault = e.vote_fault(vote, self.m)
             if fault:
-                self.faults.append((index, "signature", fault))
+                self.faults.append((index, *fault))
         self.votes += 1
         self.abstentions += e.is_abstention(vote.choices)
         for c, chosen in enumerate(vote.choices):
@@ -174,7 +174,7 @@ class IssuanceLog(Grammar):
             # "Counts never fall."
             if any(new < old for new, old in zip(entry.refused, self.refused)):
                 raise Invalid("count-falls", "a number of refusals that falls", index)
-            # GAP: "refusals that name no voter … are counted in shard 0": not enforced in other shards.
+            # "this binds registrars; no verifier refuses another shard that counts some"
             self.refused = entry.refused
         elif isinstance(entry, e.Close):
             self.close(index, entry, len(self.issued))

@@ -81,7 +81,7 @@ class HeadsLog(Grammar):
     def _notice(self, index: int, notice: e.Notice, tree: CompactRange) -> None:
         # "Notices carry valid signatures of the authority."
         if not e.notice_verifies(notice, self.m):
-            raise Invalid("signature", "a notice that the authority did not sign", index)
+            raise Invalid("notice-signature", "a notice that the authority did not sign", index)
         # "sequences are 0, 1, 2, … over the heads log"
         if notice.sequence != self.sequence:
             raise Invalid("notice-sequence", f"sequence {notice.sequence}, and {self.sequence} is next", index)

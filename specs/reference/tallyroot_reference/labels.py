@@ -4,6 +4,7 @@ from __future__ import annotations
 import unicodedata
 
 from .errors import Invalid
+from .unassigned import is_unassigned
 
 
 def _ranges(text: str) -> list[tuple[int, int]]:
@@ -41,7 +42,9 @@ def check_label(text: str, what: str) -> str:
         raise Invalid("malformed", f"{what}: a lone surrogate") from None
     if not 1 <= length <= 200:
         raise Invalid("malformed", f"{what}: not 1 to 200 bytes")
-    # GAP: the version of Unicode for NFC is not named.
+    # "A label holds only characters of Unicode 14.0": any later version answers alike on them
+    if any(is_unassigned(ord(c)) for c in text):
+        raise Invalid("malformed", f"{what}: a code point that Unicode 14.0 does not assign")
     if not unicodedata.is_normalized("NFC", text):
         raise Invalid("malformed", f"{what}: not NFC")
     codes = [ord(c) for c in text]

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from . import batches, notes, tiles
 from .canonical import decimal
 from .entries import Tally
-from .errors import Finding, Invalid
+from .errors import Finding, Invalid, code_of
 from .grammar import Cell, Grammar, IssuanceLog
-from .manifest import CELL, HEADS, MAX_BATCH, LogId, Manifest
+from .manifest import HEADS, ISSUANCE, MAX_BATCH, LogId, Manifest
 from .merkle import CompactRange, leaf_hash
 from .source import Source
 
 MAX_FINDINGS = 200  # of one log; what is more is not written down
+# What is wrong with a checkpoint, by the codes of section 16.
+_CODES = {"note": "checkpoint-malformed", "checkpoint": "checkpoint-malformed", "malformed": "checkpoint-malformed",
+          "extra-line": "checkpoint-extra-line", "signature": "checkpoint-signature", "place": "checkpoint-place",
+          "no-end": "checkpoint-place", "beyond": "checkpoint-rollback", "root": "checkpoint-root"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,10 @@ class Log:
         self.cut = False  # reading stopped at something wrong
 
     def report(self, code: str, file: str, evidence: str, index: int | None = None, votes: int | None = None) -> None:
+        """`votes`: at most so many and at most the roll; None: the roll."""
         if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(Finding(code, f"{self.log.prefix}/{file}", index, evidence, self._weight() if votes is None else votes))
-
-    def _weight(self) -> int:
-        """A cell that cannot be read to its end may hold any number of votes up to the roll's size."""
-        return self.m.roll_size if self.log.kind in (CELL, HEADS) else 0
+            at_most = self.m.roll_size if votes is None else min(votes, self.m.roll_size)
+            self.findings.append(Finding(code, f"{self.log.prefix}/{file}", index, evidence, at_most))
 
     @property
     def name(self) -> str:
@@ -71,33 +73,56 @@ class Log:
                 data = self.source.read(f"{self.name}/{file}", MAX_BATCH)
                 if data is None:
                     break
-                self._batch(batches.parse_batch(data, self.m))
+                self._batch(self._open(data))
             except Invalid as error:
-                self.report(error.code, file, error.text, error.index)
+                code = code_of(error.code, self.log.kind == HEADS, error.text)
+                self.report(code, file, error.text, error.index, self._weight(code))
                 self.tree.restore(snapshot)
                 self.cut = True
         for index, code, text in self.grammar.faults:
-            self.report(code, "batches", text, index, 1 if code == "signature" else None)
+            code = code_of(code, self.log.kind == HEADS, text)
+            self.report(code, "batches", text, index, self._weight(code))
         # Whoever comes behind a hole or a broken batch is not judged, but said.
         for number in self._numbers("batches"):
             if number >= self.batches + self.cut:
                 self.source.seen.add(f"{self.name}/batches/{number}")
                 if not self.cut:
-                    self.report("missing", f"batches/{self.batches}", f"is not there, and batches/{number} is")
+                    self.report("missing-file", f"batches/{self.batches}", f"is not there, and batches/{number} is")
                 break
+
+    def _open(self, data: bytes) -> batches.Batch:
+        """The next batch, if it is of this log and its entries lead from the batch before to the root that it names."""
+        try:
+            batch = batches.parse_batch(data, self.m)
+        except Invalid as error:
+            raise Invalid("batch-foreign" if error.code == "foreign" else "batch-malformed", error.text) from None
+        if batch.log != self.log or batch.n != self.batches:
+            raise Invalid("batch-foreign", f"is batch {batch.n} of {batch.log.prefix}")
+        if batch.old_size != self.tree.size or batch.old_root != self.tree.root():
+            raise Invalid("batch-chain", "does not continue the batch before")
+        snapshot = self.tree.snapshot()
+        for entry in batch.entries:
+            self.tree.append(leaf_hash(entry))
+        root = self.tree.root()
+        self.tree.restore(snapshot)
+        if batch.new_root != root:
+            raise Invalid("batch-chain", "names another root than its entries lead to")
+        return batch
+
+    def _weight(self, code: str) -> int | None:
+        """Section 16, "votes at most", of what is wrong in entries."""
+        if code.startswith("vote-") or code in ("entry-malformed", "issuance-duplicate", "issuance-out-of-roll"):
+            return 1
+        if code == "grammar-broken" and self.log.kind == ISSUANCE:
+            return 1
+        return 0 if code == "time-backwards" else None
 
     def _batch(self, batch: batches.Batch) -> None:
         tree, grammar = self.tree, self.grammar
-        if batch.log != self.log or batch.n != self.batches:
-            raise Invalid("batch", f"is batch {batch.n} of {batch.log.prefix}")
-        if batch.old_size != tree.size or batch.old_root != tree.root():
-            raise Invalid("batch", "does not continue the batch before")
         grammar.begin(batch.n, tree.size, len(batch.entries))
         for entry in batch.entries:
             grammar.entry(tree.size, entry, tree)
             tree.append(leaf_hash(entry))
-        if batch.new_root != tree.root():
-            raise Invalid("batch", "names another root than its entries lead to")
         end = End(batch.new_root, grammar.ended, 0)
         if isinstance(grammar, Cell):
             index = tree.size - 1
@@ -122,51 +147,61 @@ class Log:
     def read_checkpoints(self, switch: tuple[int, bytes] | None) -> None:
         """Section 4. "A published `checkpoint` or `checkpoints/<size>` holds exactly one signature line: the log's main key, or its spare above
         the size that a switch notice names. … Checkpoints fall on batch ends only." """
+        newest = self._newest()
         for size in self._numbers("checkpoints"):
             file = f"checkpoints/{size}"
             try:
                 data = self.source.read(f"{self.name}/{file}", notes.MAX_NOTE) or b""
                 k = notes.parse_checkpoint(data, self.m.origin(self.log), self.m.keys_of(self.log))
                 if k.size != size:
-                    raise Invalid("checkpoint", f"is a checkpoint of size {k.size}")
+                    raise Invalid("place", f"is a checkpoint of size {k.size}")
                 self.judge_checkpoint(k, switch)
             except Invalid as error:
-                self.report("checkpoint", file, error.text)
+                self.report(_CODES.get(error.code, error.code), file, error.text, votes=0 if error.code == "no-end" else None)
                 continue
             self.checkpoints[size] = data
-        self._newest()
+        if newest is not None and self.checkpoints.get(self.signed) != newest:
+            there = f"{self.name}/checkpoints/{self.signed}" in self.source.files
+            self.report("checkpoint-differs" if there else "missing-file", "checkpoint" if there else f"checkpoints/{self.signed}",
+                        "`checkpoint` and the checkpoints/<size> of its size are not both there and byte-equal", votes=0)
 
     def judge_checkpoint(self, k: notes.Checkpoint, switch: tuple[int, bytes] | None) -> None:
         if k.key != (1 if switch and k.size > switch[0] else 0):
-            raise Invalid("checkpoint", "is signed by the wrong one of the log's two keys")
+            raise Invalid("signature", "is signed by the wrong one of the log's two keys")
         end = self.ends.get(k.size)
         if end is None and not self.cut:
-            raise Invalid("checkpoint", "signs a size at which no published batch ends")
+            if k.size > self.tree.size:
+                if k.size != self.signed:  # else the batch that is missing is said
+                    raise Invalid("beyond", "signs a size that the published batches do not reach")
+            else:
+                raise Invalid("no-end", "signs a size at which no published batch ends")
         if end and end.root != k.root:
-            raise Invalid("checkpoint", "signs another root than the batches lead to")
+            raise Invalid("root", "signs another root than the batches lead to")
 
-    def _newest(self) -> None:
-        """"`checkpoint` must be byte-equal to the `checkpoints/<size>` of its size." """
+    def _newest(self) -> bytes | None:
+        """`checkpoint`: how far the log goes."""
         try:
             data = self.source.read(f"{self.name}/checkpoint", notes.MAX_NOTE)
             if data is None:
                 if self.batches:
-                    self.report("missing", "checkpoint", "the log has batches, and no checkpoint")
-                return
+                    self.report("missing-file", "checkpoint", "the log has batches, and no checkpoint")
+                return None
             k = notes.parse_checkpoint(data, self.m.origin(self.log), self.m.keys_of(self.log))
         except Invalid as error:
-            self.report("checkpoint", "checkpoint", error.text)
-            return
+            self.report(_CODES.get(error.code, error.code), "checkpoint", error.text)
+            return None
         self.signed = k.size
-        if self.checkpoints.get(k.size) != data:
-            self.report("checkpoint", "checkpoint", f"is not byte-equal to checkpoints/{k.size}")
+        if k.size > self.tree.size and not self.cut:
+            self.report("missing-file", f"batches/{self.batches}", "is not there, and `checkpoint` covers it", votes=k.size - self.tree.size)
+            self.cut = True
+        return data
 
     def need(self, size: int, who: str) -> bytes | None:
         """"`checkpoints/<size>` must exist for every size that a head, an anchor, `results.json` or `checkpoint` names." """
         if size > self.signed:
-            self.report("checkpoint", "checkpoint", f"is of size {self.signed}, and {who} names {size}")
-        if size not in self.checkpoints:
-            self.report("missing", f"checkpoints/{size}", f"{who} names this size, and there is no right checkpoint of it")
+            self.report("checkpoint-rollback", "checkpoint", f"is of size {self.signed}, and {who} names {size}", votes=size - self.signed)
+        if f"{self.name}/checkpoints/{size}" not in self.source.files:
+            self.report("missing-file", f"checkpoints/{size}", f"{who} names this size, and there is no checkpoint of it", votes=0)
         return self.checkpoints.get(size)
 
     def read_tiles(self) -> None:
@@ -183,13 +218,15 @@ class Log:
                     self._tile(full, int(level), index, width)
             except Invalid as error:
                 self.source.seen.add(full)
-                self.report(error.code if error.code == "stray" else "tile", file, error.text, votes=0)
+                code = error.code if error.code in ("foreign-file", "file-too-large", "not-a-file") else (
+                    "bundle-mismatch" if file.startswith("tile/entries/") else "tile-mismatch")
+                self.report(code, file, error.text, votes=None if code == "file-too-large" else 0)
         if not self.cut:
             # what `checkpoint` names beyond the batches is said already
             made, bundles = tiles.of_tree(min(self.signed, self.tree.size))
             for file in made + bundles:
                 if f"{self.name}/{file}" not in self.source.files:
-                    self.report("missing", file, "a tile of the newest checkpoint", votes=0)
+                    self.report("missing-file", file, "a tile of the newest checkpoint", votes=0)
 
     def _tile(self, full: str, level: int, index: int, width: int) -> None:
         data = self.source.read(full, 32 * tiles.WIDTH)
@@ -197,7 +234,7 @@ class Log:
         if len(hashes) < width:
             if self.cut:
                 return
-            raise Invalid("tile", "is of no tree that the batches lead to")
+            raise Invalid("foreign-file", "is of no tree that the batches lead to")
         if b"".join(hashes) != data:
             raise Invalid("tile", "holds other hashes than the batches lead to")
 
@@ -207,6 +244,6 @@ class Log:
         if len(leaves) < width:
             if self.cut:
                 return
-            raise Invalid("tile", "is of no tree that the batches lead to")
+            raise Invalid("foreign-file", "is of no tree that the batches lead to")
         if [leaf_hash(entry) for entry in tiles.parse_bundle(data, width)] != leaves:
             raise Invalid("tile", "holds other entries than the batches")

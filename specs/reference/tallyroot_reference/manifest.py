@@ -201,9 +201,11 @@ def parse(data: bytes) -> Manifest:
         raise Invalid("malformed", "anchors: repeated names")
     w = members(m["witnesses"], {"keys", "quorum"}, "witnesses")
     witnesses = tuple(notes.parse_vkey(string(k, "witnesses.keys")) for k in array(w["keys"], 0, 64, "witnesses.keys"))
-    # "vkeys with the cosignature type 0x04 and distinct names of at most 200 bytes"
-    if any(k.type != notes.COSIGNATURE or len(k.name.encode()) > 200 for k in witnesses) or len({k.name for k in witnesses}) != len(witnesses):
-        raise Invalid("malformed", "witnesses.keys: another type, a long name or a repeated one")
+    # "vkeys with the cosignature type 0x04 and distinct names, each a label without white space and `+`"
+    for k in witnesses:
+        check_label(k.name, "witnesses.keys")
+    if any(k.type != notes.COSIGNATURE for k in witnesses) or len({k.name for k in witnesses}) != len(witnesses):
+        raise Invalid("malformed", "witnesses.keys: another type or a repeated name")
     quorum = integer(w["quorum"], 0, len(witnesses), "witnesses.quorum")
     _distinct(cells, registrars, heads, authority, witnesses)
     return Manifest(hashlib.sha256(data).digest(), title, base, m["demo"], contests, opening, closing, grace, retention, cells, registrars, heads, authority,

@@ -139,7 +139,7 @@ def _log_line(note: Note, origin: str, keys: tuple[bytes, bytes]) -> int:
         if line.name == origin and line.key_id == key_id(origin, ED25519, key):
             if ed25519.verify(key, note.text.encode(), line.signature):
                 return which
-    raise Invalid("checkpoint", "the first line is no signature by a key of this log")
+    raise Invalid("signature", "the first line is no signature by a key of this log")
 
 
 def parse_checkpoint(data: bytes, origin: str, keys: tuple[bytes, bytes]) -> Checkpoint:
@@ -147,7 +147,7 @@ def parse_checkpoint(data: bytes, origin: str, keys: tuple[bytes, bytes]) -> Che
     note = parse_note(data)
     size, root = _body(note, origin)
     if len(note.lines) != 1:
-        raise Invalid("checkpoint", "not exactly one signature line")
+        raise Invalid("extra-line", "not exactly one signature line")
     return Checkpoint(origin, size, root, _log_line(note, origin, keys))
 
 

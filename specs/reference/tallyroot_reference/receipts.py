@@ -81,7 +81,7 @@ def _read_switches(m: Manifest, cell: LogId, texts: list[str]) -> _Switches:
         # Section 7: "its `size` is the index of the notice entry"
         if notice.log == heads and notice.size != proof.index:
             raise Invalid("switch", "a switch of the heads log that stands elsewhere than it says")
-        # GAP: plain or cosigned? "the quorum is not asked of notices' checkpoints": both are taken.
+        # "the quorum is not asked of notices' checkpoints, and cosignatures of named witnesses may stand there"
         checkpoint = _cosigned(m, proof, "switch")
         if not _included(data, proof, checkpoint):
             raise Invalid("switch", "a switch that is not in the heads log")
@@ -134,7 +134,7 @@ def prove(data: bytes, election: bytes) -> dict[str, object]:
         raise Invalid("wrong-cell", "the vote is of another cell")
     fault = e.vote_fault(vote, m)
     if fault:
-        raise Invalid("vote", fault)
+        raise Invalid("vote", fault[1])
     cell = LogId(CELL, k, 0)
     switches = _read_switches(m, cell, texts)
     # "both proofs lead from the entry's leaf hash to a checkpoint of this cell's origin and key"

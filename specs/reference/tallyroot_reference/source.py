@@ -54,12 +54,12 @@ class Source:
             handle = os.open(self.root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(handle, "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise Invalid("unreadable", "no regular file")
+                    raise Invalid("not-a-file", "no regular file")
                 data = file.read(limit + 1)
         except OSError as error:
-            raise Invalid("unreadable", f"cannot be read: {error.strerror}") from None
+            raise CannotCheck(f"{name} cannot be read: {error.strerror}") from None
         if len(data) > limit:
-            raise Invalid("too-long", f"longer than {limit} bytes")
+            raise Invalid("file-too-large", f"longer than {limit} bytes")
         return data
 
     def in_folder(self, folder: str) -> list[str]:

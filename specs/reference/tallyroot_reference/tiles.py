@@ -25,16 +25,16 @@ def parse_path(name: str) -> tuple[int | str, int, int]:
     """(level or `entries`, index, width). "Tile levels are 0 to 7: no tree of 64-bit size has more." """
     match = _PATH.match(name)
     if not match:
-        raise Invalid("stray", "not the name of a tile or bundle")
+        raise Invalid("foreign-file", "not the name of a tile or bundle")
     level: int | str = match.group(1) if match.group(1) == ENTRIES else int(match.group(1))
     index = int(match.group(2).replace("x", "").replace("/", ""))
     width = int(match.group(3)) if match.group(3) else WIDTH
     height = 0 if level == ENTRIES else int(level)
     if height >= LEVELS or (match.group(3) and width >= WIDTH) or path(level, index, width) != name:
-        raise Invalid("stray", "not the name of a tile or bundle")
+        raise Invalid("foreign-file", "not the name of a tile or bundle")
     # tiles of level l and index N hold hashes of leaves from N * 256^(l+1); sizes are below 2^64
     if (index * WIDTH + width) * WIDTH**height > 2**64:
-        raise Invalid("stray", "a tile beyond 2^64 leaves")
+        raise Invalid("foreign-file", "a tile beyond 2^64 leaves")
     return level, index, width
 
 

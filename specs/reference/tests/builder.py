@@ -64,7 +64,8 @@ class Publisher:
         w.files[f"{p}/checkpoints/{size}"] = w.files[f"{p}/checkpoint"] = note
         if self.log.kind == HEADS and cosign:
             text = note.split("\n\n".encode())[0] + b"\n"
-            signature = u(1700) + key("witness").sign(b"cosignature/v1\ntime 1700\n" + text)
+            seen = w.seen if w.seen is not None else w.time // 1000 + 1
+            signature = u(seen) + key("witness").sign(f"cosignature/v1\ntime {seen}\n".encode() + text)
             name = "w.example"
             blob = notes.key_id(name, 4, public("witness")) + signature
             w.files[f"{p}/cosigned/{size}"] = note + f"\u2014 {name} {base64.b64encode(blob).decode()}\n".encode()
@@ -101,6 +102,8 @@ class World:
             "times": {"closing": CLOSING, "grace": GRACE, "opening": OPENING, "registration": T}, "title": "Built",
             "witnesses": {"keys": [vkey] if witnesses else [], "quorum": 1 if witnesses else 0}})
         self.m = manifest.parse(self.manifest)
+        self.time = OPENING  # of the newest head
+        self.seen: int | None = None  # when the witness says that it saw a checkpoint (s); None: a moment after its newest head
         self.files: dict[str, bytes] = {"manifest.json": self.manifest}
         self.entries: dict[LogId, list[bytes]] = {}
         self.cell = Publisher(self, LogId(CELL, 0, 0))
@@ -135,6 +138,7 @@ class World:
     def head(self, time: int, states: tuple[int, int] = (0, 0), final: bool = False, cosign: bool = True,
              shard_at: int | None = None) -> None:
         """A head of both logs as they are, or of the shard at an earlier size that is a power of two."""
+        self.time = time
         at = self.shard.tree.size if shard_at is None else shard_at
         root = self.shard.tree.root() if shard_at is None else self.shard.tree.subtree(0, at)
         body = u(states[0], 1) + u(self.cell.tree.size) + self.cell.tree.root() + u(states[1], 1) + u(at) + root
@@ -178,7 +182,7 @@ class World:
         proof = None if at is None else notes.write_proof(log[at], at, self.cell.tree.inclusion(at, len(log)), self.files["cells/0/checkpoint"].decode())
         assert tally is None or isinstance(tally, entries.Tally)
         ranked = Counter(c for c in self.choices if c)
-        self.files["results.json"] = results.build(self.m, status, [results.CellResult(len(log), proof)], [tally], [ranked])
+        self.files["results.json"] = results.build(self.m, status, [results.CellResult(len(log) or int(status == "final"), proof)], [tally], [ranked])
         for name, data in self.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)

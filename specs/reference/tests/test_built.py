@@ -51,7 +51,7 @@ class Built(unittest.TestCase):
         w = World()
         running(w)
         ending(w)
-        self.assertEqual(judge(w, "open")[1], ["results"])
+        self.assertEqual(judge(w, "open")[1], ["results-not-final"])
 
     def test_early(self) -> None:
         w = World()
@@ -68,6 +68,29 @@ class Built(unittest.TestCase):
         a, codes = judge(w, "final")
         self.assertEqual((codes, a.findings[0].votes), (["late"], 1))
 
+    def test_late_by_the_witness(self) -> None:
+        """Heads with times in time, that were seen later."""
+        for after, codes in ((300, []), (301, ["late"])):
+            w = World()
+            running(w)
+            w.cast(CLOSING, ("v4", (1,)))
+            w.close(w.shard, CLOSING + 300, 4)
+            w.close(w.cell, CLOSING + 600, 4)
+            w.seen = (CLOSING + GRACE) // 1000 + after
+            w.head(CLOSING + 700, (2, 2), final=True)
+            with self.subTest(after):
+                self.assertEqual(judge(w, "final")[1], codes)
+
+    def test_clock(self) -> None:
+        """A head that claims a time long after the witness saw it."""
+        w = World()
+        running(w)
+        w.seen = CLOSING // 1000 - 300
+        w.head(CLOSING)
+        self.assertEqual(judge(w, "open")[1], [])
+        w.head(CLOSING + 1)
+        self.assertEqual(judge(w, "open")[1], ["clock"])
+
     def test_late_in_a_frozen_cell(self) -> None:
         w = World()
         running(w)
@@ -83,12 +106,14 @@ class Built(unittest.TestCase):
         w.cast(OPENING + 1000, ("v0", (0,)), ("v1", (1,)))
         w.head(OPENING + 3000)
         a, codes = judge(w, "open")
-        self.assertEqual((codes, a.bound()), (["over-issued"], -1))
+        self.assertEqual((codes, a.bound()), (["votes-exceed-issued", "votes-exceed-issued"], 0))
         w = World()
         w.issue(0)
         w.cast(OPENING + 1000, ("v0", (0,)), ("v1", (1,)))
-        # nothing is compared while an issuance log is stale; here it has shown nothing but its genesis yet
+        # heads are not compared while an issuance log is stale; all that it has published in the end is
         w.head(OPENING + 3000, (0, 1), shard_at=1)
+        self.assertEqual(judge(w, "open")[1], ["votes-exceed-issued"])
+        w.issue(1)
         self.assertEqual(judge(w, "open")[1], [])
 
     def test_a_cell_that_never_published(self) -> None:
@@ -127,20 +152,20 @@ class Built(unittest.TestCase):
         # the main key above the switch
         size = w.cell.tree.size
         w.files[f"cells/0/checkpoints/{size}"] = w.files["cells/0/checkpoint"] = w.cell.note(size, w.cell.tree.root(), False)
-        self.assertIn("checkpoint", judge(w, "open")[1])
+        self.assertIn("checkpoint-signature", judge(w, "open")[1])
 
     def test_spare_without_switch(self) -> None:
         w = World()
         running(w)
         size = w.heads.tree.size
         w.files[f"heads/checkpoints/{size}"] = w.files["heads/checkpoint"] = w.heads.note(size, w.heads.tree.root(), True)
-        self.assertIn("checkpoint", judge(w, "open")[1])
+        self.assertIn("checkpoint-signature", judge(w, "open")[1])
 
     def test_switch_at_no_batch_end(self) -> None:
         w = World()
         running(w)
         w.notice(b"\x04" + w.cell.log.bytes + u(w.cell.tree.size + 1) + bytes(32))
-        self.assertEqual(judge(w, "open")[1], ["switch"])
+        self.assertEqual(judge(w, "open")[1], ["notice-invalid"])
 
     def test_quorum(self) -> None:
         w = World()
@@ -152,18 +177,18 @@ class Built(unittest.TestCase):
         self.assertEqual(judge(w, "final")[1], ["quorum"])
         # cosignatures are strays where no witness is named
         w = World(witnesses=False)
-        self.assertEqual(judge(w, "open")[1], ["stray"])
+        self.assertEqual(judge(w, "open")[1], ["foreign-file"])
 
     def test_states(self) -> None:
         w = World()
         running(w)
         w.head(OPENING + 4000, (2, 0))
-        self.assertEqual(judge(w, "open")[1], ["closed-early", "issuance-open", "state"])
+        self.assertEqual(judge(w, "open")[1], ["closed-early", "issuance-closed-late", "log-not-closed"])
         w = World()
         running(w)
         w.close(w.shard, CLOSING + 300, 4)
         w.head(CLOSING + 400)
-        self.assertEqual(judge(w, "open")[1], ["state"])
+        self.assertEqual(judge(w, "open")[1], ["log-not-closed"])
 
     def test_unclosed_and_dropped(self) -> None:
         w = World()
@@ -174,7 +199,7 @@ class Built(unittest.TestCase):
         w.cast(CLOSING + GRACE + 1000, ("v9", (0,)))
         a, codes = judge(w, "final", w.receipt(w.cell.tree.size - 2, None))
         self.assertIn("dropped", codes)
-        self.assertIn("results", codes)  # the builder's results count the vote behind the final head
+        self.assertIn("results-wrong", codes)  # the builder's results count the vote behind the final head
 
     def test_early_close(self) -> None:
         w = World()
@@ -232,7 +257,7 @@ class Built(unittest.TestCase):
         w.files["cells/0/checkpoint"] = before
         a, codes = judge(w, "open")
         # results.json of the builder names the tail's size: nothing else is wrong
-        self.assertLessEqual(set(codes), {"results", "checkpoint", "missing"})
+        self.assertLessEqual(set(codes), {"results-wrong", "checkpoint-rollback", "missing-file"})
         self.assertTrue(any("no checkpoint covers" in n for n in a.notes))
 
 

@@ -24,6 +24,8 @@ const LATER_MAX: usize = 100_000;
 pub(super) struct Extent<'e> {
     walks: BTreeMap<String, &'e Walk>,
     chains: &'e [Chain],
+    /// Whether the manifest names witnesses: without any, `heads/cosigned` belongs to nothing.
+    has_witnesses: bool,
 }
 
 /// What a file's name says about it.
@@ -38,10 +40,15 @@ enum Standing {
 }
 
 impl<'e> Extent<'e> {
-    pub(super) fn new(walks: impl Iterator<Item = &'e Walk>, chains: &'e [Chain]) -> Self {
+    pub(super) fn new(
+        walks: impl Iterator<Item = &'e Walk>,
+        chains: &'e [Chain],
+        has_witnesses: bool,
+    ) -> Self {
         Self {
             walks: walks.map(|walk| (walk.log().prefix(), walk)).collect(),
             chains,
+            has_witnesses,
         }
     }
 
@@ -67,6 +74,9 @@ impl<'e> Extent<'e> {
             ))
         });
         match of_log {
+            Some((_, rest)) if rest.starts_with("cosigned/") && !self.has_witnesses => {
+                Standing::Foreign
+            }
             Some((walk, rest)) => in_log(walk, rest),
             None => Standing::Foreign,
         }
@@ -109,7 +119,7 @@ impl<'e> Extent<'e> {
                 .and_then(|rest| rest.strip_prefix('/'));
             rest.is_some_and(|rest| {
                 matches!(rest, "checkpoints" | "batches" | "tile")
-                    || (rest == "cosigned" && walk.log() == LogId::Heads)
+                    || (rest == "cosigned" && walk.log() == LogId::Heads && self.has_witnesses)
                     // Each file below is judged by its whole path.
                     || rest.starts_with("tile/")
             })

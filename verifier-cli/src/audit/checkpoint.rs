@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use protocol::checkpoint::{Checkpoint, CheckpointError};
-use protocol::cosignature::WitnessKey;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::note::{NOTE_BYTES_MAX, SignedNote};
@@ -220,79 +219,4 @@ pub(super) fn compare_all<'a>(
             }
         });
     }
-}
-
-/// "In the heads log, `cosigned/<size>` holds the same note with the cosignatures of named witnesses after the log's line. Any other line is a finding."
-///
-/// Nobody says for which sizes they must exist; where the source cannot list, the newest is tried.
-pub(super) fn compare_cosigned<'a>(
-    pool: &Pool<'a>,
-    context: Context<'a>,
-    heads: &Walk,
-    newest: Option<u64>,
-) {
-    let witnesses: Arc<Vec<WitnessKey>> = Arc::new(
-        context
-            .election
-            .manifest()
-            .witnesses
-            .keys
-            .iter()
-            .filter_map(|vkey| WitnessKey::parse_vkey(vkey).ok())
-            .collect(),
-    );
-    let listed = context.list("heads/cosigned").unwrap_or_default();
-    let mut sizes: BTreeSet<u64> = listed
-        .iter()
-        .filter(|listed| listed.kind == ListedKind::File)
-        .filter_map(|listed| strict_decimal(&listed.name))
-        .filter(|size| *size <= heads.size())
-        .collect();
-    if !witnesses.is_empty() {
-        sizes.extend(newest);
-    }
-    for size in sizes {
-        let witnesses = Arc::clone(&witnesses);
-        pool.run(move || {
-            let path = format!("heads/cosigned/{size}");
-            let Read::File(cosigned) = context.read(&path, NOTE_BYTES_MAX) else {
-                return;
-            };
-            // Where it is missing, nobody vouches for the log's own line.
-            let own = match context.read(&format!("heads/checkpoints/{size}"), NOTE_BYTES_MAX) {
-                Read::File(own) => own,
-                _ => Vec::new(),
-            };
-            if let Err(evidence) = check_cosigned(context.election, &cosigned, &own, &witnesses) {
-                context.add(
-                    Code::CosignatureWrong,
-                    Place::file(path),
-                    Votes::AtMost(0),
-                    evidence,
-                );
-            }
-        });
-    }
-}
-
-fn check_cosigned(
-    election: &Election,
-    cosigned: &[u8],
-    own: &[u8],
-    witnesses: &[WitnessKey],
-) -> Result<(), String> {
-    // `checkpoints/<size>` was judged for itself, so whatever starts with it has the right text and the log's own line.
-    let Some(lines) = cosigned.strip_prefix(own).filter(|_| !own.is_empty()) else {
-        return Err("it does not start with the note of heads/checkpoints of its size".to_owned());
-    };
-    if lines.is_empty() {
-        return Err("it holds no cosignature".to_owned());
-    }
-    let Some(keys) = election.log_keys(LogId::Heads) else {
-        return Ok(());
-    };
-    let keys = [*keys.main.as_bytes(), *keys.spare.as_bytes()];
-    Checkpoint::verify_cosigned(cosigned, &election.origin(LogId::Heads), &keys, witnesses)
-        .map(|_| ())
-        .map_err(|error| error.to_string())
 }

@@ -1,9 +1,12 @@
 //! Compares what heads say with the logs that they speak of, once those have been followed.
 
+use std::collections::HashMap;
+
 use protocol::entry::{HeadLog, LogState};
 use protocol::ids::LogId;
 
 use super::context::Context;
+use super::cosigned::Cosigned;
 use super::heads::{HeadAt, Heads};
 use super::walk::Walk;
 use crate::finding::{Code, Place, Votes};
@@ -12,7 +15,12 @@ use crate::finding::{Code, Place, Votes};
 pub(super) type Walks<'w> = [&'w Walk];
 
 /// Judges every head. Returns the late and early votes.
-pub(super) fn judge(context: &Context<'_>, heads: &Heads<'_>, walks: &Walks<'_>) -> Timing {
+pub(super) fn judge(
+    context: &Context<'_>,
+    heads: &Heads<'_>,
+    walks: &Walks<'_>,
+    cosigned: &Cosigned,
+) -> Timing {
     for (walk, changes) in walks.iter().zip(heads.changes()) {
         for (number, said) in changes {
             if let Some(head) = heads.heads().get(*number) {
@@ -23,20 +31,25 @@ pub(super) fn judge(context: &Context<'_>, heads: &Heads<'_>, walks: &Walks<'_>)
     judge_sums(context, heads, walks);
     judge_switches(context, heads, walks);
     judge_unclosed(context, heads, walks);
-    judge_timing(context, heads, walks)
+    judge_timing(context, heads, walks, cosigned)
 }
 
 /// "every (size, root) is a batch end of its log with that root"
 fn judge_size(context: &Context<'_>, place: &Place, walk: &Walk, said: &HeadLog) {
     let log = walk.log();
+    if said.state == LogState::Stale && said.size == 1 && walk.batches() == 0 {
+        // "A log that has published nothing is listed with state 1 and its genesis, and needs no checkpoint": the heads log's grammar judged the root.
+        return;
+    }
     let Some(end) = walk.end_at(said.size) else {
         if said.size > walk.size() && walk.stopped() {
             // Why the log was not followed that far is a finding of its own, or it could not be read.
             return;
         }
-        let (code, evidence) = if said.size > walk.size() {
+        let (code, votes, evidence) = if said.size > walk.size() {
             (
                 Code::CheckpointRollback,
+                at_most_roll(context, said.size - walk.size()),
                 format!(
                     "it names size {} of {log}, whose published checkpoint ends at {}",
                     said.size,
@@ -46,22 +59,18 @@ fn judge_size(context: &Context<'_>, place: &Place, walk: &Walk, said: &HeadLog)
         } else {
             (
                 Code::HeadSize,
+                Votes::WholeRoll,
                 format!("it names size {} of {log}, where no batch ends", said.size),
             )
         };
-        context.add(
-            code,
-            place.clone(),
-            Votes::AtMost(said.size.saturating_sub(walk.size()).max(1)),
-            evidence,
-        );
+        context.add(code, place.clone(), votes, evidence);
         return;
     };
     if end.root != said.root {
         context.add(
             Code::HeadRoot,
             place.clone(),
-            Votes::AtMost(said.size),
+            Votes::WholeRoll,
             format!(
                 "it names root {} of {log} at size {}; the entries make {}",
                 said.root, said.size, end.root
@@ -82,6 +91,11 @@ fn judge_size(context: &Context<'_>, place: &Place, walk: &Walk, said: &HeadLog)
             ),
         );
     }
+}
+
+/// A head or a checkpoint may name any size; no more votes than voters.
+pub(super) fn at_most_roll(context: &Context<'_>, entries: u64) -> Votes {
+    Votes::AtMost(entries.min(context.election.manifest().roll.size))
 }
 
 /// What one head says of all logs, kept up to date while going from head to head.
@@ -233,13 +247,29 @@ fn judge_unclosed(context: &Context<'_>, heads: &Heads<'_>, walks: &Walks<'_>) {
 pub(super) struct Timing {
     pub(super) late: u64,
     pub(super) early: u64,
+    /// By whose clock.
+    pub(super) judged_by: &'static str,
 }
 
-/// "Votes of a cell above the size in the last head whose time is at most closing (of that cell) plus grace are `late`; votes below the size in the last
-/// head whose time is before opening are `early`".
-fn judge_timing(context: &Context<'_>, heads: &Heads<'_>, walks: &Walks<'_>) -> Timing {
+/// "Votes of a cell below the size in the last head, and not below the size in the last head *in time* (1 where there is none), are `late`; votes
+/// below the size in the last head whose time is before opening are `early`".
+fn judge_timing(
+    context: &Context<'_>,
+    heads: &Heads<'_>,
+    walks: &Walks<'_>,
+    cosigned: &Cosigned,
+) -> Timing {
     let times = &context.election.manifest().times;
-    let mut timing = Timing::default();
+    let mut timing = Timing {
+        judged_by: if cosigned.is_asked() {
+            "the heads' times, within 5 minutes of the witnesses'"
+        } else {
+            "the heads' times"
+        },
+        ..Timing::default()
+    };
+    // Nearly all cells end at the same time.
+    let mut in_time_by_limit: HashMap<u64, Option<usize>> = HashMap::new();
     let Some(last_head) = heads.heads().len().checked_sub(1) else {
         return timing;
     };
@@ -253,18 +283,13 @@ fn judge_timing(context: &Context<'_>, heads: &Heads<'_>, walks: &Walks<'_>) -> 
             let (_, said) = changes.get(at.checked_sub(1)?)?;
             walk.end_at(said.size).map(|end| end.total)
         };
-        let last_before = |limit: u64| {
-            heads
-                .heads()
-                .partition_point(|head| head.time < limit)
-                .checked_sub(1)
-        };
-
         let end = heads
             .notices()
             .closing_of(walk.log())
             .saturating_add(times.grace);
-        let in_time = last_before(end.saturating_add(1));
+        let in_time = *in_time_by_limit
+            .entry(end)
+            .or_insert_with(|| cosigned.last_in_time(heads.heads(), end));
         let counted = votes_at(Some(last_head)).unwrap_or(0);
         let late = if in_time == Some(last_head) {
             0
@@ -277,46 +302,61 @@ fn judge_timing(context: &Context<'_>, heads: &Heads<'_>, walks: &Walks<'_>) -> 
             walk,
             late,
             "were first covered by a head after closing plus grace",
+            timing.judged_by,
         );
         timing.late += late;
 
-        let early = votes_at(last_before(times.opening)).unwrap_or(0);
+        let before_opening = heads
+            .heads()
+            .partition_point(|head| head.time < times.opening);
+        let early = votes_at(before_opening.checked_sub(1)).unwrap_or(0);
         report_timing(
             context,
             Code::EarlyVotes,
             walk,
             early,
             "were covered by a head before opening",
+            timing.judged_by,
         );
         timing.early += early;
     }
     timing
 }
 
-fn report_timing(context: &Context<'_>, code: Code, walk: &Walk, votes: u64, what: &str) {
+fn report_timing(
+    context: &Context<'_>,
+    code: Code,
+    walk: &Walk,
+    votes: u64,
+    what: &str,
+    judged_by: &str,
+) {
     if votes > 0 {
         context.add(
             code,
             Place::file(format!("{}/checkpoint", walk.log())),
             Votes::AtMost(votes),
             format!(
-                "{votes} votes of {} {what} (by the heads' times); they are counted",
+                "{votes} votes of {} {what} (by {judged_by}); they are counted",
                 walk.log()
             ),
         );
     }
 }
 
-/// `votes <= issued <= roll` as of the checkpoints that were taken, also where no head covers them yet: the cells' were taken first.
-pub(super) fn judge_totals(context: &Context<'_>, walks: &Walks<'_>) {
+/// The votes of the last head against all that was issued, whatever heads say of issuance logs: no stale one hides invented votes for ever.
+/// And `issued <= roll` in all that is published.
+pub(super) fn judge_totals(context: &Context<'_>, heads: &Heads<'_>, walks: &Walks<'_>) {
     if walks.iter().any(|walk| walk.stopped()) {
         return;
     }
     let total = |walk: &Walk| walk.ends().last().map_or(0, |end| end.total);
-    let cells = walks
+    let votes: u64 = walks
         .iter()
-        .filter(|walk| matches!(walk.log(), LogId::Cell(_)));
-    let votes: u64 = cells.map(|walk| total(walk)).sum();
+        .zip(heads.changes())
+        .filter(|(walk, _)| matches!(walk.log(), LogId::Cell(_)))
+        .filter_map(|(walk, changes)| Some(walk.end_at(changes.last()?.1.size)?.total))
+        .sum();
     let roll = context.election.manifest().roll.size;
     for registrar in (0u16..).take(context.election.manifest().registrars.len()) {
         let issued: u64 = walks
@@ -332,7 +372,7 @@ pub(super) fn judge_totals(context: &Context<'_>, walks: &Walks<'_>) {
                 Code::VotesExceedIssued,
                 place(),
                 Votes::AtMost(votes - issued),
-                format!("the cells hold {votes} votes, and registrar {registrar} issued {issued} credentials"),
+                format!("the last head covers {votes} votes, and registrar {registrar} issued {issued} credentials in all"),
             );
         }
         if issued > roll {

@@ -10,6 +10,7 @@ use protocol::manifest::Election;
 use protocol::merkle::{Hash, leaf_hash};
 
 use super::checkpoint::Switches;
+use super::head_rules::at_most_roll;
 use super::judge::{Judge, Opinion};
 use super::walk::{Applied, Content};
 use crate::finding::{Code, Place, Votes};
@@ -45,6 +46,13 @@ pub(super) struct Notices {
     pub(super) switches: Switches,
     /// The switches of other logs than the heads log, to be compared with those logs.
     pub(super) switched_at: Vec<(Place, LogId, u64, Hash)>,
+}
+
+impl HeadAt {
+    /// Its index in the heads log.
+    pub(super) fn index(&self) -> u64 {
+        self.place.index.unwrap_or_default()
+    }
 }
 
 impl Notices {
@@ -292,7 +300,7 @@ fn judge_change(
         judge.add(
             Code::HeadFalls,
             index,
-            Votes::AtMost(least - now.size),
+            at_most_roll(&judge.context, least - now.size),
             format!("its size of {log} falls from {least} to {}", now.size),
         );
     }
@@ -301,7 +309,7 @@ fn judge_change(
         judge.add(
             Code::HeadReopened,
             index,
-            Votes::AtMost(now.size.abs_diff(least)),
+            at_most_roll(&judge.context, now.size.abs_diff(least)),
             format!(
                 "{log} was closed at size {least} in an earlier head; this one calls it {:?} at size {}, root {}",
                 now.state, now.size, now.root
@@ -318,7 +326,7 @@ fn judge_change(
             judge.add(
                 Code::HeadStale,
                 index,
-                Votes::AtMost(now.size.abs_diff(size)),
+                at_most_roll(&judge.context, now.size.abs_diff(size)),
                 format!(
                     "it calls {log} stale with size {} and root {}, where {size} and {root} were last",
                     now.size, now.root

@@ -5,6 +5,7 @@ use protocol::note::NOTE_BYTES_MAX;
 
 use super::checkpoint::{Signed, read_newest};
 use super::context::{Context, Read};
+use super::head_rules::at_most_roll;
 use super::walk::{Content, Until, Walk};
 use crate::finding::{Code, Place, Votes};
 use crate::work::Pool;
@@ -71,7 +72,7 @@ impl<C> Log<C> {
             context.add(
                 Code::CheckpointRollback,
                 place(),
-                Votes::AtMost(before.size() - newest.size()),
+                at_most_roll(&context, before.size() - newest.size()),
                 format!(
                     "it went back from size {} to {} during the audit",
                     before.size(),

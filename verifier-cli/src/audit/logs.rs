@@ -9,7 +9,7 @@ use protocol::ids::LogId;
 use super::anchors::Chain;
 use super::cell::Cell;
 use super::census;
-use super::checkpoint::{Signed, compare_all, compare_cosigned, judge_unpublished};
+use super::checkpoint::{Signed, compare_all, judge_unpublished};
 use super::context::Context;
 use super::heads::Heads;
 use super::issuance::Shard;
@@ -82,7 +82,8 @@ impl<'a> Logs<'a> {
             let by_heads = changes
                 .iter()
                 .any(|(_, said)| said.state != LogState::Stale);
-            let by_results = named_by_results.get(position).is_some_and(|size| *size > 0);
+            // The final results count a cell that never published at its genesis.
+            let by_results = named_by_results.get(position).is_some_and(|size| *size > 1);
             judge_unpublished(context, walk, by_heads || by_results);
         }
     }
@@ -90,7 +91,8 @@ impl<'a> Logs<'a> {
     /// Names every file that belongs to nothing. What is newer than the audit is followed first. Returns whether the source can list its files.
     pub(super) fn take_census(&mut self, context: Context<'a>, pool: &Pool<'a>) -> bool {
         context.progress.stage("files that belong to nothing");
-        let Some(later) = census::list(&context, &self.extent()) else {
+        let has_witnesses = !context.election.manifest().witnesses.keys.is_empty();
+        let Some(later) = census::list(&context, &self.extent(has_witnesses)) else {
             return false;
         };
         if later.is_empty() {
@@ -110,13 +112,13 @@ impl<'a> Logs<'a> {
         }
         // A log that went over to its spare key meanwhile was preceded by the notice.
         self.heads.follow_on(context, pool);
-        census::judge_later(&context, &self.extent(), later);
+        census::judge_later(&context, &self.extent(has_witnesses), later);
         true
     }
 
-    fn extent(&self) -> census::Extent<'_> {
+    fn extent(&self, has_witnesses: bool) -> census::Extent<'_> {
         let walks = self.walks().into_iter().chain([&self.heads.walk]);
-        census::Extent::new(walks, &self.chains)
+        census::Extent::new(walks, &self.chains, has_witnesses)
     }
 
     /// Every `checkpoints/<size>`, and `checkpoint` itself.
@@ -132,7 +134,6 @@ impl<'a> Logs<'a> {
         let mut required: BTreeSet<u64> = self.chains.iter().flat_map(Chain::sizes).collect();
         required.extend(newest(&heads.newest));
         compare_all(pool, context, &heads.walk, &required, &switches);
-        compare_cosigned(pool, context, &heads.walk, newest(&heads.newest));
         heads.compare_newest(context, pool);
 
         let named_by_results = published.sizes();

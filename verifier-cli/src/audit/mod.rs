@@ -14,6 +14,7 @@ mod cell;
 mod census;
 pub(crate) mod checkpoint;
 pub(crate) mod context;
+mod cosigned;
 mod head_rules;
 mod heads;
 pub(crate) mod heads_reader;
@@ -153,8 +154,9 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, settle: Duration) -> Au
 
     context.progress.stage("heads, results and checkpoints");
     let walks = logs.walks();
-    let timing = head_rules::judge(&context, &logs.heads.content, &walks);
-    head_rules::judge_totals(&context, &walks);
+    let cosigned = cosigned::take(context, &logs.heads, pool, settle);
+    let timing = head_rules::judge(&context, &logs.heads.content, &walks, &cosigned);
+    head_rules::judge_totals(&context, &logs.heads.content, &walks);
     logs.judge_unpublished(&context, &published);
     let ends: Vec<Option<End>> = walks
         .iter()

@@ -68,6 +68,7 @@ fn empty(place: &str, election: &ElectionId, verdict: Outcome) -> AuditVerdict {
         state: None,
         election: election.to_string(),
         title: None,
+        demo: None,
         source: place.to_owned(),
         covered: Covered::default(),
         votes: 0,
@@ -126,6 +127,7 @@ pub(super) fn verdict(
         state: Some(audited.state),
         election: election.id().to_string(),
         title: Some(manifest.title.clone()),
+        demo: Some(manifest.demo),
         source: place.to_owned(),
         votes,
         abstentions: audited
@@ -141,7 +143,7 @@ pub(super) fn verdict(
             voters_without_vote: manifest.roll.size.saturating_sub(votes),
             late: audited.timing.late,
             early: audited.timing.early,
-            judged_by: JUDGED_BY,
+            judged_by: audited.timing.judged_by,
         },
         small_batches: SmallBatchReport {
             batch_min: manifest.batch_min,

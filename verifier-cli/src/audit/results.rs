@@ -102,10 +102,14 @@ pub(super) fn recount(
         .iter()
         .zip(sizes)
         .map(|(counted, size)| {
-            let snapshot = counted.cell.snapshot(*size)?;
+            let totals = if is_unpublished(counted.walk) && *size <= 1 {
+                TallyTotals::zero(election.contests())
+            } else {
+                counted.cell.snapshot(*size)?.totals.clone()
+            };
             Some(CellPart {
                 size: *size,
-                tally: Some((snapshot.totals.clone(), String::new())),
+                tally: Some((totals, String::new())),
             })
         })
         .collect::<Option<_>>()?;
@@ -115,6 +119,11 @@ pub(super) fn recount(
         Expected::Cancelled => Results::cancelled(election, &parts),
     }
     .ok()
+}
+
+/// Nothing of the log was ever published, as far as can be seen.
+fn is_unpublished(walk: &Walk) -> bool {
+    walk.batches() == 0 && !walk.stopped()
 }
 
 fn rankings(election: &Election, cells: &[Counted<'_>]) -> Vec<Rankings> {
@@ -230,8 +239,10 @@ fn parts(
     for (counted, published) in cells.iter().zip(&results.cells) {
         let size = published.size;
         let log = counted.walk.log();
-        // "`size` is 0 and `proof` null while a cell has published nothing."
-        if size == 0 && published.proof.is_none() {
+        // "`size` is 0 and `proof` null while a cell has published nothing": then, in final results, 1 as in the final head.
+        let is_genesis =
+            size == 1 && results.status == Status::Final && is_unpublished(counted.walk);
+        if (size == 0 || is_genesis) && published.proof.is_none() {
             parts.push(CellPart { size, tally: None });
             continue;
         }

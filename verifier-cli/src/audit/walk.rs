@@ -9,6 +9,7 @@ use protocol::merkle::{Hash, leaf_hash};
 
 use super::ahead::Ahead;
 use super::context::Context;
+use super::head_rules::at_most_roll;
 use super::judge::Judge;
 use super::tiles::{Expected, OpenBundle, compare_later, right_edge};
 use crate::finding::{Code, Place, Votes};
@@ -178,11 +179,7 @@ impl Walk {
     ) {
         self.stopped = true;
         let above = match until {
-            // A checkpoint may name any size; no more votes than voters.
-            Until::Size(size) => Votes::AtMost(
-                size.saturating_sub(self.size())
-                    .min(context.election.manifest().roll.size),
-            ),
+            Until::Size(size) => at_most_roll(&context, size.saturating_sub(self.size())),
             Until::Missing => Votes::WholeRoll,
         };
         let (code, evidence) = match why {

@@ -239,7 +239,7 @@ fn holds_vote(
         Ok(leaf) if leaf == leaf_hash(entry) => true,
         Ok(leaf) => {
             context.add(
-                Code::NotInLedger,
+                Code::Fork,
                 Place::at(file, index),
                 Votes::AtMost(1),
                 format!(

@@ -3,7 +3,7 @@
 use protocol::ballot::Ballot;
 use protocol::checkpoint::Checkpoint;
 use protocol::entry::{
-    Close, Count, Entry, HeadLog, Issuance, LogState, NoticeAction, Tally, Vote,
+    Close, Count, Entry, Genesis, HeadLog, Issuance, LogState, NoticeAction, Tally, Vote,
 };
 use protocol::ids::LogId;
 use protocol::merkle::leaf_hash;
@@ -11,7 +11,7 @@ use protocol::note::{ED25519, NoteSignature, SignedNote, key_id};
 use verifier_cli::verdict::{AuditVerdict, Outcome};
 
 use crate::common::keys::{CLOSING, GRACE, OPENING};
-use crate::common::world::{Event, Plan, World};
+use crate::common::world::{Event, Plan, World, cosigned_at_once};
 use crate::common::{audit, found};
 
 const PLAN: Plan = Plan {
@@ -327,6 +327,75 @@ fn a_cell_that_never_closed() {
 }
 
 #[test]
+fn a_cell_that_never_published() {
+    let mut world = World::new(
+        "silent",
+        Plan {
+            finished: false,
+            ..PLAN
+        },
+    );
+    world
+        .events
+        .retain(|event| !matches!(event, Event::Batch(LogId::Cell(1), _)));
+    assert_eq!(judge(&world).findings, []);
+    let logs = world.keys.election.logs().to_vec();
+    for log in &logs[2..] {
+        world.close(*log, CLOSING);
+    }
+    world.head(CLOSING + 1_000);
+    world.close(LogId::Cell(0), CLOSING + 2_000);
+    world.events.push(Event::Head {
+        time: CLOSING + GRACE + 1,
+        is_final: true,
+        tweak: None,
+    });
+    world.events.push(Event::Results);
+    let verdict = finds(&world, "unclosed", &[]);
+    assert_eq!(verdict.findings.len(), 1);
+    assert!(verdict.results.is_some());
+    // It counts at its genesis, as in the final head.
+    let wrong = World {
+        tweak_results: Some(|results| results.cells[1].size = 0),
+        ..world
+    };
+    finds(&wrong, "results-wrong", &["unclosed"]);
+}
+
+#[test]
+fn invented_votes_behind_a_stale_issuance_log() {
+    let mut world = World::new(
+        "stale",
+        Plan {
+            issued: 50,
+            finished: false,
+            ..PLAN
+        },
+    );
+    // Every head calls the log stale, so that none compares it with the votes.
+    for n in 0..5 {
+        let at = world.nth_head(n);
+        if let Event::Head { tweak, .. } = &mut world.events[at] {
+            *tweak = Some(|head| {
+                let genesis = Genesis::of(&crate::common::keys::Keys::new("stale").election, SHARD);
+                head.logs[2] = HeadLog {
+                    state: LogState::Stale,
+                    size: 1,
+                    root: leaf_hash(&genesis.encode()),
+                };
+            });
+        }
+    }
+    let verdict = finds(&world, "votes-exceed-issued", &[]);
+    assert_eq!(verdict.findings[0].votes_at_most, 10);
+}
+
+const SHARD: LogId = LogId::Issuance {
+    registrar: 0,
+    shard: 0,
+};
+
+#[test]
 fn voters_who_were_shut_out() {
     // Everything is closed and counted while voting should go on: by the heads' times, 1 ms too early.
     let early = |before: Option<NoticeAction>| {
@@ -588,7 +657,7 @@ fn entries_where_they_do_not_belong() {
     finds(&world, "entry-malformed", &[]);
 
     let mut world = self::world();
-    let genesis = protocol::entry::Genesis::of(&world.keys.election, LogId::Cell(0)).encode();
+    let genesis = Genesis::of(&world.keys.election, LogId::Cell(0)).encode();
     for event in &mut world.events {
         if let Event::Batch(LogId::Cell(1), entries) = event
             && entries.len() == 1
@@ -736,6 +805,7 @@ fn a_log_that_was_longer_once() {
         keys: crate::common::keys::Keys::new("cut"),
         anchored: true,
         tweak_results: None,
+        cosign: cosigned_at_once,
     };
     let folder = tempfile::tempdir().unwrap();
     cut.publish(folder.path());
@@ -810,6 +880,7 @@ fn forged_and_senseless_notices() {
         keys: crate::common::keys::Keys::new("dishonest"),
         anchored: true,
         tweak_results: None,
+        cosign: cosigned_at_once,
     };
     let mut forged = world.notice(0, extend);
     forged[5] ^= 1;

@@ -15,3 +15,4 @@ mod growing;
 mod receipts;
 mod right;
 mod web;
+mod witnesses;

@@ -9,7 +9,7 @@ use verifier_cli::receipt::{self, Counted, ReceiptVerdict};
 use verifier_cli::verdict::Outcome;
 
 use crate::common::keys::{CLOSING, GRACE};
-use crate::common::world::{Event, Plan, World, Writer};
+use crate::common::world::{Event, Plan, World, Writer, cosigned_at_once};
 
 const PLAN: Plan = Plan {
     votes: 60,
@@ -43,6 +43,7 @@ fn early(world: &World, events: usize) -> World {
         events: world.events[..events].to_vec(),
         anchored: true,
         tweak_results: None,
+        cosign: cosigned_at_once,
     }
 }
 
@@ -239,7 +240,7 @@ fn a_ledger_that_is_not_the_receipts() {
     );
     let codes_found = codes(&verdict);
     assert!(
-        codes_found.contains(&"equivocation") && codes_found.contains(&"not-in-ledger"),
+        codes_found.contains(&"equivocation") && codes_found.contains(&"fork"),
         "{verdict:#?}"
     );
     let equivocation = verdict

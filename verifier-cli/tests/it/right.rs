@@ -23,6 +23,7 @@ fn a_finished_election_verifies() {
     assert_eq!(verdict.state, Some(State::Final));
     assert_eq!((verdict.votes, verdict.abstentions), (600, 30));
     assert_eq!(verdict.roll, 1_000);
+    assert_eq!(verdict.demo, Some(true));
     let issued: Vec<(u64, u64)> = verdict
         .issued
         .iter()

@@ -6,12 +6,14 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::{Padding, Rsa};
 use openssl::sign::{RsaPssSaltlen, Signer};
+use protocol::cosignature::WitnessKey;
 use protocol::ed25519::SigningKey;
 use protocol::ids::LogId;
 use protocol::manifest::{
     Anchor, AnchorKind, Contest, Election, KeyPair, Manifest, Method, Registrar, Roll, TieRule,
     Times, Witnesses,
 };
+use protocol::note::{KeyType, VerifierKey};
 use sha2::{Digest, Sha256};
 
 pub const OPENING: u64 = 1_800_000_000_000;
@@ -25,7 +27,7 @@ pub const ROLL: u64 = 1_000;
 pub struct Keys {
     pub election: Election,
     /// Fixes every Ed25519 key.
-    seed: &'static str,
+    pub seed: &'static str,
 }
 
 /// Two registrars' RSA keys, made once.
@@ -52,6 +54,17 @@ impl Keys {
     }
 
     pub fn with_roll(seed: &'static str, roll: u64) -> Self {
+        Self::with(seed, roll, 0, 0)
+    }
+
+    /// The witness's key, and its name.
+    pub fn witness(seed: &'static str, n: usize) -> (WitnessKey, SigningKey) {
+        let key = secret(seed, &format!("witness/{n}"));
+        let named = WitnessKey::new(&format!("w{n}.example"), key.public()).unwrap();
+        (named, key)
+    }
+
+    pub fn with(seed: &'static str, roll: u64, witnesses: usize, quorum: u32) -> Self {
         let contest = |method, name: &str, options: &[&str], tie_rule| Contest {
             method,
             name: name.to_owned(),
@@ -116,8 +129,15 @@ impl Keys {
                 })
                 .to_vec(),
             witnesses: Witnesses {
-                keys: Vec::new(),
-                quorum: 0,
+                keys: (0..witnesses)
+                    .map(|n| {
+                        let (witness, key) = Self::witness(seed, n);
+                        VerifierKey::new(witness.name(), KeyType::Cosignature, key.public())
+                            .unwrap()
+                            .to_string()
+                    })
+                    .collect(),
+                quorum,
             },
         };
         Self {

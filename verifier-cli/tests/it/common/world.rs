@@ -5,6 +5,7 @@ use std::path::Path;
 
 use protocol::anchor::AnchorObject;
 use protocol::ballot::{Ballot, ballot_message};
+use protocol::cosignature;
 use protocol::count::Rankings;
 use protocol::credential::credential_message;
 use protocol::ed25519::SigningKey;
@@ -15,6 +16,7 @@ use protocol::entry::{
 use protocol::ids::LogId;
 use protocol::manifest::Method;
 use protocol::merkle::leaf_hash;
+use protocol::note::{NoteSignature, SignedNote};
 use protocol::results::{CellPart, Results};
 
 use super::keys::{CLOSING, GRAIN, Keys, OPENING, ROLL};
@@ -42,6 +44,13 @@ pub struct World {
     pub anchored: bool,
     /// Alters the final results.json before it is written.
     pub tweak_results: Option<fn(&mut Results)>,
+    /// Who cosigns a checkpoint of the heads log, and when (s since 1970), by its size and its newest head's time (ms). Nobody: there is no file.
+    pub cosign: fn(u64, u64) -> Vec<(usize, u64)>,
+}
+
+/// All three witnesses, a few seconds later.
+pub fn cosigned_at_once(_: u64, time: u64) -> Vec<(usize, u64)> {
+    (0..3).map(|n| (n, time / 1_000 + 1 + n as u64)).collect()
 }
 
 /// How an election goes.
@@ -65,11 +74,21 @@ impl Plan {
 impl World {
     /// Everybody is issued a credential; votes are cast in batches with heads between; then everything closes, if it is to.
     pub fn new(seed: &'static str, plan: Plan) -> Self {
+        Self::with(Keys::with_roll(seed, ROLL.max(plan.issued as u64)), plan)
+    }
+
+    /// Three witnesses, and a quorum of two.
+    pub fn witnessed(seed: &'static str, plan: Plan) -> Self {
+        Self::with(Keys::with(seed, ROLL, 3, 2), plan)
+    }
+
+    fn with(keys: Keys, plan: Plan) -> Self {
         let mut world = Self {
-            keys: Keys::with_roll(seed, ROLL.max(plan.issued as u64)),
+            keys,
             events: Vec::new(),
             anchored: true,
             tweak_results: None,
+            cosign: cosigned_at_once,
         };
         let election = world.keys.election.clone();
         for log in election.logs() {
@@ -355,6 +374,8 @@ pub struct Writer<'w> {
     world: &'w World,
     pub trees: BTreeMap<LogId, Tree>,
     anchored: Vec<(u64, u64)>,
+    /// The newest head's time.
+    time: u64,
     is_final: bool,
     cancelled: bool,
 }
@@ -367,6 +388,7 @@ impl<'w> Writer<'w> {
             world,
             trees: logs.map(|log| (*log, Tree::new(*log))).collect(),
             anchored: vec![(0, 0); election.manifest().anchors.len()],
+            time: 0,
             is_final: false,
             cancelled: false,
         }
@@ -386,6 +408,7 @@ impl<'w> Writer<'w> {
                     }
                     steps.extend(self.tree(*log).append(keys, entries));
                     if *log == LogId::Heads {
+                        steps.extend(self.cosigned());
                         steps.extend(self.anchor());
                     }
                 }
@@ -399,12 +422,14 @@ impl<'w> Writer<'w> {
                         tweak(&mut head);
                     }
                     self.is_final |= is_final;
+                    self.time = head.time;
                     let entry = if *is_final {
                         Entry::FinalHead(head)
                     } else {
                         Entry::Head(head)
                     };
                     steps.extend(self.tree(LogId::Heads).append(keys, &[entry.encode()]));
+                    steps.extend(self.cosigned());
                     steps.extend(self.anchor());
                 }
                 Event::Results => {
@@ -444,6 +469,14 @@ impl<'w> Writer<'w> {
                 .entries
                 .last()
                 .is_some_and(|bytes| matches!(Entry::decode(bytes, election), Ok(Entry::Close(_))));
+            if tree.size() == 0 {
+                // It never published.
+                return HeadLog {
+                    state: LogState::Stale,
+                    size: 1,
+                    root: leaf_hash(&Genesis::of(election, *log).encode()),
+                };
+            }
             HeadLog {
                 state: if closed {
                     LogState::Closed
@@ -458,6 +491,27 @@ impl<'w> Writer<'w> {
             time,
             logs: logs.collect(),
         }
+    }
+
+    /// The heads log's newest checkpoint with the witnesses' lines.
+    fn cosigned(&self) -> Option<Step> {
+        let heads = &self.trees[&LogId::Heads];
+        let named = self.world.keys.election.manifest().witnesses.keys.len();
+        let note = SignedNote::parse(&heads.checkpoint).unwrap();
+        let lines: Vec<NoteSignature> = (self.world.cosign)(heads.size(), self.time)
+            .into_iter()
+            .filter(|(n, _)| *n < named && self.time > 0)
+            .map(|(n, seconds)| {
+                let (witness, key) = Keys::witness(self.world.keys.seed, n);
+                let signature = key.sign(&cosignature::message(seconds, note.text()));
+                cosignature::line(&witness, seconds, &signature).unwrap()
+            })
+            .collect();
+        if lines.is_empty() || self.time == 0 {
+            return None;
+        }
+        let bytes = note.with_signatures(lines).unwrap().encode();
+        Some((format!("heads/cosigned/{}", heads.size()), bytes))
     }
 
     fn anchor(&mut self) -> Vec<Step> {
@@ -509,7 +563,7 @@ impl<'w> Writer<'w> {
                 }
             }
             parts.push(CellPart {
-                size: tree.size(),
+                size: tree.size().max(u64::from(self.is_final)),
                 tally: newest.map(|(index, totals)| (totals, tree.proof(index))),
             });
         }
