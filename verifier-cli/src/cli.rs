@@ -3,6 +3,8 @@
 //! The verdict goes to stdout, talk and the progress bar to stderr. The exit code is 0 where everything that was checked is right, 1 where something is
 //! wrong, 2 where it could not be checked: a script that only looks for 0 never takes a doubt for a yes.
 
+mod disputes;
+
 use std::io::{IsTerminal as _, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -35,12 +37,16 @@ Examples:
   tallyroot-verify audit https://votes.example.org --election 6b3f…
   tallyroot-verify audit ./mirror --election 6b3f… --json > verdict.json
   tallyroot-verify receipt my-receipt.json --election 6b3f…
+  tallyroot-verify dispute my-receipt.json --election 6b3f… --source https://votes.example.org --out dispute.json
+  tallyroot-verify consistency yesterday.checkpoint today.checkpoint --election 6b3f… --source ./mirror
   tallyroot-verify explain vote-duplicate";
 
 const AUDIT_HELP: &str = "\
 What it does: checks that manifest.json hashes to the id; follows every log batch by batch; verifies every signature of every vote; checks that each credential voted once and in its own cell; adds up all ballots; and compares every batch root, tile, bundle, checkpoint, head, anchor and results.json, byte by byte, with what it computed.
 
 It reads an election that is still open, too: the verdict then holds for what was published when it began, and says `open`.
+
+An operator who signs everything anew makes a ledger that is well formed. What such a ledger cannot have is what others kept: give it with --evidence. Receipts, copies of `checkpoint`, results.json, `.tlog-proof`s and anchors all hold checkpoints that bind the operator.
 
 What it cannot see is printed with the verdict: how many credentials were issued and not used, and what a web server does not list.
 
@@ -59,6 +65,8 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Audit(args) => run_audit(&args),
         Command::Receipt(args) => run_receipt(&args),
+        Command::Dispute(args) => disputes::run_dispute(&args),
+        Command::Consistency(args) => disputes::run_consistency(&args),
         Command::Explain { code } => run_explain(code.as_deref()),
     };
     ExitCode::from(u8::from(outcome))
@@ -86,6 +94,12 @@ enum Command {
     /// Verify one voter's receipt
     #[command(after_long_help = RECEIPT_HELP)]
     Receipt(ReceiptArgs),
+    /// Put a receipt and what the ledger says of it into one file that a third party judges offline; or judge such a file
+    #[command(after_long_help = disputes::DISPUTE_HELP)]
+    Dispute(disputes::DisputeArgs),
+    /// Can one log have both of two checkpoints? If not, write the proof
+    #[command(after_long_help = disputes::CONSISTENCY_HELP)]
+    Consistency(disputes::ConsistencyArgs),
     /// Say what the code of a finding means and what to do; without a code, list them all
     Explain {
         /// A finding's code, such as vote-duplicate
@@ -101,6 +115,9 @@ struct AuditArgs {
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
     #[arg(long, value_name = "ID")]
     election: ElectionId,
+    /// What was kept from before (receipts, checkpoints, results.json, anchors): a file, or a folder of them; may be given several times
+    #[arg(long, value_name = "FILE OR FOLDER")]
+    evidence: Vec<PathBuf>,
     /// Print the verdict as one JSON document
     #[arg(long)]
     json: bool,
@@ -144,6 +161,7 @@ fn run_audit(args: &AuditArgs) -> Outcome {
             .or_else(|| std::thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN),
         settle: Duration::from_secs(args.settle.min(600)),
+        evidence: args.evidence.clone(),
     };
     let progress = Progress::on_stderr();
     let verdict = audit::run(&args.source, &args.election, &options, &progress);

@@ -4,8 +4,12 @@
 
 pub mod audit;
 pub mod cli;
+pub mod consistency;
+pub mod dispute;
 pub mod finding;
+pub mod kept;
 pub mod progress;
+mod prove;
 pub mod receipt;
 pub mod source;
 pub mod verdict;

@@ -225,7 +225,7 @@ fn check(
     };
     ReceiptVerdict {
         verdict,
-        vote: Some(shown(proven)),
+        vote: Some(proven.into()),
         ledger,
         findings: findings.finish().0,
         not_covered,
@@ -233,27 +233,29 @@ fn check(
     }
 }
 
-fn shown(proven: protocol::receipt::ReceiptVerdict) -> VoteShown {
-    VoteShown {
-        title: proven.title,
-        cell: proven.cell,
-        index: proven.index,
-        credential: hex::encode(proven.credential),
-        choices: proven
-            .choices
-            .into_iter()
-            .map(|choice| ChoiceShown {
-                contest: choice.contest,
-                options: choice.options,
-            })
-            .collect(),
-        checkpoint_size: proven.checkpoint_size,
-        sealed: proven.seal.map(|seal| SealShown {
-            head_index: seal.head_index,
-            time: seal.time,
-            is_final_head: seal.is_final_head,
-            witnesses: seal.witnesses.into_iter().map(|(name, _)| name).collect(),
-        }),
+impl From<protocol::receipt::ReceiptVerdict> for VoteShown {
+    fn from(proven: protocol::receipt::ReceiptVerdict) -> Self {
+        Self {
+            title: proven.title,
+            cell: proven.cell,
+            index: proven.index,
+            credential: hex::encode(proven.credential),
+            choices: proven
+                .choices
+                .into_iter()
+                .map(|choice| ChoiceShown {
+                    contest: choice.contest,
+                    options: choice.options,
+                })
+                .collect(),
+            checkpoint_size: proven.checkpoint_size,
+            sealed: proven.seal.map(|seal| SealShown {
+                head_index: seal.head_index,
+                time: seal.time,
+                is_final_head: seal.is_final_head,
+                witnesses: seal.witnesses.into_iter().map(|(name, _)| name).collect(),
+            }),
+        }
     }
 }
 

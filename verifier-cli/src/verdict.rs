@@ -93,6 +93,8 @@ pub struct Covered {
     pub heads: HeadsCovered,
     /// Each anchor.
     pub anchors: Vec<AnchorCovered>,
+    /// What was kept from before, and compared with the logs.
+    pub evidence: EvidenceCovered,
 }
 
 /// A cell's log as followed.
@@ -143,6 +145,15 @@ pub struct AnchorCovered {
     pub objects: u64,
     /// The size of the heads log that they hold.
     pub size: u64,
+}
+
+/// Files that somebody kept from before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct EvidenceCovered {
+    /// Files that could be used.
+    pub files: u64,
+    /// Signed checkpoints in them.
+    pub checkpoints: u64,
 }
 
 /// What a registrar issued.

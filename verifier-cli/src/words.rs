@@ -1,5 +1,6 @@
 //! Verdicts in plain words. Nothing here decides anything.
 
+mod disputes;
 mod receipt;
 
 use std::fmt::Write as _;
@@ -9,6 +10,7 @@ use protocol::results::ContestResult;
 use crate::finding::{Code, Finding, Severity};
 use crate::verdict::{AuditVerdict, Outcome, State};
 
+pub(crate) use disputes::{consistency, dispute};
 pub(crate) use receipt::receipt;
 
 /// Text that goes to a terminal. Labels come from a manifest that may be hostile; it allows no control characters, and evidence is quoted by whoever
@@ -171,6 +173,15 @@ fn coverage(out: &mut String, verdict: &AuditVerdict, style: Style) {
         out,
         "  every published tile, entry bundle and checkpoint compared with what the batches make"
     );
+    let evidence = covered.evidence;
+    if evidence.files > 0 {
+        let _ = writeln!(
+            out,
+            "  {} in {} that were kept from before, compared with the logs",
+            count(evidence.checkpoints, "signed checkpoint"),
+            count(evidence.files, "file"),
+        );
+    }
     let small = &verdict.small_batches;
     if small.count > 0 {
         let _ = writeln!(

@@ -279,6 +279,7 @@ async fn audit(folder: &Folder, election: &Election) -> Result<AuditVerdict> {
     let options = Options {
         threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         settle: AUDIT_SETTLE,
+        evidence: Vec::new(),
     };
     tokio::task::spawn_blocking(move || {
         verifier_cli::audit::run(

@@ -137,6 +137,7 @@ pub(super) async fn audit(given: &str, place: &Place) -> Result<AuditVerdict> {
     let options = Options {
         threads: std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN),
         settle: SETTLE,
+        evidence: Vec::new(),
     };
     tokio::task::spawn_blocking(move || {
         let progress = verifier_cli::progress::Progress::hidden();

@@ -14,6 +14,8 @@ pub(crate) struct HeadsToday {
     pub(crate) newest: Signed,
     /// The newest head.
     pub(crate) head: Option<Head>,
+    /// Its index and its bytes.
+    pub(crate) head_entry: Option<(u64, Vec<u8>)>,
     /// It is the final head.
     pub(crate) is_final: bool,
     pub(crate) cancelled: bool,
@@ -33,6 +35,7 @@ pub(crate) fn read(context: &Context<'_>) -> Option<HeadsToday> {
     let mut today = HeadsToday {
         newest,
         head: None,
+        head_entry: None,
         is_final: false,
         cancelled: false,
         switches: Switches::default(),
@@ -57,7 +60,12 @@ pub(crate) fn read(context: &Context<'_>) -> Option<HeadsToday> {
         for bytes in entries {
             tree.push(leaf_hash(bytes));
             match Entry::decode(bytes, context.election) {
-                Ok(entry) => today.take(entry, context),
+                Ok(entry) => {
+                    if matches!(entry, Entry::Head(_) | Entry::FinalHead(_)) {
+                        today.head_entry = Some((tree.size() - 1, bytes.to_vec()));
+                    }
+                    today.take(entry, context);
+                }
                 Err(error) => {
                     mismatch(context, &format!("heads/{}", id.path()), &error.to_string());
                     return None;

@@ -7,7 +7,7 @@ use crate::finding::Code;
 use crate::source::{Fetched, Source};
 
 /// Why there is no manifest to audit by.
-pub(super) enum NoManifest {
+pub(crate) enum NoManifest {
     /// It is certainly not what it must be.
     Finding(Code, String),
     /// It could not be read.
@@ -15,7 +15,7 @@ pub(super) enum NoManifest {
 }
 
 /// "`H(manifest.json)` must equal the id before it is parsed."
-pub(super) fn open(source: &dyn Source, id: &ElectionId) -> Result<Election, NoManifest> {
+pub(crate) fn open(source: &dyn Source, id: &ElectionId) -> Result<Election, NoManifest> {
     let finding = |code, evidence: &str| Err(NoManifest::Finding(code, evidence.to_owned()));
     match source.read("manifest.json", MANIFEST_LEN_MAX) {
         Ok(Fetched::File(bytes)) => Election::check_id(&bytes, id).map_err(|error| {

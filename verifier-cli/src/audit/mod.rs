@@ -15,6 +15,7 @@ mod census;
 pub(crate) mod checkpoint;
 pub(crate) mod context;
 mod cosigned;
+mod evidence;
 mod head_rules;
 mod heads;
 pub(crate) mod heads_reader;
@@ -22,7 +23,7 @@ mod issuance;
 mod judge;
 mod log;
 mod logs;
-mod manifest;
+pub(crate) mod manifest;
 mod moment;
 mod report;
 mod results;
@@ -30,6 +31,7 @@ mod tiles;
 mod walk;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use protocol::ids::ElectionId;
@@ -43,7 +45,7 @@ use self::walk::End;
 use crate::finding::Findings;
 use crate::progress::Progress;
 use crate::source::{Source, locate};
-use crate::verdict::{AuditVerdict, State};
+use crate::verdict::{AuditVerdict, EvidenceCovered, State};
 use crate::work::Pool;
 
 /// How an audit goes about it.
@@ -53,6 +55,8 @@ pub struct Options {
     pub threads: NonZeroUsize,
     /// How long to wait for what is published a moment after something else: the anchor of the final head, the final results.
     pub settle: Duration,
+    /// What somebody kept from before: files, or folders of them, that hold checkpoints. See [`crate::kept`].
+    pub evidence: Vec<PathBuf>,
 }
 
 /// Audits the election that is published at `given`, a URL or a directory.
@@ -104,7 +108,7 @@ pub fn audit(
         .max(NonZeroUsize::new(source.parallel_reads()).unwrap_or(NonZeroUsize::MIN));
     let audited = std::thread::scope(|scope| {
         let pool = Pool::start(scope, workers);
-        let audited = audit_logs(context, &pool, options.settle);
+        let audited = audit_logs(context, &pool, options);
         pool.wait();
         audited
     });
@@ -126,9 +130,12 @@ struct Audited<'a> {
     timing: head_rules::Timing,
     /// Whether the source could list its files.
     lists: bool,
+    /// What was kept from before, and compared.
+    evidence: EvidenceCovered,
 }
 
-fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, settle: Duration) -> Audited<'a> {
+fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> Audited<'a> {
+    let settle = options.settle;
     let moment::Moment {
         mut published,
         heads,
@@ -175,7 +182,17 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, settle: Duration) -> Au
     let recount = judge_results(&mut logs, &published, &expected, &ends, context, pool);
     let lists = logs.take_census(context, pool);
     logs.compare_checkpoints(&published, context, pool);
+    let evidence = evidence::judge(
+        &context,
+        &options.evidence,
+        &evidence::Ledger {
+            logs: logs.walks(),
+            heads: &logs.heads.walk,
+            final_sizes: final_sizes.as_deref(),
+        },
+    );
     Audited {
+        evidence,
         logs,
         state,
         ends,

@@ -193,6 +193,7 @@ fn covered(audited: &Audited<'_>) -> Covered {
                 size: chain.size(),
             })
             .collect(),
+        evidence: audited.evidence,
         ..Covered::default()
     };
     for (walk, end) in walks(audited).zip(&audited.ends) {

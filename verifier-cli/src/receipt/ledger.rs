@@ -6,9 +6,7 @@ use protocol::checkpoint::Checkpoint;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::merkle::leaf_hash;
-use protocol::merkle::tile::{
-    TILE_BYTES_MAX, TileError, TileId, Tiles, consistency_tiles, inclusion_tiles,
-};
+use protocol::merkle::tile::{consistency_tiles, inclusion_tiles};
 use protocol::receipt::Receipt;
 use protocol::tlog_proof::TlogProof;
 
@@ -18,6 +16,7 @@ use crate::audit::context::{Context, Read, Unread};
 use crate::audit::heads_reader::{self, HeadsToday};
 use crate::finding::{Code, Findings, Place, Votes};
 use crate::progress::Progress;
+use crate::prove::tiles;
 use crate::source::Located;
 
 /// Checks the vote against the ledger; returns what it saw, and what it could not read.
@@ -101,58 +100,6 @@ fn newest(context: &Context<'_>, log: LogId, heads: Option<&HeadsToday>) -> Opti
     Some(signed)
 }
 
-/// The tiles of the newest tree that prove what is asked; what is wrong with them is a finding.
-fn tiles(context: &Context<'_>, log: LogId, newest: &Signed, ids: Vec<TileId>) -> Option<Tiles> {
-    let mut given = Vec::new();
-    for id in ids {
-        let path = format!("{log}/{}", id.path());
-        let bytes = match context.read(&path, TILE_BYTES_MAX) {
-            Read::File(bytes) => bytes,
-            // "Partial tiles are optional once the full tile exists".
-            Read::Missing if !id.is_full() => {
-                let full = context.read_required(
-                    &format!("{log}/{}", id.full().path()),
-                    TILE_BYTES_MAX,
-                    Votes::AtMost(0),
-                    "nor the partial tile that the newest checkpoint needs",
-                )?;
-                id.truncate(&full)?.to_vec()
-            }
-            Read::Missing => {
-                context.add(
-                    Code::MissingFile,
-                    Place::file(path),
-                    Votes::AtMost(0),
-                    "there is no such file, and the newest checkpoint needs it",
-                );
-                return None;
-            }
-            Read::Unusable | Read::Unknown => return None,
-        };
-        given.push((id, bytes));
-    }
-    match Tiles::authenticate(newest.size(), &newest.checkpoint.root(), given) {
-        Ok(tiles) => Some(tiles),
-        Err(error) => {
-            let place = match &error {
-                TileError::Forged { tile }
-                | TileError::Length { tile, .. }
-                | TileError::Missing { tile } => {
-                    format!("{log}/{}", tile.path())
-                }
-                _ => format!("{log}/tile"),
-            };
-            context.add(
-                Code::TileMismatch,
-                Place::file(place),
-                Votes::AtMost(0),
-                format!("{error}; so this source cannot show whether the vote is in the ledger"),
-            );
-            None
-        }
-    }
-}
-
 /// Whether the newest tree starts with the one whose checkpoint the voter holds.
 fn is_consistent(
     context: &Context<'_>,
@@ -182,7 +129,7 @@ fn is_consistent(
     let Some(tiles) = tiles(
         context,
         log,
-        newest,
+        &newest.checkpoint,
         consistency_tiles(old.size(), newest.size()),
     ) else {
         return false;
@@ -232,7 +179,12 @@ fn holds_vote(
         // The rollback was named.
         return false;
     }
-    let Some(tiles) = tiles(context, cell, newest, inclusion_tiles(index, newest.size())) else {
+    let Some(tiles) = tiles(
+        context,
+        cell,
+        &newest.checkpoint,
+        inclusion_tiles(index, newest.size()),
+    ) else {
         return false;
     };
     match tiles.leaf(index) {
@@ -280,7 +232,7 @@ fn counted(
         match tiles(
             context,
             cell,
-            newest,
+            &newest.checkpoint,
             consistency_tiles(said.size, newest.size()),
         )
         .map(|tiles| tiles.root_at(said.size))

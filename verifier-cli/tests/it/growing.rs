@@ -79,6 +79,7 @@ fn audit_while_growing(
     let options = Options {
         threads: NonZeroUsize::new(2).unwrap(),
         settle: Duration::from_secs(20),
+        evidence: Vec::new(),
     };
     let verdict = audit::audit(
         &source,
@@ -165,6 +166,7 @@ fn growth_that_is_not_the_same_log_is_found() {
     let options = Options {
         threads: NonZeroUsize::MIN,
         settle: Duration::ZERO,
+        evidence: Vec::new(),
     };
     let verdict = audit::audit(
         &source,

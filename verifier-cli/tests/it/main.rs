@@ -12,6 +12,7 @@ mod common;
 mod damage;
 mod dishonest;
 mod growing;
+mod kept;
 mod receipts;
 mod right;
 mod web;

@@ -11,7 +11,7 @@ use verifier_cli::verdict::Outcome;
 use crate::common::keys::{CLOSING, GRACE};
 use crate::common::world::{Event, Plan, World, Writer, cosigned_at_once};
 
-const PLAN: Plan = Plan {
+pub const PLAN: Plan = Plan {
     votes: 60,
     issued: 60,
     batch: 20,
@@ -19,7 +19,7 @@ const PLAN: Plan = Plan {
 };
 
 /// A receipt for the vote at `index` of cell 0, as of the state of the writer.
-fn receipt(world: &World, writer: &Writer<'_>, index: u64, sealed: bool) -> Receipt {
+pub fn receipt(world: &World, writer: &Writer<'_>, index: u64, sealed: bool) -> Receipt {
     let vote = writer.trees[&LogId::Cell(0)].proof(index);
     let heads = &writer.trees[&LogId::Heads];
     Receipt {
@@ -37,7 +37,7 @@ fn receipt(world: &World, writer: &Writer<'_>, index: u64, sealed: bool) -> Rece
 }
 
 /// The world as it stood after so many events.
-fn early(world: &World, events: usize) -> World {
+pub fn early(world: &World, events: usize) -> World {
     World {
         keys: crate::common::keys::Keys::new("receipts"),
         events: world.events[..events].to_vec(),

@@ -31,6 +31,7 @@ pub fn options() -> Options {
     Options {
         threads: NonZeroUsize::new(2).unwrap(),
         settle: Duration::ZERO,
+        evidence: Vec::new(),
     }
 }
 

@@ -1,0 +1,139 @@
+//! What somebody kept from before, held against the published logs.
+//!
+//! Re-signed from end to end, a forged ledger is as well formed as an honest one. What it cannot have is the checkpoints that others hold: a receipt, an anchor that
+//! was copied, yesterday's results. Each binds the operator to one root at one size.
+
+use std::path::PathBuf;
+
+use protocol::evidence::HeldCheckpoint;
+use protocol::ids::LogId;
+
+use super::context::Context;
+use super::walk::Walk;
+use crate::finding::{Code, Place, Votes};
+use crate::kept::{self, Kept};
+use crate::verdict::EvidenceCovered;
+
+/// The published logs, as far as they were followed.
+pub(super) struct Ledger<'w> {
+    /// In head order.
+    pub(super) logs: Vec<&'w Walk>,
+    pub(super) heads: &'w Walk,
+    /// In head order, where there is a final head.
+    pub(super) final_sizes: Option<&'w [u64]>,
+}
+
+/// Judges everything below these paths.
+pub(super) fn judge(
+    context: &Context<'_>,
+    paths: &[PathBuf],
+    ledger: &Ledger<'_>,
+) -> EvidenceCovered {
+    let mut covered = EvidenceCovered::default();
+    for path in paths {
+        let files = match kept::files(path) {
+            Ok(files) => files,
+            Err(error) => {
+                context.unread.note(error.to_string());
+                continue;
+            }
+        };
+        for file in files {
+            match kept::read(&file, context.election) {
+                Ok(kept) => {
+                    covered.files += 1;
+                    covered.checkpoints += kept.checkpoints.len() as u64;
+                    judge_file(context, &kept, ledger);
+                }
+                // What cannot be used was not compared, and the verdict must not look as if it had been.
+                Err(error) => context.unread.note(error.to_string()),
+            }
+        }
+    }
+    covered
+}
+
+fn judge_file(context: &Context<'_>, kept: &Kept, ledger: &Ledger<'_>) {
+    for held in &kept.checkpoints {
+        if let Some(walk) = ledger.walk(held.log) {
+            judge_checkpoint(context, &kept.file, held, walk);
+        }
+    }
+    let Some(receipt) = &kept.receipt else { return };
+    match receipt.verify(&context.election.id()) {
+        Err(error) => context.add(
+            Code::ReceiptInvalid,
+            Place::file(&kept.file),
+            Votes::AtMost(0),
+            error.to_string(),
+        ),
+        Ok(proven) => {
+            let cell = LogId::Cell(proven.cell);
+            let counted = context
+                .election
+                .head_position(cell)
+                .and_then(|position| ledger.final_sizes?.get(position).copied());
+            // "A valid receipt with an index at or above it is `dropped`."
+            if let Some(size) = counted
+                && proven.index >= size
+            {
+                context.add(
+                    Code::Dropped,
+                    Place::at(&kept.file, proven.index),
+                    Votes::AtMost(1),
+                    format!(
+                        "the receipt proves a vote at index {} of {cell}, and the final head counts {size} entries",
+                        proven.index
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// The published log must have passed through every checkpoint that its keys ever signed.
+fn judge_checkpoint(context: &Context<'_>, file: &str, held: &HeldCheckpoint, walk: &Walk) {
+    let (size, root) = (held.checkpoint.size(), held.checkpoint.root());
+    let note = String::from_utf8_lossy(&held.note);
+    if size == 0 {
+        return;
+    }
+    if size > walk.size() {
+        // Where the log could not be followed, that is a finding of its own, and says no more.
+        if !walk.stopped() {
+            context.add(
+                Code::CheckpointRollback,
+                Place::file(file),
+                Votes::AtMost(size - walk.size()),
+                format!(
+                    "{} is published up to size {}, and its key signed size {size}: the log was cut, or this source is an older copy than the file. The note:\n{note}",
+                    held.log,
+                    walk.size()
+                ),
+            );
+        }
+        return;
+    }
+    let published = match walk.end_at(size) {
+        Some(end) if end.root == root => return,
+        Some(end) => format!("the published log has root {}", end.root),
+        None => "no batch of the published log ends there".to_owned(),
+    };
+    context.add(
+        Code::Equivocation,
+        Place::file(file),
+        Votes::WholeRoll,
+        format!(
+            "at size {size} of {} its key signed root {root}, and {published}: it signed two histories. The note:\n{note}",
+            held.log
+        ),
+    );
+}
+
+impl<'w> Ledger<'w> {
+    fn walk(&self, log: LogId) -> Option<&'w Walk> {
+        std::iter::once(self.heads)
+            .chain(self.logs.iter().copied())
+            .find(|walk| walk.log() == log)
+    }
+}

@@ -1,0 +1,275 @@
+//! Disputes: a voter's receipt beside what the ledger says now, as one file that a third party judges offline.
+//!
+//! Making one gathers the exhibits: the cell's newest checkpoint and how it continues the receipt's tree, and the newest head. Judging one believes nothing in it
+//! but signatures and proofs; [`protocol::dispute`] does that, for the maker and for everybody else alike.
+
+use std::path::Path;
+
+use protocol::checkpoint::Checkpoint;
+use protocol::dispute::{DISPUTE_FORMAT, Dispute, HeadExhibit, LedgerExhibit, Ruling};
+use protocol::entry::HeadLog;
+use protocol::evidence::HeldCheckpoint;
+use protocol::ids::{ElectionId, LogId};
+use protocol::manifest::Election;
+use protocol::merkle::Hash;
+use protocol::merkle::tile::inclusion_tiles;
+use protocol::receipt::Receipt;
+use protocol::tlog_proof::TlogProof;
+use serde::Serialize;
+
+use crate::audit::checkpoint::read_newest;
+use crate::audit::context::{Context, Unread};
+use crate::audit::heads_reader;
+use crate::finding::Findings;
+use crate::kept;
+use crate::progress::Progress;
+use crate::prove;
+use crate::receipt::VoteShown;
+use crate::source::{Located, locate};
+use crate::verdict::Outcome;
+
+/// What a dispute comes to.
+#[derive(Debug, Clone, Serialize)]
+pub struct DisputeVerdict {
+    /// Verified: the ledger keeps what the receipt promises. Findings: it does not, or the receipt is none. Unchecked: not enough was shown.
+    pub verdict: Outcome,
+    /// The election id.
+    pub election: String,
+    /// The ruling; null where the file could not be judged.
+    pub ruling: Option<Ruling>,
+    /// Why.
+    pub why: Option<String>,
+    /// The vote; null without a valid receipt. Whoever sees it knows the vote.
+    pub vote: Option<VoteShown>,
+    /// The dispute's file.
+    #[serde(skip)]
+    pub file: Option<Vec<u8>>,
+    /// What was not checked.
+    pub not_covered: Vec<String>,
+}
+
+impl DisputeVerdict {
+    fn unchecked(id: &ElectionId, why: String) -> Self {
+        Self {
+            verdict: Outcome::Unchecked,
+            election: id.to_string(),
+            ruling: None,
+            why: None,
+            vote: None,
+            file: None,
+            not_covered: vec![why],
+        }
+    }
+}
+
+/// Judges a dispute's file, offline.
+#[must_use]
+pub fn judge(file: &Path, id: &ElectionId) -> DisputeVerdict {
+    match kept::bytes(file) {
+        Ok(bytes) => match Dispute::parse(&bytes) {
+            Ok(dispute) => ruled(&dispute, id),
+            Err(error) => DisputeVerdict::unchecked(id, format!("{}: {error}", file.display())),
+        },
+        Err(error) => DisputeVerdict::unchecked(id, error.to_string()),
+    }
+}
+
+/// Makes the dispute of a receipt with the ledger at `source`, and judges it.
+#[must_use]
+pub fn make(receipt: &Path, source: &str, id: &ElectionId) -> DisputeVerdict {
+    let bytes = match kept::bytes(receipt) {
+        Ok(bytes) => bytes,
+        Err(error) => return DisputeVerdict::unchecked(id, error.to_string()),
+    };
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => {
+            return DisputeVerdict::unchecked(
+                id,
+                format!("{}: it is no receipt", receipt.display()),
+            );
+        }
+    };
+    let mut dispute = Dispute {
+        election: *id,
+        format: DISPUTE_FORMAT.to_owned(),
+        head: None,
+        ledger: None,
+        receipt: text,
+    };
+    let mut missing = Vec::new();
+    match locate(source, id) {
+        Ok(located) => exhibits(&mut dispute, &located, id, &mut missing),
+        Err(error) => missing.push(error.to_string()),
+    }
+    let mut verdict = ruled(&dispute, id);
+    verdict.not_covered.splice(0..0, missing);
+    if verdict.ruling.is_some() {
+        verdict.file = dispute.encode().ok();
+    }
+    verdict
+}
+
+fn ruled(dispute: &Dispute, id: &ElectionId) -> DisputeVerdict {
+    let judged = match dispute.judge(id) {
+        Ok(judged) => judged,
+        Err(error) => {
+            return DisputeVerdict::unchecked(id, format!("the file proves nothing: {error}"));
+        }
+    };
+    let verdict = match judged.ruling {
+        Ruling::InvalidReceipt | Ruling::SplitView | Ruling::Dropped | Ruling::RolledBack => {
+            Outcome::Findings
+        }
+        Ruling::NotShown => Outcome::Unchecked,
+        Ruling::Held | Ruling::Covered | Ruling::Counted => Outcome::Verified,
+    };
+    DisputeVerdict {
+        verdict,
+        election: id.to_string(),
+        ruling: Some(judged.ruling),
+        why: Some(judged.why),
+        vote: judged.receipt.map(VoteShown::from),
+        file: None,
+        not_covered: vec![
+            "all other votes, and the anchors: `tallyroot-verify audit` recounts the whole ledger"
+                .to_owned(),
+        ],
+    }
+}
+
+/// Adds what the source shows; what it does not show is written to `missing`.
+fn exhibits(dispute: &mut Dispute, located: &Located, id: &ElectionId, missing: &mut Vec<String>) {
+    let Some(claimed) = claimed(&dispute.receipt, id) else {
+        // The ruling says what is wrong with the receipt.
+        return;
+    };
+    let (findings, unread) = (Findings::new(1), Unread::default());
+    let progress = Progress::hidden();
+    let context = Context {
+        election: &claimed.election,
+        source: located.source.as_ref(),
+        findings: &findings,
+        unread: &unread,
+        progress: &progress,
+    };
+    let cell = claimed.cell;
+    // The heads log before the cell, so that every size that a head names has been reached.
+    let heads = heads_reader::read(&context);
+    let newest = read_newest(&context, cell);
+    if let Some(newest) = &newest {
+        dispute.ledger = ledger(&context, cell, &claimed.checkpoint, newest);
+    }
+    if let (Some(heads), Some(newest)) = (heads, newest) {
+        dispute.head = head(
+            &context,
+            cell,
+            (claimed.index, &claimed.checkpoint),
+            &newest.checkpoint,
+            &heads,
+        );
+    }
+    missing.extend(findings.finish().0.iter().map(|finding| {
+        format!(
+            "{}: {} [{}]",
+            finding.place,
+            finding.evidence,
+            finding.code.name()
+        )
+    }));
+    missing.extend(unread.finish());
+}
+
+/// What a valid receipt claims.
+struct Claimed {
+    election: Election,
+    cell: LogId,
+    index: u64,
+    checkpoint: Checkpoint,
+}
+
+/// `None`: the receipt is not valid.
+fn claimed(receipt: &str, id: &ElectionId) -> Option<Claimed> {
+    let receipt = Receipt::parse(receipt.as_bytes()).ok()?;
+    receipt.verify(id).ok()?;
+    let election = Election::check_id(receipt.manifest.as_bytes(), id).ok()?;
+    let proof = TlogProof::parse(receipt.vote.as_bytes()).ok()?;
+    let held = HeldCheckpoint::read(proof.checkpoint(), &election).ok()?;
+    Some(Claimed {
+        cell: held.log,
+        index: proof.index(),
+        checkpoint: held.checkpoint,
+        election,
+    })
+}
+
+fn ledger(
+    context: &Context<'_>,
+    cell: LogId,
+    claimed: &Checkpoint,
+    newest: &crate::audit::checkpoint::Signed,
+) -> Option<LedgerExhibit> {
+    let held = HeldCheckpoint::read(&newest.bytes, context.election).ok()?;
+    let (root, proof) = if newest.size() < claimed.size() {
+        (newest.checkpoint.root(), Vec::new())
+    } else {
+        prove::prefix(context, cell, &newest.checkpoint, claimed.size())?
+    };
+    Some(LedgerExhibit {
+        checkpoint: String::from_utf8(held.note).ok()?,
+        proof: base64(&proof),
+        root: root.to_base64(),
+    })
+}
+
+fn head(
+    context: &Context<'_>,
+    cell: LogId,
+    (index, claimed): (u64, &Checkpoint),
+    newest: &Checkpoint,
+    heads: &heads_reader::HeadsToday,
+) -> Option<HeadExhibit> {
+    let (at, entry) = heads.head_entry.clone()?;
+    let said = heads.head.as_ref()?.log(context.election, cell)?;
+    let tiles = prove::tiles(
+        context,
+        LogId::Heads,
+        &heads.newest.checkpoint,
+        inclusion_tiles(at, heads.newest.size()),
+    )?;
+    let path = tiles.inclusion_proof(at).ok()?;
+    let proof = TlogProof::new(Some(entry), at, path, heads.newest.bytes.clone()).ok()?;
+    let (root, between) = if index >= said.size {
+        (said.root, Vec::new())
+    } else {
+        between(context, cell, claimed, said, newest)?
+    };
+    Some(HeadExhibit {
+        head: String::from_utf8(proof.encode()).ok()?,
+        proof: base64(&between),
+        root: root.to_base64(),
+    })
+}
+
+/// From the smaller of the receipt's and the head's sizes to the larger one, in the tree of the larger one. `None`: that tree is not published.
+fn between(
+    context: &Context<'_>,
+    cell: LogId,
+    claimed: &Checkpoint,
+    said: &HeadLog,
+    newest: &Checkpoint,
+) -> Option<(Hash, Vec<Hash>)> {
+    let tree = |size, root| Checkpoint::new(claimed.origin(), size, root).ok();
+    let (small, large) = if said.size <= claimed.size() {
+        (said.size, tree(claimed.size(), claimed.root())?)
+    } else {
+        (claimed.size(), tree(said.size, said.root)?)
+    };
+    (small == large.size() || large.size() <= newest.size())
+        .then(|| prove::prefix(context, cell, &large, small))
+        .flatten()
+}
+
+fn base64(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(Hash::to_base64).collect()
+}

@@ -1,0 +1,258 @@
+//! What people keep: checkpoints, in whatever file they came.
+//!
+//! A voter has a receipt, an auditor a checkpoint, a watcher yesterday's results, a mirror an anchor. All of them hold checkpoints that the operator signed, and
+//! each binds the operator. Nothing in such a file is believed but those signatures.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use protocol::anchor::{ANCHOR_LABEL, AnchorObject};
+use protocol::dispute::{DISPUTE_FORMAT, Dispute};
+use protocol::evidence::{HeldCheckpoint, SPLIT_VIEW_FORMAT, SplitView};
+use protocol::ids::LogId;
+use protocol::manifest::Election;
+use protocol::receipt::{RECEIPT_FORMAT, Receipt};
+use protocol::results::{RESULTS_FORMAT, Results};
+use protocol::tlog_proof::TlogProof;
+use serde::Deserialize;
+
+/// Most bytes that are read of one kept file.
+const KEPT_LEN_MAX: u64 = 32 << 20;
+/// Most files that are read of a folder: more is no evidence but a mistake.
+const KEPT_FILES_MAX: usize = 100_000;
+
+/// How a `.tlog-proof` begins (C2SP tlog-proof).
+const TLOG_PROOF: &[u8] = b"c2sp.org/tlog-proof@v1\n";
+
+/// One kept file.
+#[derive(Debug)]
+pub struct Kept {
+    /// Where it is, for people.
+    pub file: String,
+    /// The checkpoints in it that their log's key signed.
+    pub checkpoints: Vec<HeldCheckpoint>,
+    /// The file, where it is a receipt.
+    pub receipt: Option<Receipt>,
+}
+
+/// Why a file could not be used.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{file}: {problem}")]
+pub struct KeptError {
+    /// The file.
+    pub file: String,
+    /// What is wrong with it, and what it could have been.
+    pub problem: String,
+}
+
+impl KeptError {
+    fn new(file: &Path, problem: impl std::fmt::Display) -> Self {
+        Self {
+            file: file.display().to_string(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// The files that this path names: itself, or everything below the folder.
+///
+/// # Errors
+/// The path cannot be read, or holds too many files.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, KeptError> {
+    let problem = |path: &Path, error| KeptError::new(path, error);
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let (mut folders, mut found) = (vec![path.to_owned()], BTreeSet::new());
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).map_err(|error| problem(&folder, error.to_string()))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| problem(&folder, error.to_string()))?;
+            // Links are not followed: a folder of evidence is plain files.
+            let kind = entry
+                .file_type()
+                .map_err(|error| problem(&entry.path(), error.to_string()))?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                found.insert(entry.path());
+            }
+            if found.len() + folders.len() > KEPT_FILES_MAX {
+                return Err(problem(
+                    path,
+                    format!(
+                        "it holds more than {KEPT_FILES_MAX} files and folders: name the ones that you kept"
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// Reads a kept file's bytes.
+///
+/// # Errors
+/// It cannot be read, or is too long.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, KeptError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(KEPT_LEN_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| KeptError::new(path, error))?;
+    if bytes.len() as u64 > KEPT_LEN_MAX {
+        return Err(KeptError::new(
+            path,
+            "it has more than 32 MiB: no file that holds a checkpoint is so large",
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Reads a kept file: a checkpoint, a `.tlog-proof`, a receipt, a `results.json`, an anchor, a split view or a dispute.
+///
+/// # Errors
+/// It cannot be read, is none of these, or holds no checkpoint that a key of the election signed.
+pub fn read(path: &Path, election: &Election) -> Result<Kept, KeptError> {
+    let bytes = bytes(path)?;
+    let (notes, receipt) = notes(&bytes, election).map_err(|error| KeptError::new(path, error))?;
+    let mut checkpoints = Vec::new();
+    for note in notes {
+        let held =
+            HeldCheckpoint::read(&note, election).map_err(|error| KeptError::new(path, error))?;
+        if !checkpoints.contains(&held) {
+            checkpoints.push(held);
+        }
+    }
+    if checkpoints.is_empty() {
+        return Err(KeptError::new(path, "it holds no checkpoint"));
+    }
+    Ok(Kept {
+        file: path.display().to_string(),
+        checkpoints,
+        receipt,
+    })
+}
+
+/// The notes in a file, and the receipt that it is.
+fn notes(bytes: &[u8], election: &Election) -> Result<(Vec<Vec<u8>>, Option<Receipt>), String> {
+    if bytes.starts_with(ANCHOR_LABEL.as_bytes()) {
+        let anchor =
+            AnchorObject::decode(bytes, &election.id()).map_err(|error| error.to_string())?;
+        return Ok((vec![anchor.note.to_vec()], None));
+    }
+    if bytes.starts_with(TLOG_PROOF) {
+        return Ok((vec![of_proof(bytes)?], None));
+    }
+    if bytes.first() == Some(&b'{') {
+        return of_json(bytes, election);
+    }
+    // What is left is a note, or nothing; reading it says which.
+    Ok((vec![bytes.to_vec()], None))
+}
+
+fn of_proof(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let proof = TlogProof::parse(bytes).map_err(|error| error.to_string())?;
+    Ok(proof.checkpoint().to_vec())
+}
+
+/// The `format` of any of our JSON files.
+#[derive(Deserialize)]
+struct Format {
+    format: String,
+}
+
+fn of_json(bytes: &[u8], election: &Election) -> Result<(Vec<Vec<u8>>, Option<Receipt>), String> {
+    let format: Format = serde_json::from_slice(bytes)
+        .map_err(|error| format!("it is no JSON of Tallyroot's: {error}"))?;
+    match format.format.as_str() {
+        RECEIPT_FORMAT => {
+            let receipt = Receipt::parse(bytes).map_err(|error| error.to_string())?;
+            Ok((of_receipt(&receipt)?, Some(receipt)))
+        }
+        RESULTS_FORMAT => {
+            let results = Results::parse(bytes, election).map_err(|error| error.to_string())?;
+            let proofs = results.cells.iter().filter_map(|cell| cell.proof.as_ref());
+            let notes = proofs
+                .map(|proof| of_proof(proof.as_bytes()))
+                .collect::<Result<_, _>>()?;
+            Ok((notes, None))
+        }
+        SPLIT_VIEW_FORMAT => {
+            let split = SplitView::parse(bytes).map_err(|error| error.to_string())?;
+            Ok((
+                vec![split.older.into_bytes(), split.newer.into_bytes()],
+                None,
+            ))
+        }
+        DISPUTE_FORMAT => {
+            let dispute = Dispute::parse(bytes).map_err(|error| error.to_string())?;
+            let receipt =
+                Receipt::parse(dispute.receipt.as_bytes()).map_err(|error| error.to_string())?;
+            let mut notes = of_receipt(&receipt)?;
+            notes.extend(dispute.ledger.map(|ledger| ledger.checkpoint.into_bytes()));
+            if let Some(head) = dispute.head {
+                notes.push(of_proof(head.head.as_bytes())?);
+            }
+            Ok((notes, Some(receipt)))
+        }
+        other => Err(format!("{other:?} is no format that holds checkpoints")),
+    }
+}
+
+fn of_receipt(receipt: &Receipt) -> Result<Vec<Vec<u8>>, String> {
+    let seal = receipt.sealed.as_ref();
+    [
+        Some(&receipt.vote),
+        seal.map(|seal| &seal.vote),
+        seal.map(|seal| &seal.head),
+    ]
+    .into_iter()
+    .flatten()
+    .chain(&receipt.switches)
+    .map(|proof| of_proof(proof.as_bytes()))
+    .collect()
+}
+
+/// The two kept files' checkpoints of one log: the newest in each, of the first log that both hold.
+#[must_use]
+pub fn common<'k>(a: &'k Kept, b: &'k Kept) -> Option<(&'k HeldCheckpoint, &'k HeldCheckpoint)> {
+    let newest = |kept: &'k Kept, log: LogId| {
+        kept.checkpoints
+            .iter()
+            .filter(|held| held.log == log)
+            .max_by_key(|held| held.checkpoint.size())
+    };
+    a.checkpoints
+        .iter()
+        .find_map(|held| Some((newest(a, held.log)?, newest(b, held.log)?)))
+}
+
+/// The election of this id, from the manifest that a kept file carries.
+#[must_use]
+pub fn manifest(path: &Path, id: &protocol::ids::ElectionId) -> Option<Election> {
+    /// The member that our files carry it in.
+    #[derive(Deserialize)]
+    struct Carrier {
+        manifest: Option<String>,
+        receipt: Option<String>,
+    }
+    fn look(bytes: &[u8], id: &protocol::ids::ElectionId) -> Option<Election> {
+        let carrier: Carrier = serde_json::from_slice(bytes).ok()?;
+        match (carrier.manifest, carrier.receipt) {
+            (Some(manifest), _) => Election::check_id(manifest.as_bytes(), id).ok(),
+            // A receipt within a dispute; no deeper.
+            (None, Some(receipt)) => {
+                let within: Carrier = serde_json::from_str(&receipt).ok()?;
+                Election::check_id(within.manifest?.as_bytes(), id).ok()
+            }
+            (None, None) => None,
+        }
+    }
+    let bytes = bytes(path).ok()?;
+    // Or it is the manifest itself.
+    Election::check_id(&bytes, id)
+        .ok()
+        .or_else(|| look(&bytes, id))
+}

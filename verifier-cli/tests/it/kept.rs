@@ -1,0 +1,381 @@
+//! What people kept from before, against an operator who signed everything anew: with nothing kept, such a ledger verifies; with any one checkpoint of the first, it does not.
+
+use std::path::{Path, PathBuf};
+
+use protocol::dispute::{Dispute, Ruling};
+use protocol::evidence::SplitView;
+use protocol::ids::{ElectionId, LogId};
+use verifier_cli::audit::{self, Options};
+use verifier_cli::progress::Progress;
+use verifier_cli::verdict::{AuditVerdict, Outcome};
+use verifier_cli::{consistency, dispute};
+
+use crate::common::keys::{CLOSING, GRACE};
+use crate::common::world::{Event, Plan, World, Writer};
+use crate::common::{found, options};
+use crate::receipts::{PLAN, early, receipt};
+
+/// An honest election, and another history of it that the same keys signed: one vote of cell 0 is gone.
+struct Fork {
+    folder: tempfile::TempDir,
+    id: ElectionId,
+    honest: World,
+}
+
+impl Fork {
+    fn new() -> Self {
+        let honest = World::new("receipts", PLAN);
+        let mut forged = World::new("receipts", PLAN);
+        forged.change_votes(0, 0, |votes| {
+            votes.remove(0);
+        });
+        let folder = tempfile::tempdir().unwrap();
+        honest.publish(&folder.path().join("honest"));
+        forged.publish(&folder.path().join("forged"));
+        Self {
+            folder,
+            id: honest.keys.election.id(),
+            honest,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn keep(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// A receipt that was given before anything was forged.
+    fn receipt(&self) -> PathBuf {
+        self.receipt_before_head(3)
+    }
+
+    fn receipt_before_head(&self, n: usize) -> PathBuf {
+        let before = early(&self.honest, self.honest.nth_head(n));
+        let mut writer = Writer::new(&before);
+        writer.run();
+        let receipt = receipt(&self.honest, &writer, 1, false);
+        self.keep("receipt.json", &receipt.encode().unwrap())
+    }
+}
+
+fn audited(source: &Path, id: &ElectionId, evidence: &[&Path]) -> AuditVerdict {
+    let options = Options {
+        evidence: evidence.iter().map(|path| (*path).to_owned()).collect(),
+        ..options()
+    };
+    audit::run(source.to_str().unwrap(), id, &options, &Progress::hidden())
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn any_one_kept_file_convicts_a_ledger_that_was_signed_anew() {
+    let fork = Fork::new();
+    let forged = fork.path("forged");
+    // The limit, said plainly: nothing in the files shows it.
+    let alone = audited(&forged, &fork.id, &[]);
+    assert_eq!(alone.verdict, Outcome::Verified, "{alone:#?}");
+
+    let honest = fork.path("honest");
+    let anchor = std::fs::read_dir(honest.join("anchors"))
+        .unwrap()
+        .next()
+        .unwrap();
+    let anchors = anchor.unwrap().path();
+    let last = std::fs::read_dir(&anchors).unwrap().count() - 1;
+    let kept = [
+        fork.receipt(),
+        honest.join("cells/0/checkpoint"),
+        honest.join("heads/checkpoint"),
+        honest.join("results.json"),
+        anchors.join(last.to_string()),
+    ];
+    for file in &kept {
+        let verdict = audited(&forged, &fork.id, &[file]);
+        assert_eq!(verdict.verdict, Outcome::Findings, "{}", file.display());
+        let own = text(file);
+        assert!(
+            found(&verdict).iter().any(|(code, place)| *place == own
+                && matches!(*code, "equivocation" | "checkpoint-rollback")),
+            "{}: {:?}",
+            file.display(),
+            found(&verdict)
+        );
+        assert_eq!(verdict.covered.evidence.files, 1);
+        // The same file raises nothing against the ledger that it is from.
+        let right = audited(&honest, &fork.id, &[file]);
+        assert_eq!(right.verdict, Outcome::Verified, "{right:#?}");
+    }
+
+    // A whole folder of them.
+    let verdict = audited(&forged, &fork.id, &[&anchors]);
+    assert_eq!(verdict.covered.evidence.files, last as u64 + 1);
+    assert_eq!(verdict.verdict, Outcome::Findings);
+}
+
+#[test]
+fn a_file_that_is_no_evidence_is_not_passed_over() {
+    let fork = Fork::new();
+    let honest = fork.path("honest");
+    let mut note = std::fs::read(honest.join("cells/0/checkpoint")).unwrap();
+    let last = note.len() - 10;
+    note[last] ^= 1;
+    let files = [
+        fork.keep("forged.checkpoint", &note),
+        fork.keep("picture", b"\x89PNG"),
+        fork.keep("other.json", br#"{"format":"else"}"#),
+        fork.path("nowhere"),
+    ];
+    for file in files {
+        let verdict = audited(&honest, &fork.id, &[&file]);
+        assert_eq!(verdict.verdict, Outcome::Unchecked, "{}", file.display());
+        assert_eq!(verdict.covered.evidence.files, 0);
+        assert!(
+            verdict
+                .not_covered
+                .iter()
+                .any(|what| what.contains(&text(&file))),
+            "{:?}",
+            verdict.not_covered
+        );
+    }
+}
+
+#[test]
+fn a_kept_receipt_that_the_final_head_leaves_out() {
+    let (world, receipt) = dropped();
+    let folder = tempfile::tempdir().unwrap();
+    world.publish(&folder.path().join("ledger"));
+    let file = folder.path().join("receipt.json");
+    std::fs::write(&file, receipt).unwrap();
+    let verdict = audited(
+        &folder.path().join("ledger"),
+        &world.keys.election.id(),
+        &[&file],
+    );
+    assert!(
+        found(&verdict).contains(&("dropped", text(&file))),
+        "{:?}",
+        found(&verdict)
+    );
+}
+
+/// Cell 0 never closes and goes on after the final head; and a receipt for a vote from there.
+fn dropped() -> (World, Vec<u8>) {
+    let mut world = World::new(
+        "receipts",
+        Plan {
+            finished: false,
+            ..PLAN
+        },
+    );
+    world.events.push(Event::Head {
+        time: CLOSING + GRACE + 1,
+        is_final: true,
+        tweak: None,
+    });
+    let late: Vec<_> = (60..80)
+        .map(|voter| world.vote(voter))
+        .filter(|vote| world.keys.election.cell_of(&vote.credential) == 0)
+        .collect();
+    world.votes(0, &late, CLOSING);
+    let mut writer = Writer::new(&world);
+    writer.run();
+    let size = writer.trees[&LogId::Cell(0)].size();
+    let receipt = receipt(&world, &writer, size - 2, false).encode().unwrap();
+    (world, receipt)
+}
+
+#[test]
+fn two_checkpoints_that_one_log_cannot_have() {
+    let fork = Fork::new();
+    let (honest, forged) = (fork.path("honest"), fork.path("forged"));
+    let old = fork.receipt();
+    let sources = [text(&forged)];
+    for (a, b, sources) in [
+        // One size, two roots: needs nobody's tiles, only the manifest that a receipt carries, or a source.
+        (
+            honest.join("heads/checkpoint"),
+            forged.join("heads/checkpoint"),
+            &sources[..],
+        ),
+        // Two sizes: the tiles of the newer tree; the order of the files does not matter.
+        (old.clone(), forged.join("cells/0/checkpoint"), &sources[..]),
+        (forged.join("cells/0/checkpoint"), old.clone(), &sources[..]),
+        // The newer tree is shown by nobody, and what is published contradicts it.
+        (old.clone(), honest.join("cells/0/checkpoint"), &sources[..]),
+    ] {
+        let verdict = consistency::run(&a, &b, &fork.id, sources);
+        assert_eq!(verdict.verdict, Outcome::Findings, "{verdict:#?}");
+        assert_eq!(verdict.findings[0].code.name(), "equivocation");
+        let split = verdict.split.unwrap();
+        let proof = fork.path("proof");
+        std::fs::write(&proof, &split).unwrap();
+        let checked = consistency::check(&proof, &fork.id);
+        assert_eq!(checked.verdict, Outcome::Findings, "{checked:#?}");
+        // The proof is evidence for an audit too, whichever history it sees.
+        for ledger in [&honest, &forged] {
+            let verdict = audited(ledger, &fork.id, &[&proof]);
+            assert_eq!(verdict.verdict, Outcome::Findings);
+        }
+        // It convicts nobody else, and not by other words.
+        assert_eq!(
+            consistency::check(&proof, &ElectionId([1; 32])).verdict,
+            Outcome::Unchecked
+        );
+        for at in (0..split.len()).step_by(split.len() / 50) {
+            let mut flipped = split.clone();
+            flipped[at] ^= 1;
+            std::fs::write(&proof, &flipped).unwrap();
+            assert_eq!(
+                consistency::check(&proof, &fork.id).verdict,
+                Outcome::Unchecked,
+                "byte {at}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_evidence_can_be_made_of_an_honest_log() {
+    let fork = Fork::new();
+    let honest = fork.path("honest");
+    let (old, new) = (fork.receipt(), honest.join("cells/0/checkpoint"));
+    let verdict = consistency::run(&old, &new, &fork.id, &[text(&honest)]);
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+    assert_eq!(
+        verdict
+            .checkpoints
+            .iter()
+            .map(|shown| shown.from.as_str())
+            .collect::<Vec<_>>(),
+        [text(&old), text(&new)]
+    );
+    // Nobody shows the tiles.
+    let verdict = consistency::run(&old, &new, &fork.id, &[]);
+    assert_eq!(verdict.verdict, Outcome::Unchecked, "{verdict:#?}");
+    assert!(verdict.split.is_none());
+
+    // A false accuser who writes the file by hand.
+    let election = &fork.honest.keys.election;
+    let held = |path: &Path| {
+        protocol::evidence::HeldCheckpoint::read(&std::fs::read(path).unwrap(), election).unwrap()
+    };
+    let (cell, heads) = (held(&new), held(&honest.join("heads/checkpoint")));
+    let root = cell.checkpoint.root();
+    for (older, newer) in [(&cell, &cell), (&heads, &cell), (&cell, &heads)] {
+        let split = SplitView::new(election, older, newer, &root, &[]);
+        assert!(split.verify(&fork.id).is_err());
+        let split = SplitView::new(
+            election,
+            older,
+            newer,
+            &protocol::merkle::Hash([1; 32]),
+            &[],
+        );
+        assert!(split.verify(&fork.id).is_err());
+    }
+}
+
+fn ruling(receipt: &Path, source: &Path, id: &ElectionId) -> Option<Ruling> {
+    let made = dispute::make(receipt, source.to_str().unwrap(), id);
+    // Whoever gets the file comes to the same ruling, offline.
+    let file = receipt.with_extension("dispute");
+    std::fs::write(&file, made.file.as_ref().unwrap()).unwrap();
+    let judged = dispute::judge(&file, id);
+    assert_eq!(judged.ruling, made.ruling, "{judged:#?}");
+    assert_eq!(judged.verdict, made.verdict);
+    let bytes = made.file.unwrap();
+    for at in (0..bytes.len()).step_by(bytes.len() / 80) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1;
+        std::fs::write(&file, &flipped).unwrap();
+        // A damaged file proves nothing, or only that the receipt in it is none. (A changed title in the manifest, say.)
+        let judged = dispute::judge(&file, id).ruling;
+        assert!(
+            matches!(judged, None | Some(Ruling::InvalidReceipt)),
+            "byte {at}: {judged:?}"
+        );
+    }
+    made.ruling
+}
+
+#[test]
+fn disputes_are_ruled_by_what_was_signed() {
+    let fork = Fork::new();
+    let (honest, forged) = (fork.path("honest"), fork.path("forged"));
+    let receipt = fork.receipt();
+    assert_eq!(ruling(&receipt, &honest, &fork.id), Some(Ruling::Counted));
+    assert_eq!(ruling(&receipt, &forged, &fork.id), Some(Ruling::SplitView));
+
+    for (given, events, expected) in [
+        (3, fork.honest.nth_head(2), Ruling::RolledBack),
+        (2, fork.honest.nth_head(2), Ruling::Held),
+        (2, fork.honest.nth_head(2) + 1, Ruling::Covered),
+    ] {
+        let receipt = fork.receipt_before_head(given);
+        let then = tempfile::tempdir().unwrap();
+        early(&fork.honest, events).publish(then.path());
+        assert_eq!(
+            ruling(&receipt, then.path(), &fork.id),
+            Some(expected),
+            "{events}"
+        );
+    }
+
+    let (world, bytes) = dropped();
+    let folder = tempfile::tempdir().unwrap();
+    world.publish(&folder.path().join("ledger"));
+    let late = folder.path().join("receipt.json");
+    std::fs::write(&late, bytes).unwrap();
+    let id = world.keys.election.id();
+    assert_eq!(
+        ruling(&late, &folder.path().join("ledger"), &id),
+        Some(Ruling::Dropped)
+    );
+    // So it is where the operator cut off what the final head does not count.
+    let cut = World {
+        events: world.events[..world.events.len() - 1].to_vec(),
+        keys: crate::common::keys::Keys::new("receipts"),
+        anchored: true,
+        tweak_results: None,
+    };
+    cut.publish(&folder.path().join("cut"));
+    assert_eq!(
+        ruling(&late, &folder.path().join("cut"), &id),
+        Some(Ruling::Dropped)
+    );
+}
+
+#[test]
+fn a_dispute_without_a_receipt_or_a_ledger() {
+    let fork = Fork::new();
+    let receipt = fork.receipt();
+    let nowhere = dispute::make(&receipt, "/nowhere/at/all", &fork.id);
+    assert_eq!(nowhere.ruling, Some(Ruling::NotShown), "{nowhere:#?}");
+    assert_eq!(nowhere.verdict, Outcome::Unchecked);
+
+    let mut bytes = std::fs::read(&receipt).unwrap();
+    let at = bytes.len() - 100;
+    bytes[at] ^= 1;
+    let bad = fork.keep("bad.json", &bytes);
+    let made = dispute::make(&bad, &text(&fork.path("honest")), &fork.id);
+    assert_eq!(made.ruling, Some(Ruling::InvalidReceipt), "{made:#?}");
+    assert!(made.vote.is_none());
+
+    // A dispute's file that is none.
+    assert_eq!(dispute::judge(&receipt, &fork.id).ruling, None);
+    // Exhibits of somebody else's are refused with the whole file.
+    let made = dispute::make(&receipt, &text(&fork.path("honest")), &fork.id);
+    let mut swapped = Dispute::parse(&made.file.unwrap()).unwrap();
+    let ledger = swapped.ledger.as_mut().unwrap();
+    ledger.checkpoint = std::fs::read_to_string(fork.path("honest/heads/checkpoint")).unwrap();
+    assert!(swapped.judge(&fork.id).is_err());
+}
