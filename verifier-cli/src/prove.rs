@@ -2,8 +2,11 @@
 
 use protocol::checkpoint::Checkpoint;
 use protocol::ids::LogId;
-use protocol::merkle::Hash;
-use protocol::merkle::tile::{TILE_BYTES_MAX, TileError, TileId, Tiles, consistency_tiles};
+use protocol::merkle::tile::{
+    TILE_BYTES_MAX, TileError, TileId, Tiles, consistency_tiles, inclusion_tiles,
+};
+use protocol::merkle::{Hash, leaf_hash};
+use protocol::tlog_proof::TlogProof;
 
 use crate::audit::context::{Context, Read};
 use crate::finding::{Code, Place, Votes};
@@ -83,6 +86,45 @@ pub(crate) fn prefix(
         (Err(error), _) | (_, Err(error)) => {
             context.unread.note(format!("{log}: {error}"));
             None
+        }
+    }
+}
+
+/// Whether the vote stands at its index today.
+pub(crate) fn holds_vote(
+    context: &Context<'_>,
+    cell: LogId,
+    newest: &Checkpoint,
+    proof: &TlogProof,
+    file: &str,
+) -> bool {
+    let (index, Some(entry)) = (proof.index(), proof.extra()) else {
+        return false;
+    };
+    if index >= newest.size() {
+        // The rollback was named.
+        return false;
+    }
+    let Some(tiles) = tiles(context, cell, newest, inclusion_tiles(index, newest.size())) else {
+        return false;
+    };
+    match tiles.leaf(index) {
+        Ok(leaf) if leaf == leaf_hash(entry) => true,
+        Ok(leaf) => {
+            context.add(
+                Code::Fork,
+                Place::at(file, index),
+                Votes::AtMost(1),
+                format!(
+                    "at index {index} of {cell} the published log holds leaf {leaf}, and the receipt proves {}",
+                    leaf_hash(entry)
+                ),
+            );
+            false
+        }
+        Err(error) => {
+            context.unread.note(format!("{cell}: {error}"));
+            false
         }
     }
 }

@@ -7,11 +7,14 @@ use std::path::PathBuf;
 
 use protocol::evidence::HeldCheckpoint;
 use protocol::ids::LogId;
+use protocol::tlog_proof::TlogProof;
 
+use super::checkpoint::Signed;
 use super::context::Context;
 use super::walk::Walk;
 use crate::finding::{Code, Place, Votes};
 use crate::kept::{self, Kept};
+use crate::prove;
 use crate::verdict::EvidenceCovered;
 
 /// The published logs, as far as they were followed.
@@ -19,6 +22,8 @@ pub(super) struct Ledger<'w> {
     /// In head order.
     pub(super) logs: Vec<&'w Walk>,
     pub(super) heads: &'w Walk,
+    /// The cells' newest checkpoints, where there is a right one.
+    pub(super) cells: Vec<Option<&'w Signed>>,
     /// In head order, where there is a final head.
     pub(super) final_sizes: Option<&'w [u64]>,
 }
@@ -69,6 +74,10 @@ fn judge_file(context: &Context<'_>, kept: &Kept, ledger: &Ledger<'_>) {
         ),
         Ok(proven) => {
             let cell = LogId::Cell(proven.cell);
+            let newest = ledger.cells.get(proven.cell as usize).copied().flatten();
+            if let (Some(newest), Ok(proof)) = (newest, TlogProof::parse(receipt.vote.as_bytes())) {
+                prove::holds_vote(context, cell, &newest.checkpoint, &proof, &kept.file);
+            }
             let counted = context
                 .election
                 .head_position(cell)

@@ -188,6 +188,7 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> A
         &evidence::Ledger {
             logs: logs.walks(),
             heads: &logs.heads.walk,
+            cells: logs.cells.iter().map(|log| log.newest.as_ref()).collect(),
             final_sizes: final_sizes.as_deref(),
         },
     );

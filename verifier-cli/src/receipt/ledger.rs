@@ -5,8 +5,7 @@
 use protocol::checkpoint::Checkpoint;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
-use protocol::merkle::leaf_hash;
-use protocol::merkle::tile::{consistency_tiles, inclusion_tiles};
+use protocol::merkle::tile::consistency_tiles;
 use protocol::receipt::Receipt;
 use protocol::tlog_proof::TlogProof;
 
@@ -16,7 +15,7 @@ use crate::audit::context::{Context, Read, Unread};
 use crate::audit::heads_reader::{self, HeadsToday};
 use crate::finding::{Code, Findings, Place, Votes};
 use crate::progress::Progress;
-use crate::prove::tiles;
+use crate::prove::{holds_vote, tiles};
 use crate::source::Located;
 
 /// Checks the vote against the ledger; returns what it saw, and what it could not read.
@@ -58,7 +57,7 @@ pub(super) fn check(
         let mut sound = true;
         for proof in held {
             sound &= is_consistent(&context, cell, &newest, proof.checkpoint(), file);
-            sound &= holds_vote(&context, cell, &newest, &proof, file);
+            sound &= holds_vote(&context, cell, &newest.checkpoint, &proof, file);
         }
         shown.in_ledger = sound;
         if let Some(heads) = &heads {
@@ -162,50 +161,6 @@ fn is_consistent(
 fn body(note: &[u8]) -> Option<Checkpoint> {
     let note = protocol::note::SignedNote::parse(note).ok()?;
     Checkpoint::parse_body(note.text()).ok()
-}
-
-/// Whether the vote stands at its index today.
-fn holds_vote(
-    context: &Context<'_>,
-    cell: LogId,
-    newest: &Signed,
-    proof: &TlogProof,
-    file: &str,
-) -> bool {
-    let (index, Some(entry)) = (proof.index(), proof.extra()) else {
-        return false;
-    };
-    if index >= newest.size() {
-        // The rollback was named.
-        return false;
-    }
-    let Some(tiles) = tiles(
-        context,
-        cell,
-        &newest.checkpoint,
-        inclusion_tiles(index, newest.size()),
-    ) else {
-        return false;
-    };
-    match tiles.leaf(index) {
-        Ok(leaf) if leaf == leaf_hash(entry) => true,
-        Ok(leaf) => {
-            context.add(
-                Code::Fork,
-                Place::at(file, index),
-                Votes::AtMost(1),
-                format!(
-                    "at index {index} of {cell} the published log holds leaf {leaf}, and the receipt proves {}",
-                    leaf_hash(entry)
-                ),
-            );
-            false
-        }
-        Err(error) => {
-            context.unread.note(format!("{cell}: {error}"));
-            false
-        }
-    }
 }
 
 /// Whether the newest head covers the vote, and whether the final head counts it.

@@ -114,6 +114,14 @@ fn any_one_kept_file_convicts_a_ledger_that_was_signed_anew() {
         assert_eq!(right.verdict, Outcome::Verified, "{right:#?}");
     }
 
+    // A receipt names the vote that was changed under it, too.
+    let verdict = audited(&forged, &fork.id, &[&kept[0]]);
+    assert!(
+        found(&verdict).contains(&("fork", text(&kept[0]))),
+        "{:?}",
+        found(&verdict)
+    );
+
     // A whole folder of them.
     let verdict = audited(&forged, &fork.id, &[&anchors]);
     assert_eq!(verdict.covered.evidence.files, last as u64 + 1);
@@ -341,12 +349,7 @@ fn disputes_are_ruled_by_what_was_signed() {
         Some(Ruling::Dropped)
     );
     // So it is where the operator cut off what the final head does not count.
-    let cut = World {
-        events: world.events[..world.events.len() - 1].to_vec(),
-        keys: crate::common::keys::Keys::new("receipts"),
-        anchored: true,
-        tweak_results: None,
-    };
+    let cut = early(&world, world.events.len() - 1);
     cut.publish(&folder.path().join("cut"));
     assert_eq!(
         ruling(&late, &folder.path().join("cut"), &id),
