@@ -145,7 +145,7 @@ pub(crate) fn in_words(error: &anyhow::Error) -> String {
     for cause in causes.map(|(_, cause)| cause.to_string()) {
         if words.is_empty() {
             words = cause;
-        } else if !words.ends_with(&cause) {
+        } else if !words.contains(&cause) {
             words.push_str(": ");
             words.push_str(&cause);
         }

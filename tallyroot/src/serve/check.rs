@@ -35,7 +35,7 @@ impl Check {
         let passes = outcome.as_ref().is_err_and(patience::passes);
         Self {
             name,
-            outcome: outcome.map_err(|error| format!("{error:#}")),
+            outcome: outcome.map_err(|error| crate::in_words(&error)),
             passes,
         }
     }
@@ -197,13 +197,15 @@ fn judge(schedule: &Schedule, now: u64) -> Result<Option<&'static str>> {
     }
     let ahead_max = schedule.clock_ahead_max();
     if Duration::from_millis(now.saturating_sub(head)) <= ahead_max {
-        return Ok(Some("that of the newest published head, nearly"));
+        return Ok(Some(
+            "agrees with the newest published head, but for a head interval and 5 s",
+        ));
     }
     match schedule.clock_ahead_ms(now) {
         None => Ok(None),
-        Some(ahead) if Duration::from_millis(ahead) <= ahead_max => {
-            Ok(Some("that of the newest head that was seen, nearly"))
-        }
+        Some(ahead) if Duration::from_millis(ahead) <= ahead_max => Ok(Some(
+            "agrees with the newest head that was seen, but for a head interval and 5 s",
+        )),
         Some(ahead) => bail!(
             "this machine's clock is about {} s ahead of the newest published head, which is new: set it (NTP), and see that the anchoring service's is right",
             ahead / 1_000
@@ -223,12 +225,18 @@ fn key(config: &Config, place: &LogPlace, schedule: &watch::Receiver<Schedule>) 
         ("spare", &place.key.spare, keys.spare),
     ] {
         if let Some(path) = path {
-            parts::check_key(path, *expected.as_bytes())
+            parts::check_key(election, path, *expected.as_bytes())
                 .with_context(|| format!("`{name}` in [key] of {log}"))?;
         }
     }
     parts::key_in_force(election, place, schedule.borrow().in_force())?;
-    Ok(format!("{log}: the key in force is there"))
+    let which = match schedule.borrow().in_force().switch(log) {
+        None => "main",
+        Some(_) => "spare",
+    };
+    Ok(format!(
+        "{log}: its {which} key, which is in force, is there"
+    ))
 }
 
 /// It can be reached, is this log's or new, and promises what the election needs.

@@ -154,6 +154,7 @@ impl Vitals {
         drop(now);
         let mut status = json!({
             "version": env!("CARGO_PKG_VERSION"),
+            "process": std::process::id(),
             "role": self.0.role,
             "election": self.0.election.id().to_string(),
             "state": state,

@@ -37,6 +37,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::cli::ServeCommand;
+use crate::health::{ask as health_of, at};
 use check::Check;
 use config::{Config, ConfigError, LogPlace, RoleName};
 use gate::Gate;
@@ -104,7 +105,10 @@ pub async fn run(command: &ServeCommand) -> Result<ExitCode> {
                 "{} and {} are free",
                 config.listen, config.health_listen
             )),
-            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+            Err(error) => Err(anyhow::anyhow!(match running_already(&config).await {
+                Some(running) => format!("{running} ({})", crate::in_words(error)),
+                None => crate::in_words(error),
+            })),
         },
     ));
     if args.check_config {
@@ -166,6 +170,22 @@ async fn listen(config: &Config) -> Result<Listeners> {
     Ok(Listeners {
         service: bind("listen", config.listen).await?,
         health: bind("health_listen", config.health_listen).await?,
+    })
+}
+
+/// Whether the ports are taken by this very service: what its health address says.
+async fn running_already(config: &Config) -> Option<String> {
+    let address = config.health_listen.to_string();
+    let (_, status) = health_of(&address).await.ok()?;
+    let is = |place: &str, value: &str| at(&status, place).as_str() == Some(value);
+    let (title, id) = (config.role.title(), config.election.id().to_string());
+    (is("/role", &title) && is("/election", &id)).then(|| {
+        format!(
+            "{title} of this election runs with these addresses already: process {}, {}, says so at {address}. To replace it, stop it first; to have another one stand by, give that one \
+             addresses of its own",
+            at(&status, "/process"),
+            at(&status, "/state").as_str().unwrap_or("?"),
+        )
     })
 }
 

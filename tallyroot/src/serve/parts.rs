@@ -152,16 +152,37 @@ pub fn key_in_force(
             "no notice has switched {log} to its spare key, so its main key signs: give that key's file as `main` in [key]"
         ),
     };
-    check_key(path, *expected.as_bytes()).with_context(|| format!("the {name} key of {log}"))
+    check_key(election, path, *expected.as_bytes())
+        .with_context(|| format!("the {name} key of {log}"))
 }
 
-/// A key file that must hold this key.
+/// A key file that must hold this key of the election's.
 ///
 /// # Errors
-/// It cannot be read, others can read it, or it holds another key.
-pub fn check_key(path: &Path, expected: [u8; 32]) -> Result<Checked> {
+/// It cannot be read, others can read it, or it holds another key; if it is another one of this election's, the error says whose.
+pub fn check_key(election: &Election, path: &Path, expected: [u8; 32]) -> Result<Checked> {
     let file = KeyFile::load(path)?;
-    signer::checked(Arc::new(file), expected).with_context(|| format!("{}", path.display()))
+    let held = file.public_key();
+    let checked = signer::checked(Arc::new(file), expected);
+    checked.with_context(|| match whose(election, &held) {
+        Some(whose) if held != expected => format!("{} holds {whose}", path.display()),
+        _ => path.display().to_string(),
+    })
+}
+
+/// Whose key this is.
+fn whose(election: &Election, key: &[u8; 32]) -> Option<String> {
+    let logs = election.logs().iter().chain(&[LogId::Heads]);
+    let of_logs = logs.filter_map(|log| Some((log.prefix(), election.log_keys(*log)?)));
+    let of_authority = ("the authority".to_owned(), election.authority_keys());
+    of_logs.chain([of_authority]).find_map(|(of, keys)| {
+        let which = match key {
+            key if key == keys.main.as_bytes() => "main",
+            key if key == keys.spare.as_bytes() => "spare",
+            _ => return None,
+        };
+        Some(format!("the {which} key of {of}"))
+    })
 }
 
 /// What a registrar has besides its logs.

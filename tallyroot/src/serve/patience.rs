@@ -47,7 +47,7 @@ pub(super) async fn until_it_passes<T>(
                 vitals.wait_for(None);
                 return Ok(value);
             }
-            Err(error) if passes(&error) => format!("{error:#}"),
+            Err(error) if passes(&error) => crate::in_words(&error),
             Err(error) => return Err(error),
         };
         // Once for each reason, not at each try.

@@ -83,10 +83,18 @@ fn keys() {
         &world,
         CELL,
         "key",
-        &["`main` in [key] of cells/0", "the manifest fixes"],
+        &[
+            "`main` in [key] of cells/0",
+            "1/main.key holds the main key of cells/1",
+            "the manifest fixes",
+        ],
     );
     change(&world, CELL, "\"main.key\"", "\"spare.key\"");
-    refused(&world, CELL, "key", &["configure the key of this very log"]);
+    let words = [
+        "holds the spare key of cells/0",
+        "configure the key of this very log",
+    ];
+    refused(&world, CELL, "key", &words);
     change(&world, CELL, "\"main.key\"", "\"absent.key\"");
     refused(&world, CELL, "key", &["absent.key", "No such file"]);
     change(&world, CELL, "main = \"main.key\"\n", "");
@@ -180,6 +188,33 @@ fn a_port_that_is_taken() {
         &format!("health_listen = {port}"),
     );
     refused(&world, CELL, "listen", &["`health_listen`: cannot listen"]);
+}
+
+/// The usual reason why a port is taken.
+#[test]
+fn a_port_that_this_very_service_has_taken() {
+    let folder = folder();
+    let world = World::new(folder.path(), &Plan::default());
+    let mut running = world.start(CELL);
+    running.wait_for("active");
+    let address = |url: &str| url.trim_start_matches("http://").to_owned();
+    let text = world
+        .configuration(CELL)
+        .replace("127.0.0.1:0", &address(&running.url))
+        .replace(
+            "health_listen = 0",
+            &format!("health_listen = \"{}\"", address(&running.health)),
+        );
+    world.configure(CELL, &text);
+    let process = format!("process {}, active", running.pid());
+    let words = ["cell 0 of this election runs", &process, "stop it first"];
+    refused(&world, CELL, "listen", &words);
+    // Another service's are merely taken.
+    let other = world
+        .configuration(Role::Tally)
+        .replace("127.0.0.1:0", &address(&running.url));
+    world.configure(Role::Tally, &other);
+    refused(&world, Role::Tally, "listen", &["is another process there"]);
 }
 
 #[test]

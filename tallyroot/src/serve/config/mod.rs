@@ -36,6 +36,52 @@ pub enum RoleName {
     Tally,
 }
 
+impl RoleName {
+    const ALL: [Self; 4] = [Self::Cell, Self::Registrar, Self::Anchor, Self::Tally];
+
+    /// The keys, outside of sections, that this role alone has.
+    const fn own_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Cell => &["cell"],
+            Self::Registrar => &["registrar", "rsa_key", "code_key", "roll_backup", "shards"],
+            Self::Anchor => &["anchors"],
+            Self::Tally => &[],
+        }
+    }
+
+    /// With its article.
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Cell => "a cell",
+            Self::Registrar => "a registrar",
+            Self::Anchor => "the anchoring service",
+            Self::Tally => "the tally service",
+        }
+    }
+}
+
+impl std::fmt::Display for RoleName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cell => "cell",
+            Self::Registrar => "registrar",
+            Self::Anchor => "anchor",
+            Self::Tally => "tally",
+        })
+    }
+}
+
+/// The role whose configuration this is, by what that one alone has, where it is not this one.
+fn other_role(document: &Document, role: RoleName) -> Option<RoleName> {
+    let is_of = |role: &RoleName| role.own_keys().iter().any(|key| document.names(key));
+    let of_tally = || document.serves_files().then_some(RoleName::Tally);
+    if is_of(&role) {
+        return None;
+    }
+    let other = RoleName::ALL.into_iter().find(is_of).or_else(of_tally);
+    other.filter(|other| *other != role)
+}
+
 impl From<WriterRole> for RoleName {
     fn from(role: WriterRole) -> Self {
         match role {
@@ -182,6 +228,25 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let document = Document::read(file, environment)?;
+        Self::of(role, &document).map_err(|error| {
+            if let Some(other) = other_role(&document, role) {
+                return ConfigError {
+                    place: file.display().to_string(),
+                    message: format!(
+                        "this is the configuration of {}, and this is `{role}`: run `tallyroot serve {}` with it, or give this one's own after --config ({error})",
+                        other.title(),
+                        other
+                    ),
+                };
+            }
+            ConfigError {
+                message: format!("{}{}", error.message, document.misspelt()),
+                ..error
+            }
+        })
+    }
+
+    fn of(role: RoleName, document: &Document) -> Result<Self, ConfigError> {
         let root = document.root();
         let election = election(&root)?;
         let listen = root.address("listen", WHAT_LISTEN)?;

@@ -14,6 +14,34 @@ use toml::{Table, Value};
 pub const PREFIX: &str = "TALLYROOT_";
 /// Variables of this prefix that are no configuration: the tests' own.
 const FOREIGN_PREFIX: &str = "TALLYROOT_TEST_";
+/// Every key of every role, whichever section it stands in.
+const KEYS: &[&str] = &[
+    "anchors",
+    "cell",
+    "code_key",
+    "database",
+    "directory",
+    "durability",
+    "election",
+    "health_listen",
+    "key",
+    "listen",
+    "main",
+    "manifest",
+    "name",
+    "password_file",
+    "published",
+    "registrar",
+    "roll_backup",
+    "rsa_key",
+    "schema",
+    "serve",
+    "shards",
+    "spare",
+    "sqlite",
+    "unfinished",
+    "url",
+];
 /// A configuration larger than this is not one.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -112,6 +140,35 @@ impl Document {
         }
     }
 
+    /// Whether this key, outside of sections, or this section is given.
+    #[must_use]
+    pub(super) fn names(&self, key: &str) -> bool {
+        let variable = format!("{PREFIX}{}", key.to_uppercase());
+        self.table.contains_key(key) || self.environment.contains_key(&variable)
+    }
+
+    /// Whether `serve` stands in [published], which the tally service alone has.
+    #[must_use]
+    pub(super) fn serves_files(&self) -> bool {
+        let published = self.table.get("published").and_then(Value::as_table);
+        published.is_some_and(|published| published.contains_key("serve"))
+    }
+
+    /// The keys that no role has, each with the one that may be meant: in words, for an error that such a key may have led to. Empty where there are none.
+    #[must_use]
+    pub(super) fn misspelt(&self) -> String {
+        let mut found = Vec::new();
+        unknown(&self.table, "", &mut found);
+        let Some(first) = found.first() else {
+            return String::new();
+        };
+        let more = match found.len() {
+            1 => String::new(),
+            n => format!(", and {} more like it", n - 1),
+        };
+        format!("; but the file has {first}, which is no key{more}: correct that first")
+    }
+
     /// Refuses variables that no key has: a misspelt one would silently change nothing.
     ///
     /// # Errors
@@ -174,6 +231,7 @@ impl<'a> Section<'a> {
     }
 
     fn given(&self, key: &str) -> Option<Given> {
+        debug_assert!(KEYS.contains(&key), "add `{key}` to KEYS");
         let variable = self.variable(key);
         self.asked.borrow_mut().insert(key.to_owned());
         self.document.asked.borrow_mut().insert(variable.clone());
@@ -394,6 +452,30 @@ fn wrong(place: String, value: &Value, what: &str) -> ConfigError {
     ConfigError {
         place,
         message: format!("it is {value}: give {what}"),
+    }
+}
+
+/// The full names of keys that no role has, in a table and those within it. What an inline table of a value holds is judged where that value is.
+fn unknown(table: &Table, within: &str, found: &mut Vec<String>) {
+    for (key, value) in table {
+        let name = format!("{within}{key}");
+        if !KEYS.contains(&key.as_str()) {
+            let meant = nearest(key, KEYS.iter().copied());
+            found.push(format!("`{name}`{meant}"));
+            continue;
+        }
+        match value {
+            _ if key == "durability" => {}
+            Value::Table(table) => unknown(table, &format!("{name}."), found),
+            Value::Array(array) => {
+                for (n, value) in array.iter().enumerate() {
+                    if let Value::Table(table) = value {
+                        unknown(table, &format!("{name}[{n}]."), found);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 }
 

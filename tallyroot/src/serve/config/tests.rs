@@ -478,3 +478,92 @@ async fn registrars_anchors_and_the_tally_have_their_own() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_misspelt_key_is_named_with_what_it_led_to() {
+    let at = Fixture::new().await;
+    for (right, wrong, words) in [
+        (
+            "listen =",
+            "lisen =",
+            ["listen: it is missing", "`lisen` (did you mean `listen`?)"],
+        ),
+        (
+            "cell =",
+            "cel =",
+            ["cell: it is missing", "`cel` (did you mean `cell`?)"],
+        ),
+        (
+            "sqlite =",
+            "sqlit =",
+            ["neither `url`", "`database.sqlit` (did you mean `sqlite`?)"],
+        ),
+        (
+            "[published]\ndirectory",
+            "[publisched]\ndirectory",
+            [
+                "directory: it is missing",
+                "`publisched` (did you mean `published`?)",
+            ],
+        ),
+    ] {
+        let text = at.cell().replacen(right, wrong, 1);
+        assert_ne!(text, at.cell());
+        let said = at.refused(RoleName::Cell, &text, &[]);
+        for words in words {
+            assert!(said.contains(words), "`{words}` in: {said}");
+        }
+    }
+    // What is merely missing is not blamed on anything.
+    let said = at.refused(RoleName::Cell, &at.cell().replace("cell = 1\n", ""), &[]);
+    assert!(!said.contains("which is no key"), "{said}");
+}
+
+#[tokio::test]
+async fn another_roles_configuration_is_recognised() {
+    let at = Fixture::new().await;
+    let registrar = at
+        .cell()
+        .replace("cell = 1", "registrar = 0\nrsa_key = \"rsa.pem\"");
+    let anchor = format!(
+        "{}\n[[anchors]]\nname = \"local\"\n",
+        at.cell().replace("cell = 1\n", "")
+    );
+    let tally = format!(
+        "{}[published]\ndirectory = \"public\"\nserve = true\n",
+        at.common()
+    );
+    for (role, text, words) in [
+        (
+            RoleName::Cell,
+            &registrar,
+            "of a registrar, and this is `cell`: run `tallyroot serve registrar`",
+        ),
+        (
+            RoleName::Anchor,
+            &at.cell(),
+            "of a cell, and this is `anchor`: run `tallyroot serve cell`",
+        ),
+        (
+            RoleName::Tally,
+            &at.cell(),
+            "of a cell, and this is `tally`",
+        ),
+        (
+            RoleName::Registrar,
+            &anchor,
+            "of the anchoring service, and this is `registrar`: run `tallyroot serve anchor`",
+        ),
+        (
+            RoleName::Cell,
+            &tally,
+            "of the tally service, and this is `cell`: run `tallyroot serve tally`",
+        ),
+    ] {
+        let said = at.refused(role, text, &[]);
+        assert!(said.contains(words), "`{words}` in: {said}");
+    }
+    // Nothing at all is nobody's.
+    let said = at.refused(RoleName::Cell, &at.common(), &[]);
+    assert!(!said.contains("this is the configuration"), "{said}");
+}
