@@ -138,7 +138,8 @@ class Deployment:
             print(json.dumps({"election_id": self.election, "url": f"http://{self.front()}", "processes": rows}))
         else:
             for row in rows:
-                print(f"{row['name']:<24} {row['state']:<9} {row['pid'] or '-':>8}  {row['listen']}")
+                health = f"  health {row['health']}" if "health" in row else ""
+                print(f"{row['name']:<24} {row['state']:<9} {row['pid'] or '-':>8}  {row['listen']:<21}{health}".rstrip())
             print(f"\nhttp://{self.front()}/elections/{self.election}/")
         whole = all(row["state"] != "stopped" for row in rows)
         return 0 if whole or command != "status" else 3
@@ -401,6 +402,9 @@ class Front:
             locations.append(f"        location = {base}/registrars/{r}/credentials {{ proxy_pass http://{name}; }}")
         locations.append(f"        location = {base}/notices {{ proxy_pass http://anchor; }}")
         locations.append(f"        location = {base}/events {{ proxy_pass http://tally; proxy_buffering off; proxy_read_timeout 1h; }}")
+        # Who has the site alone, or leaves the slash out, finds the page.
+        locations.append(f"        location = / {{ return 307 {base}/; }}")
+        locations.append(f"        location = {base} {{ return 308 {base}/; }}")
         for page in ("", "[a-z]+[.](js|css|html)"):
             how = "=" if not page else "~"
             where = f"{base}/" if not page else f"^{re.escape(base)}/{page}$"

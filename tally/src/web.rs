@@ -4,6 +4,7 @@ mod page;
 mod stream;
 
 use axum::Router;
+use axum::response::Redirect;
 use axum::routing::get;
 use protocol::ids::ElectionId;
 
@@ -14,6 +15,7 @@ pub(crate) use stream::{Updates as LiveUpdates, event};
 
 /// The routes of one election:
 ///
+/// - `GET /elections/<id>` leads to the page, with 308;
 /// - `GET /elections/<id>/` and its scripts and style sheet (files without a folder of their own, so that all links are relative);
 /// - `GET /elections/<id>/events`: server-sent events, `event: results` with the bytes of `results.json` as data.
 ///
@@ -28,7 +30,13 @@ pub(crate) fn router(election: ElectionId, updates: Updates) -> Router {
             get(move || async { page::serve(asset) }),
         );
     }
+    let page = format!("{root}/");
     router
+        // All links of the page are relative, so it must stand behind the slash.
+        .route(
+            &root,
+            get(move || async move { Redirect::permanent(&page) }),
+        )
         .route(&format!("{root}/events"), get(stream::events))
         .with_state(updates)
 }

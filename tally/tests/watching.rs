@@ -255,3 +255,24 @@ async fn the_page_is_served_with_nothing_inline_and_a_strict_policy() {
         404
     );
 }
+
+/// Relative links of the page would lead nowhere without the slash.
+#[tokio::test]
+async fn the_page_is_found_without_its_slash() {
+    let served = serve(Watchers::default()).await;
+    let http = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    let answer = http.get(&served.url).send().await.unwrap();
+    assert_eq!(answer.status(), 308);
+    let page = format!("/elections/{}/", served.site.election.id());
+    assert_eq!(answer.headers()["location"], page.as_str());
+    let page = reqwest::get(&served.url)
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(page.contains("<time id=\"closing\">"), "{page}");
+}

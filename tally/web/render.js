@@ -3,6 +3,7 @@
 
 const NUMBER = new Intl.NumberFormat("en");
 const SHARE = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const MOMENT = new Intl.DateTimeFormat("en", { year: "numeric", month: "long", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZoneName: "short" });
 const METHODS = {
   plurality: "One choice; the option with the most votes wins",
   approval: "Any number of choices; the option with the most approvals wins",
@@ -49,7 +50,19 @@ export function showElection(election) {
   byId("title").replaceChildren(label(election.title));
   document.title = `Results: ${election.title}`;
   byId("demo").hidden = !election.demo;
+  showMoment("opening", election.times.opening);
+  showMoment("closing", election.times.closing);
+  byId("times").hidden = false;
   byId("fingerprint").textContent = election.id.replace(/(.{8})(?!$)/g, "$1 ");
+}
+
+/** In the reader's own time zone, which it names; for machines in UTC. */
+function showMoment(id, ms) {
+  const moment = new Date(ms);
+  // A manifest may hold times beyond a browser's calendar.
+  const known = !Number.isNaN(moment.getTime());
+  byId(id).textContent = known ? MOMENT.format(moment) : `${ms} ms after 1970`;
+  if (known) byId(id).dateTime = moment.toISOString();
 }
 
 /** The numbers. Called with results that passed every check that could be made, and no others. */

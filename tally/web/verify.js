@@ -7,6 +7,7 @@
 import { FormatError, fromHex, integer, list, members, parseCanonical, parseProof, parseTally, sameBytes, toHex } from "./formats.js";
 import { hasEd25519, keyId, leafHash, rootFromInclusion, sha256, verifyEd25519 } from "./crypto.js";
 
+const TIMES = ["closing", "grace", "opening", "registration"];
 const CONTEST = ["method", "name", "options", "tie_rule"];
 const RESULTS = ["abstentions", "cells", "contests", "election", "format", "status", "votes"];
 const RESULT_CONTEST = ["blanks", "counts", "name", "options", "rounds", "tie_broken", "winner"];
@@ -22,6 +23,7 @@ export async function openElection(electionId, manifestBytes, subtle) {
   // From here on the bytes are fixed by the id; these checks only keep the code below from stumbling.
   const manifest = parseCanonical(manifestBytes, "the manifest");
   if (manifest.format !== "tallyroot/v1/manifest") throw new FormatError("the manifest has another format than this page knows");
+  members(manifest.times, TIMES, "the manifest's times");
   const contests = list(manifest.contests, "the manifest's contests");
   for (const contest of contests) {
     members(contest, CONTEST, "a contest");
@@ -32,6 +34,7 @@ export async function openElection(electionId, manifestBytes, subtle) {
     title: manifest.title,
     base: manifest.base,
     demo: manifest.demo,
+    times: { opening: manifest.times.opening, closing: manifest.times.closing },
     contests,
     cells: list(manifest.cells, "the manifest's cells").map((pair) => ({ main: fromHex(pair.main, 32), spare: fromHex(pair.spare, 32) })),
     subtle,

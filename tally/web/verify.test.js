@@ -62,6 +62,8 @@ test("rules with another fingerprint are refused", async () => {
   const manifest = file("manifest.json");
   const other = parse("manifest.json");
   other.contests[0].options.reverse();
+  const { opening, closing } = JSON.parse(Buffer.from(manifest).toString()).times;
+  assert.deepEqual((await openElection(id, manifest, subtle)).times, { opening, closing });
   await assert.rejects(openElection(id, bytes(other), subtle), /fingerprint/);
   await assert.rejects(openElection(id.toUpperCase(), manifest, subtle));
   await assert.rejects(openElection("", manifest, subtle));

@@ -81,9 +81,15 @@ impl Demo {
     /// Starts it, and waits until it serves and everybody has voted.
     #[must_use]
     pub fn stay_up(&self) -> Up {
+        self.stay_up_saying(Stdio::null())
+    }
+
+    /// The same; what it suggests to its user goes to `stdout`.
+    #[must_use]
+    pub fn stay_up_saying(&self, stdout: Stdio) -> Up {
         let mut arguments = self.arguments();
         arguments.extend(["--listen", "127.0.0.1:0"]);
-        let mut process = start("tallyroot", &arguments, Stdio::null(), Stdio::piped());
+        let mut process = start("tallyroot", &arguments, stdout, Stdio::piped());
         let stderr = process.stderr.take().expect("its standard error");
         let (sender, lines) = channel();
         std::thread::spawn(move || {

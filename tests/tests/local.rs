@@ -5,6 +5,19 @@ use tests::local::Local;
 use tests::published::Published;
 use tests::{arg, folder, run};
 
+/// The status and where it leads.
+fn leads_to(url: &str) -> (u16, String) {
+    let http = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let answer = runtime.block_on(http.get(url).send()).unwrap();
+    let location = answer.headers()["location"].to_str().unwrap();
+    (answer.status().as_u16(), location.to_owned())
+}
+
 #[test]
 fn a_whole_election_over_separate_processes() {
     let folder = folder();
@@ -16,6 +29,19 @@ fn a_whole_election_over_separate_processes() {
     );
     // The page's address, as `up` prints it, does as well as the site's.
     local.url = format!("{}/elections/{}/", local.url, Published::of(&data).id());
+    let id = Published::of(&data).id();
+    let site = local
+        .url
+        .strip_suffix(&format!("/elections/{id}/"))
+        .unwrap();
+    let page = format!("/elections/{id}/");
+    assert_eq!(
+        leads_to(&format!("{site}/elections/{id}")),
+        (308, page.clone())
+    );
+    assert_eq!(leads_to(site), (307, page));
+    let look = run("tallyroot", &["status", site, "--json"]);
+    assert_eq!(look.json()["site"]["election_id"], id, "{look:#?}");
     let said = local.play(&["--exit"]);
     assert_eq!(said.code, 0, "{said:#?}");
     let end = said.json();

@@ -324,3 +324,33 @@ fn killed_at_any_moment_and_run_again() {
     }
     assert_eq!(votes(&published), before + 3);
 }
+
+/// What a demo suggests can be copied as it stands, line after line: nobody's secret or receipt is another's.
+#[test]
+fn the_suggested_commands_work_one_after_the_other() {
+    let folder = folder();
+    let demo = Demo::new(&folder.path().join("election"), 20, 1, REGISTRARS);
+    let told = folder.path().join("told");
+    let _up = demo.stay_up_saying(fs::File::create(&told).unwrap().into());
+    let told = fs::read_to_string(told).unwrap();
+    let joined = told.replace("\\\n", " ");
+    let lines = joined.lines();
+    let commands: Vec<&str> = lines
+        .filter(|line| line.contains("tallyroot vote "))
+        .collect();
+    assert_eq!(commands.len(), 3, "{told}");
+    for (n, command) in commands.iter().enumerate() {
+        let said: Said = std::process::Command::new("sh")
+            .args(["-c", command])
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+            .into();
+        assert_eq!(said.code, 0, "{command}: {said:#?}");
+        let receipts = fs::read_dir(folder.path()).unwrap().filter(|file| {
+            let name = file.as_ref().unwrap().file_name();
+            name.to_str().unwrap().ends_with("-receipt.json")
+        });
+        assert_eq!(receipts.count(), n + 1);
+    }
+}

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use protocol::manifest::Election;
+use protocol::manifest::{Contest, Election};
 use protocol::results::{ContestResult, RESULTS_LEN_MAX, Results, Status};
 use serde_json::{Map, Value, json};
 use verifier_cli::verdict::{AuditVerdict, Outcome};
@@ -150,8 +150,12 @@ impl Report {
         )?;
         writeln!(
             out,
-            "  {} votes were cast over HTTP into {cells}; {} of them left everything blank.",
-            self.results.votes, self.results.abstentions
+            "  {} cast over HTTP into {cells}; {} of them left everything blank.",
+            match self.results.votes {
+                1 => "1 vote was".to_owned(),
+                votes => format!("{votes} votes were"),
+            },
+            self.results.abstentions
         )?;
         if played {
             writeln!(
@@ -267,38 +271,41 @@ impl Report {
             )?;
         }
         let open = self.results.status == Status::Open && !closed;
-        if let (true, false, Some(contest)) = (open, played, self.election.contests().first()) {
-            let codes = self
-                .election
-                .manifest()
-                .registrars
-                .iter()
-                .map(|_| " --code CODE");
+        let contest = self.election.contests().first().filter(|_| open);
+        if let (Some(contest), false) = (contest, played) {
+            let registrars = self.election.manifest().registrars.len();
             writeln!(
                 out,
-                "  Vote, with a code of each sheet {}/registrars/*/codes.csv:\n    {} vote {} --election {id}{} \\\n      --choose '{}={}'",
+                "  Vote, with a code of each sheet {}/registrars/*/codes.csv:\n{}",
                 self.data,
-                beside_us("tallyroot"),
-                self.url,
-                codes.collect::<String>(),
-                contest.name,
-                contest.options.first().map_or("", String::as_str)
+                self.vote_line(1, &vec!["CODE".to_owned(); registrars], contest)
             )?;
         }
-        if let (true, Some(codes), Some(contest)) =
-            (open, guests.first(), self.election.contests().first())
-        {
-            let codes: String = codes.iter().map(|code| format!(" --code {code}")).collect();
-            writeln!(
-                out,
-                "  Vote yourself, once with each code (`~guest` in registrars/*/codes.csv has more), and watch the live results:\n    {} vote {} --election {id}{codes} \\\n      --choose '{}={}'",
-                beside_us("tallyroot"),
-                self.url,
-                contest.name,
-                contest.options.first().map_or("", String::as_str)
-            )?;
+        for (n, codes) in (1usize..).zip(guests) {
+            let Some(contest) = contest else { break };
+            if n == 1 {
+                writeln!(
+                    out,
+                    "  Vote yourself, and watch the live results. These are the codes of {} (`~guest` in registrars/*/codes.csv); each has files of her own for the secret and the receipt:",
+                    crate::counted(guests.len() as u64, "guest")
+                )?;
+            }
+            writeln!(out, "{}", self.vote_line(n, codes, contest))?;
         }
         Ok(())
+    }
+
+    /// A command that can be copied: files of its own, so that nobody overwrites another voter's secret or receipt.
+    fn vote_line(&self, n: usize, codes: &[String], contest: &Contest) -> String {
+        let codes: String = codes.iter().map(|code| format!(" --code {code}")).collect();
+        format!(
+            "    {} vote {} --election {}{codes} \\\n      --secret guest-{n}-secret.json --receipt guest-{n}-receipt.json --choose '{}={}'",
+            beside_us("tallyroot"),
+            self.url,
+            self.election.id(),
+            contest.name,
+            contest.options.first().map_or("", String::as_str)
+        )
     }
 
     fn contest(

@@ -77,8 +77,9 @@ pub async fn archive(args: &ArchiveArgs) -> Result<ExitCode> {
         json!({ "election_id": place.election.id().to_string(), "dir": args.dir.display().to_string(), "files": files, "bytes": bytes, "votes": verdict.votes, "verified": true }).to_string()
     } else {
         format!(
-            "{files} files, {bytes} bytes, {} votes: copied to {} and VERIFIED there",
-            verdict.votes,
+            "{}, {bytes} bytes, {}: copied to {} and VERIFIED there",
+            crate::counted(files, "file"),
+            crate::counted(verdict.votes, "vote"),
             args.dir.display()
         )
     }))

@@ -194,9 +194,12 @@ fn in_words(answer: &Value, results: &Results) -> String {
         "Result       cancelled: nothing is counted".to_owned()
     } else {
         format!(
-            "Votes        {}, of them {} abstentions",
+            "Votes        {}, of them {}",
             at(answer, "/votes"),
-            at(answer, "/abstentions")
+            crate::counted(
+                at(answer, "/abstentions").as_u64().unwrap_or(0),
+                "abstention"
+            )
         )
     });
     for contest in &results.contests {
