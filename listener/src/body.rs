@@ -1,4 +1,4 @@
-//! Bodies: bounded in bytes and time, then strict JSON.
+//! Bodies: bounded in bytes and time; then strict JSON, mostly.
 
 use std::time::Duration;
 
@@ -25,7 +25,20 @@ pub async fn json_body<T: DeserializeOwned>(
     bytes_max: usize,
     timeout: Duration,
 ) -> Result<T, ApiError> {
-    let bytes = tokio::time::timeout(timeout, read(headers, body, bytes_max))
+    parse(&bytes_body(headers, body, bytes_max, timeout).await?)
+}
+
+/// Reads the whole body, at most `bytes_max` bytes within `timeout`: for what is not JSON.
+///
+/// # Errors
+/// As [`json_body`]; 400 is for a body that breaks off or is encoded.
+pub async fn bytes_body(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+    timeout: Duration,
+) -> Result<BytesMut, ApiError> {
+    tokio::time::timeout(timeout, read(headers, body, bytes_max))
         .await
         .map_err(|_| {
             ApiError::new(
@@ -33,8 +46,7 @@ pub async fn json_body<T: DeserializeOwned>(
                 "malformed",
                 "The body did not arrive in time, and nothing was done: send it again, at once.",
             )
-        })??;
-    parse(&bytes)
+        })?
 }
 
 async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<BytesMut, ApiError> {
@@ -54,7 +66,7 @@ async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes
     }
     if headers.contains_key(header::CONTENT_ENCODING) {
         return Err(ApiError::malformed(
-            "Bodies are taken without Content-Encoding: send plain JSON.",
+            "Bodies are taken without Content-Encoding: send it as it is.",
         ));
     }
     let mut read = BytesMut::with_capacity(usize::try_from(announced).unwrap_or_default());

@@ -1,7 +1,7 @@
 //! What every HTTP service here shares, so that each limit is set in one place:
 //!
 //! - [`serve`]: HTTP/1.1 with bounds on connections, headers, time and work in flight;
-//! - [`json_body`]: a bounded body, read within a bounded time, as strict JSON;
+//! - [`json_body`]: a bounded body, read within a bounded time, as strict JSON ([`bytes_body`]: as it is);
 //! - [`Workers`]: signature checks off the executor's threads, a bounded number at once;
 //! - [`ApiError`]: errors as `{"error": {"code": …, "message": …}}`, each saying what to do.
 //!
@@ -14,7 +14,7 @@ mod limits;
 mod serve;
 mod workers;
 
-pub use body::{base64_of, json_body};
+pub use body::{base64_of, bytes_body, json_body};
 pub use error::{ApiError, method_not_allowed, not_found};
 pub use limits::Limits;
 pub use serve::serve;

@@ -18,7 +18,7 @@ use crate::audit::{self, Options};
 use crate::finding::Code;
 use crate::progress::Progress;
 use crate::verdict::Outcome;
-use crate::{receipt, words};
+use crate::{receipt, witness, words};
 
 const ABOUT: &str = "Recounts and verifies a whole Tallyroot election, or one voter's receipt.";
 
@@ -68,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Dispute(args) => disputes::run_dispute(&args),
         Command::Consistency(args) => disputes::run_consistency(&args),
         Command::Explain { code } => run_explain(code.as_deref()),
+        Command::Witness(args) => run_witness(&args),
     };
     ExitCode::from(u8::from(outcome))
 }
@@ -105,6 +106,8 @@ enum Command {
         /// A finding's code, such as vote-duplicate
         code: Option<String>,
     },
+    /// Run a witness: cosign the checkpoints of logs that only grow (C2SP tlog-witness)
+    Witness(witness::WitnessArgs),
 }
 
 #[derive(Args)]
@@ -205,6 +208,16 @@ fn run_explain(code: Option<&str>) -> Outcome {
         },
     };
     print(&text, Outcome::Verified)
+}
+
+fn run_witness(args: &witness::WitnessArgs) -> Outcome {
+    match witness::run(args) {
+        Ok(text) => print(&text, Outcome::Verified),
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            Outcome::Unchecked
+        }
+    }
 }
 
 /// Prints the verdict in one of its two forms.

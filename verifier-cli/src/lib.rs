@@ -13,5 +13,6 @@ mod prove;
 pub mod receipt;
 pub mod source;
 pub mod verdict;
+pub mod witness;
 mod words;
 mod work;
