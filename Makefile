@@ -15,7 +15,7 @@ help: ## this list
 demo: ## build, and run a whole election on this machine; stays up until Ctrl-C
 	@scripts/setup.sh build
 	cargo build --release --locked -p tallyroot -p verifier-cli
-	./target/release/tallyroot demo
+	./target/release/tallyroot demo --witnesses 3
 
 build: ## both binaries, optimized, in target/release
 	@scripts/setup.sh build

@@ -7,9 +7,13 @@
 //!
 //! Each checkpoint of the heads log, with its new entries, goes to every [`Anchor`]: places that keep what they were given. Whatever they hold
 //! that is not of this heads log is evidence that it forked, and stops the service rather than to go on from either side.
+//!
+//! Where the manifest names witnesses, each [`Witness`] is asked to cosign every checkpoint, and `cosigned/<size>` is published with the quorum's cosignatures.
 
 mod anchor;
+mod asking;
 mod content;
+mod cosigning;
 mod directory;
 mod entries;
 mod heads;
@@ -20,11 +24,14 @@ mod object;
 mod observe;
 mod service;
 mod start;
+mod witness;
 
 pub use anchor::{Anchor, AnchorError, Created, OBJECT_LEN_MAX};
 pub use content::{HeadsContent, HeadsKey};
+pub use cosigning::{Cosigned, CosigningTimes, WitnessState};
 pub use directory::DirectoryAnchor;
 pub use heads::NewestHead;
 pub use notices::{NoticeAppended, NoticeRefused};
 pub use service::{Anchoring, AnchoringConfig};
 pub use start::StartError;
+pub use witness::{Witness, WitnessError};

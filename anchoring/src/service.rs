@@ -14,11 +14,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::anchor::Anchor;
+use crate::cosigning::{Cosigned, Cosigning, CosigningTimes, WitnessState};
 use crate::heads::{Heads, NewestHead};
 use crate::keeper::Keeper;
 use crate::notices::{self, NoticeAppended, NoticeRefused, Notices};
 use crate::object::Objects;
-use crate::start::{StartError, check_anchors, sequencer};
+use crate::start::{StartError, check_anchors, check_witnesses, sequencer};
+use crate::witness::Witness;
 
 /// What the service is told.
 #[derive(Debug, Clone)]
@@ -33,10 +35,14 @@ pub struct AnchoringConfig {
     pub anchor_retry: Duration,
     /// An alarm is raised when a checkpoint is not in an anchor after this long.
     pub anchor_late: Duration,
+    /// The manifest's witnesses, in its order.
+    pub witnesses: Vec<Witness>,
+    /// How their cosignatures are gathered.
+    pub cosigning: CosigningTimes,
 }
 
 impl AnchoringConfig {
-    /// The usual bounds.
+    /// The usual bounds, and no witnesses.
     #[must_use]
     pub fn new(election: &Election) -> Self {
         Self {
@@ -45,6 +51,8 @@ impl AnchoringConfig {
             parallel: 32,
             anchor_retry: Duration::from_secs(1),
             anchor_late: Duration::from_secs(60),
+            witnesses: Vec::new(),
+            cosigning: CosigningTimes::default(),
         }
     }
 }
@@ -55,6 +63,7 @@ pub struct Anchoring {
     handle: Handle,
     newest: watch::Receiver<Option<NewestHead>>,
     anchored: watch::Receiver<u64>,
+    cosigned: watch::Receiver<Cosigned>,
     ended: watch::Receiver<Option<Result<(), String>>>,
     /// Holds the sequencer and all loops.
     _tasks: JoinSet<()>,
@@ -79,6 +88,8 @@ impl Anchoring {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         check_anchors(&config.election, &anchors)?;
+        check_witnesses(&config.election, &config.witnesses)?;
+        let for_cosigning = (Arc::clone(&publisher), Arc::clone(&clock));
         let own: Arc<dyn Reader> = Arc::clone(&publisher) as Arc<dyn Reader>;
         let outside = Arc::clone(&reader);
         let (sequencer, handle) = sequencer(
@@ -125,6 +136,29 @@ impl Anchoring {
                 }
             });
         }
+        let (cosigned_sender, cosigned) = watch::channel(Cosigned {
+            size: 0,
+            witnesses: config.witnesses.iter().map(unheard).collect(),
+        });
+        if !config.witnesses.is_empty() {
+            let (publisher, clock) = for_cosigning;
+            let cosigning = Cosigning {
+                election: config.election.clone(),
+                witnesses: config.witnesses.clone(),
+                publisher,
+                handle: handle.clone(),
+                clock,
+                times: config.cosigning,
+                state: Arc::new(cosigned_sender),
+            };
+            let ready = handle.clone();
+            keepers.spawn(async move {
+                match ready.ready().await {
+                    Ok(()) => cosigning.run().await,
+                    Err(_) => Ok(()),
+                }
+            });
+        }
         let mut tasks = JoinSet::new();
         tasks.spawn(least(held, anchored_sender));
         tasks.spawn(async move {
@@ -147,6 +181,7 @@ impl Anchoring {
             handle,
             newest,
             anchored,
+            cosigned,
             ended,
             _tasks: tasks,
         })
@@ -184,7 +219,13 @@ impl Anchoring {
         self.anchored.clone()
     }
 
-    /// Waits until the final head is published and in every anchor.
+    /// How far the witnesses are. Without any, size 0 for ever.
+    #[must_use]
+    pub fn cosigned(&self) -> watch::Receiver<Cosigned> {
+        self.cosigned.clone()
+    }
+
+    /// Waits until the final head is published, in every anchor, and cosigned by the quorum.
     ///
     /// # Errors
     /// The service has stopped before that, for this reason; somebody must look.
@@ -206,7 +247,15 @@ impl Anchoring {
     }
 }
 
-/// Heads and anchors side by side. A fork that an anchor shows stops everything; a heads log that ended is still to be anchored.
+fn unheard(witness: &Witness) -> WitnessState {
+    WitnessState {
+        name: witness.key().name().to_owned(),
+        size: 0,
+        wrong: Some("it was not asked yet".to_owned()),
+    }
+}
+
+/// Heads, anchors and witnesses side by side. A fork that one of them shows stops everything; a heads log that ended is still to be anchored and cosigned.
 async fn run(heads: Heads, mut keepers: JoinSet<Result<(), String>>) -> Result<(), String> {
     let heads = heads.run();
     tokio::pin!(heads);
@@ -219,7 +268,7 @@ async fn run(heads: Heads, mut keepers: JoinSet<Result<(), String>>) -> Result<(
             }
             kept = keepers.join_next(), if !keepers.is_empty() => match kept {
                 Some(Ok(outcome)) => outcome?,
-                Some(Err(error)) => return Err(format!("a keeper of an anchor failed: {error}")),
+                Some(Err(error)) => return Err(format!("a keeper of an anchor, or the witnesses' client, failed: {error}")),
                 None => {}
             },
             else => return Ok(()),

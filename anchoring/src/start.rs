@@ -1,6 +1,7 @@
 //! Taking the heads log over: with the manifest's anchors, the key in force, and nothing below what an anchor holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ledger::batch::End;
 use ledger::clock::Clock;
@@ -8,6 +9,7 @@ use ledger::heads::{FollowError, HeadsFollower, keys_of, name_of};
 use ledger::publisher::{Publisher, Reader};
 use ledger::sequencer::{Config, Handle, Parts, Sequencer};
 use ledger::store::Store;
+use protocol::cosignature::WitnessKey;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use signer::{Checked, Signer as _};
@@ -17,6 +19,10 @@ use crate::AnchoringConfig;
 use crate::anchor::Anchor;
 use crate::content::{HeadsContent, HeadsKey};
 use crate::keeper::held;
+use crate::witness::Witness;
+
+/// How long a witness may take to show what it has, at start: an outage of witnesses must not keep heads from being made.
+const WITNESS_AT_START: Duration = Duration::from_secs(5);
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +32,16 @@ pub enum StartError {
         "the manifest names the anchors {named:?}, and {given:?} were given: give exactly those, in this order"
     )]
     Anchors {
+        /// The manifest's.
+        named: Vec<String>,
+        /// What was given.
+        given: Vec<String>,
+    },
+    /// Other witnesses than the manifest's.
+    #[error(
+        "the manifest names the witnesses {named:?}, and {given:?} were given: give an address for exactly those, in this order"
+    )]
+    Witnesses {
         /// The manifest's.
         named: Vec<String>,
         /// What was given.
@@ -70,7 +86,23 @@ pub(crate) fn check_anchors(
     }
 }
 
-/// Takes the heads log over: not below what an anchor holds, and with the key that the notices put in force.
+pub(crate) fn check_witnesses(
+    election: &Election,
+    witnesses: &[Witness],
+) -> Result<(), StartError> {
+    let names = |keys: &mut dyn Iterator<Item = &WitnessKey>| {
+        keys.map(|key| key.name().to_owned()).collect()
+    };
+    if witnesses.iter().map(Witness::key).eq(election.witnesses()) {
+        return Ok(());
+    }
+    Err(StartError::Witnesses {
+        named: names(&mut election.witnesses().iter()),
+        given: names(&mut witnesses.iter().map(Witness::key)),
+    })
+}
+
+/// Takes the heads log over: not below what an anchor or a witness holds, and with the key that the notices put in force.
 pub(crate) async fn sequencer(
     config: &AnchoringConfig,
     own: &Arc<dyn Reader>,
@@ -157,5 +189,39 @@ async fn floor(
             Err(_) => tracing::warn!(anchor = anchor.name(), "an anchor did not answer at start"),
         }
     }
-    Ok(floor)
+    let witnessed = witnessed(config).await;
+    Ok(floor
+        .into_iter()
+        .chain(witnessed)
+        .max_by_key(|end| end.size))
+}
+
+/// What each witness shows of our log, under our own key: a log that was set back must not sign anything before it learns so. One that cannot be asked now is asked later.
+async fn witnessed(config: &AnchoringConfig) -> Vec<End> {
+    let election = &config.election;
+    let Some(keys) = election.log_keys(LogId::Heads).map(|keys| keys.to_bytes()) else {
+        return Vec::new();
+    };
+    let name = name_of(election, LogId::Heads);
+    let patience = config.read_timeout.min(WITNESS_AT_START);
+    let ask = async |witness: &Witness| {
+        let shown = match timeout(patience, witness.newest(&name, &keys)).await {
+            Ok(shown) => shown.map_err(|error| error.to_string()),
+            Err(_) => Err("it did not answer in time".to_owned()),
+        };
+        shown.unwrap_or_else(|reason| {
+            tracing::warn!(
+                witness = witness.key().name(),
+                reason,
+                "a witness could not be asked at start"
+            );
+            None
+        })
+    };
+    let shown = futures::future::join_all(config.witnesses.iter().map(ask)).await;
+    let ends = shown.into_iter().flatten().map(|checkpoint| End {
+        size: checkpoint.size(),
+        root: checkpoint.root(),
+    });
+    ends.collect()
 }

@@ -124,6 +124,12 @@ impl Folder {
             .collect()
     }
 
+    /// The folder of a witness that is run on this machine, from 1 on, as the manifest has them.
+    #[must_use]
+    pub fn witness(&self, number: usize) -> PathBuf {
+        self.root.join("witnesses").join(number.to_string())
+    }
+
     /// The authority's key file.
     #[must_use]
     pub fn authority_key(&self, spare: bool) -> PathBuf {

@@ -15,6 +15,7 @@ pub mod serve;
 pub mod status;
 pub mod stores;
 pub mod vote;
+pub mod witnesses;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -29,6 +29,7 @@ use crate::folder::Folder;
 use crate::serve::SCHEDULE_POLL;
 use crate::serve::parts::{self, LogParts, RegistrarParts};
 use crate::stores::Stores;
+use crate::witnesses::LocalWitnesses;
 
 /// Open connections of the one listener: plenty for one machine, within the usual limit on open files.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -45,6 +46,7 @@ pub struct Node {
     cells: Vec<Cell>,
     registrars: Vec<Registrar>,
     anchoring: Anchoring,
+    _witnesses: LocalWitnesses,
     tally: Tally,
     reader: Arc<dyn Reader>,
     follower: JoinHandle<()>,
@@ -134,10 +136,12 @@ impl Node {
         tokio::time::timeout(READY, ready(&cells, &registrars))
             .await
             .context("the logs could not be taken over in time: see the warnings above")??;
+        let witnesses = LocalWitnesses::start(folder, election).await?;
         let anchoring = parts::start_anchoring(
             election,
             open(LogId::Heads).await?,
             parts::open_anchors(&folder.anchors(election))?,
+            witnesses.as_clients()?,
             &reader,
             &clock,
         )
@@ -181,6 +185,7 @@ impl Node {
             cells,
             registrars,
             anchoring,
+            _witnesses: witnesses,
             tally,
             reader,
             follower,
@@ -243,7 +248,7 @@ impl Node {
         .context("the election did not come to its end in time: see the warnings above")?
     }
 
-    /// Waits until a head covers everything that is in the logs now, every anchor holds it, and the results show it.
+    /// Waits until a head covers everything that is in the logs now, every anchor holds it and the witnesses have cosigned it, and the results show it.
     ///
     /// # Errors
     /// A service has stopped, or it takes too long.
@@ -301,6 +306,13 @@ impl Node {
             .wait_for(|anchored| *anchored >= size)
             .await
             .context("anchoring has stopped: see the errors above")?;
+        if !self.election.witnesses().is_empty() {
+            self.anchoring
+                .cosigned()
+                .wait_for(|cosigned| cosigned.size >= size)
+                .await
+                .context("anchoring has stopped: see the errors above")?;
+        }
         Ok(())
     }
 

@@ -252,7 +252,11 @@ const ELECTION_NEW_HELP: &str = r#"The description is TOML:
 
 Optional, with their defaults: cells = 1, registrars = ["registrar"], shards = 1, batch_min = 16,
 batch_wait_ms = 10000, cast_delay_s = 3600, head_interval_ms = 10000, anchors = ["local"],
-retention = one year after closing.
+retention = one year after closing. No witnesses; with some, a receipt is sealed once a quorum of them
+(more than half, unless `quorum = N` says another number) has cosigned a head that covers the vote:
+
+  [[witness]]
+  vkey = "witness.example/w1+…"          # from its operator; tallyroot-verify witness makes them
 
 The election id is the SHA-256 of the manifest. It fixes every key, so publish it where the operator
 cannot change it, in at least two places. Each service's keys land in a folder of its own below DIR

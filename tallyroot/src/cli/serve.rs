@@ -201,6 +201,10 @@ const SERVE_ANCHOR_HELP: &str = concat!(
   name = "local"
   directory = "/srv/anchor"            # optional, as is `unfinished`, a folder on the same file system
 
+  [[witnesses]]                        # one for each witness of the manifest, in its order
+  name = "witness.example/w1"
+  url = "https://witness.example"      # where it takes checkpoints; `monitoring`, where it shows them, if elsewhere
+
 "#,
     variables!(),
     second!(),

@@ -39,6 +39,9 @@ pub struct DemoArgs {
     /// How many registrars must each sign a credential
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub registrars: u16,
+    /// How many witnesses cosign the heads log, started here too; more than half of them must. Without any, anchors alone seal receipts
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=16))]
+    pub witnesses: u16,
     /// Where everything is kept. The same folder again goes on where it stopped [default: a new temporary folder]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

@@ -12,6 +12,7 @@ use protocol::entry::{Entry, Head};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::merkle::leaf_hash;
+use protocol::note::NOTE_BYTES_MAX;
 use protocol::receipt::{RECEIPT_FORMAT, Receipt, Seal};
 use protocol::tlog_proof::TlogProof;
 
@@ -19,6 +20,8 @@ use super::in_force::InForce;
 use super::site::Site;
 use super::voter::InLog;
 
+/// How far back a cosigned checkpoint is looked for. Witnesses that are away for longer are waited for.
+const COSIGNED_BACK_MAX: u64 = 64;
 /// Notices between two heads are few: a run longer than this is not an election's.
 const NOTICES_IN_A_ROW_MAX: u64 = 4_096;
 
@@ -59,14 +62,14 @@ fn bare(election: &Election, in_log: &InLog) -> Receipt {
     }
 }
 
-/// The sealed receipt, once a head that every anchor holds covers the vote; `None` before that.
+/// The sealed receipt, once a head that the witnesses' quorum has cosigned, or without witnesses one that every anchor holds, covers the vote; `None` before that.
 ///
 /// # Errors
 /// The site cannot be read, or shows something that does not verify.
 pub async fn sealed(site: &Site, election: &Election, in_log: &InLog) -> Result<Option<Receipt>> {
     let cell = LogId::Cell(in_log.cell);
     let in_force = InForce::find(site, election, &[cell, LogId::Heads]).await?;
-    let Some(heads_checkpoint) = newest_anchored(site, election, &in_force).await? else {
+    let Some(heads_checkpoint) = newest_sealing(site, election, &in_force).await? else {
         return Ok(None);
     };
     let heads = in_force.client(site, LogId::Heads)?;
@@ -134,6 +137,59 @@ pub async fn sealed(site: &Site, election: &Election, in_log: &InLog) -> Result<
 
 fn text(proof: &TlogProof) -> Result<String> {
     String::from_utf8(proof.encode()).context("a proof is not text")
+}
+
+/// The newest heads checkpoint that seals, with its note: SPEC: "under `cosigned/<size>` where witnesses are named and `checkpoints/<size>` otherwise". `None` before the first.
+///
+/// # Errors
+/// The site cannot be read, or shows something that does not verify.
+pub async fn newest_sealing(
+    site: &Site,
+    election: &Election,
+    in_force: &InForce,
+) -> Result<Option<(Checkpoint, Vec<u8>)>> {
+    let manifest = election.manifest();
+    if manifest.witnesses.keys.is_empty() {
+        return newest_anchored(site, election, in_force).await;
+    }
+    let heads = in_force.client(site, LogId::Heads)?;
+    let Some((newest, _)) = heads.newest().await.context("the heads log")? else {
+        return Ok(None);
+    };
+    // Not each one is cosigned: while witnesses were away, heads went on. Those in a row without are few otherwise.
+    for back in 0..newest.size().min(COSIGNED_BACK_MAX) {
+        let size = newest.size() - back;
+        if let Some(found) = cosigned(site, election, in_force, size).await? {
+            return Ok(Some(found));
+        }
+    }
+    if manifest.witnesses.quorum == 0 {
+        return newest_anchored(site, election, in_force).await;
+    }
+    Ok(None)
+}
+
+async fn cosigned(
+    site: &Site,
+    election: &Election,
+    in_force: &InForce,
+    size: u64,
+) -> Result<Option<(Checkpoint, Vec<u8>)>> {
+    let path = format!("{}/cosigned/{size}", LogId::Heads.prefix());
+    let Some(note) = site.read(&path, NOTE_BYTES_MAX).await? else {
+        return Ok(None);
+    };
+    let origin = election.origin(LogId::Heads);
+    let key = in_force.keys(LogId::Heads)?.at(size);
+    let (checkpoint, _, witnesses) =
+        Checkpoint::verify_cosigned(&note, &origin, &[key], election.witnesses())
+            .with_context(|| path.clone())?;
+    anyhow::ensure!(
+        checkpoint.size() == size
+            && witnesses.len() >= election.manifest().witnesses.quorum as usize,
+        "{path} is of another size, or has fewer cosignatures than the quorum"
+    );
+    Ok(Some((checkpoint, note)))
 }
 
 /// The newest heads checkpoint that every anchor holds, with its note; `None` before the first.

@@ -29,10 +29,11 @@ use verifier_cli::verdict::AuditVerdict;
 use crate::cli::DemoArgs;
 use crate::client::site::Site;
 use crate::election::create;
-use crate::election::description::{ContestDescription, Description, Moment};
+use crate::election::description::{ContestDescription, Description, Moment, WitnessDescription};
 use crate::folder::Folder;
 use crate::node::Node;
 use crate::stores::Stores;
+use crate::witnesses::NewWitness;
 use ballots::BallotBox;
 use plan::Plan;
 use play::Play;
@@ -212,6 +213,9 @@ async fn prepare(plan: &Plan, ballots: &BallotBox, folder: &Folder) -> Result<El
         use ledger::clock::Clock as _;
         ledger::clock::SystemClock.now_ms()
     };
+    let witnesses = (1..=plan.witnesses)
+        .map(NewWitness::generate)
+        .collect::<Result<Vec<_>>>()?;
     let description = Description {
         title: "A demonstration election".to_owned(),
         base: "demo.tallyroot.example".to_owned(),
@@ -232,6 +236,15 @@ async fn prepare(plan: &Plan, ballots: &BallotBox, folder: &Folder) -> Result<El
         cast_delay_s: 0,
         head_interval_ms: 1_000,
         anchors: vec!["local".to_owned()],
+        witnesses: witnesses
+            .iter()
+            .map(|witness| {
+                Ok(WitnessDescription {
+                    vkey: witness.vkey()?,
+                })
+            })
+            .collect::<Result<_>>()?,
+        quorum: None,
         contests: ballots
             .contests
             .iter()
@@ -253,6 +266,9 @@ async fn prepare(plan: &Plan, ballots: &BallotBox, folder: &Folder) -> Result<El
     create::create(&description, identities, folder, |folder| {
         folder.make_private("voters")?;
         Voters::create(&folder.voters(), plan.voters)?;
+        for witness in &witnesses {
+            witness.write(folder)?;
+        }
         plan.write(&folder.voters())
     })
     .await

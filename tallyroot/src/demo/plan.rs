@@ -31,6 +31,9 @@ pub struct Plan {
     pub cells: u32,
     /// Registrars.
     pub registrars: u16,
+    /// Witnesses.
+    #[serde(default)]
+    pub witnesses: u16,
     /// Seed of the casting order and of generated ballots.
     pub seed: u64,
 }
@@ -57,15 +60,17 @@ impl Plan {
                 .map_or(if args.exit { 0 } else { GUESTS }, |plan| plan.guests),
             cells: args.cells,
             registrars: args.registrars,
+            witnesses: args.witnesses,
             seed,
         };
         match kept {
             Some(kept) if kept != asked => bail!(
-                "this folder was made for other ballots, voters, cells or registrars ({} voters, {} cells, {} \
-                 registrars): give the same options again, or another --data folder",
+                "this folder was made for other ballots, voters, cells, registrars or witnesses ({} voters, {} cells, {} \
+                 registrars, {} witnesses): give the same options again, or another --data folder",
                 kept.voters,
                 kept.cells,
-                kept.registrars
+                kept.registrars,
+                kept.witnesses
             ),
             _ => Ok((asked, ballots)),
         }

@@ -26,9 +26,9 @@ const TILE_BYTES: usize = 256 * 32;
 /// The first vote that does not, or files that cannot be read or verified.
 pub async fn check(site: &Site, election: &Election, recorded: &[RecordedVote]) -> Result<()> {
     let in_force = InForce::find(site, election, &[LogId::Heads]).await?;
-    let anchored = receipts::newest_anchored(site, election, &in_force)
+    let anchored = receipts::newest_sealing(site, election, &in_force)
         .await?
-        .context("no anchor holds a head")?;
+        .context("no head is anchored, or cosigned by a quorum of the witnesses")?;
     let heads = in_force.client(site, LogId::Heads)?;
     let (_, _, head) = receipts::newest_head(&heads, election, &anchored)
         .await?

@@ -9,6 +9,7 @@ use ledger::heads::{HeadsFollower, keys_of, name_of};
 use ledger::publisher::Reader;
 use ledger::publisher::directory::DirectoryReader;
 use ledger::read::LogClient;
+use protocol::checkpoint::Checkpoint;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::results::{RESULTS_LEN_MAX, Results, Status};
@@ -116,8 +117,12 @@ impl Elsewhere {
 
     async fn is_anchored(&self, size: u64) -> Result<bool> {
         let in_force = InForce::find(&self.site, &self.election, &[LogId::Heads]).await?;
-        let newest = receipts::newest_anchored(&self.site, &self.election, &in_force).await?;
-        Ok(newest.is_some_and(|(checkpoint, _)| checkpoint.size() >= size))
+        let reaches = |newest: Option<(Checkpoint, Vec<u8>)>| {
+            newest.is_some_and(|(checkpoint, _)| checkpoint.size() >= size)
+        };
+        let anchored = receipts::newest_anchored(&self.site, &self.election, &in_force).await?;
+        let sealing = receipts::newest_sealing(&self.site, &self.election, &in_force).await?;
+        Ok(reaches(anchored) && reaches(sealing))
     }
 
     async fn is_final(&self) -> Result<bool> {

@@ -158,8 +158,12 @@ fn manifest(description: &Description, roll: &SealedRoll, folder: &Folder) -> Re
             })
             .collect(),
         witnesses: Witnesses {
-            keys: Vec::new(),
-            quorum: 0,
+            keys: description
+                .witnesses
+                .iter()
+                .map(|witness| witness.vkey.clone())
+                .collect(),
+            quorum: description.quorum(),
         },
     })
 }

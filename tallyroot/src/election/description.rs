@@ -59,8 +59,22 @@ pub struct Description {
     /// Names of the anchors, each a folder.
     #[serde(default = "default_anchors")]
     pub anchors: Vec<String>,
+    /// Who must cosign the heads log.
+    #[serde(default, rename = "witness")]
+    pub witnesses: Vec<WitnessDescription>,
+    /// How many of them must have cosigned a head before a receipt is sealed under it; more than half of them by default.
+    #[serde(default)]
+    pub quorum: Option<u32>,
     /// What is voted on.
     pub contests: Vec<ContestDescription>,
+}
+
+/// A witness as described.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessDescription {
+    /// Its verifier key, as its operator has published it.
+    pub vkey: String,
 }
 
 /// A contest as described.
@@ -132,6 +146,16 @@ impl Description {
             description.roll = folder.join(&description.roll);
         }
         Ok(description)
+    }
+
+    /// How many witnesses must cosign.
+    #[must_use]
+    pub fn quorum(&self) -> u32 {
+        self.quorum.unwrap_or_else(|| match self.witnesses.len() {
+            0 => 0,
+            // Two quorums then share a witness: a fork needs one that lies.
+            named => u32::try_from(named / 2 + 1).unwrap_or(u32::MAX),
+        })
     }
 
     /// Until when anchors are locked.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use anchoring::Witness;
 use anyhow::{Context, Result, anyhow, bail};
 use ledger::heads::name_of;
 use ledger::publisher::Publisher as _;
 use ledger::schedule::{self, CLOCKS_DIFFER_MAX, Schedule};
 use ledger::store::postgres::Postgres;
-use protocol::manifest::MANIFEST_LEN_MAX;
+use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -18,10 +19,13 @@ use super::{parts, patience};
 /// How long the published heads log may take to be read.
 const SCHEDULE_KNOWN: Duration = Duration::from_secs(60);
 
+/// How long a witness may take to answer.
+const WITNESS_REACHED: Duration = Duration::from_secs(2);
+
 /// One thing that was looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct Check {
-    /// A stable name: `key`, `database`, `published`, `schedule`, `clock`, `registrar`, `anchors`, `listen`.
+    /// A stable name: `key`, `database`, `published`, `schedule`, `clock`, `registrar`, `anchors`, `witnesses`, `listen`.
     pub(crate) name: &'static str,
     /// What was found, or what is wrong and what to do.
     pub(crate) outcome: Result<String, String>,
@@ -71,12 +75,19 @@ pub(super) async fn all(config: &Config, around: &Surroundings) -> (Vec<Check>, 
         checks.push(Check::of("key", key(config, place, &around.schedule)));
         checks.push(Check::of("database", database(config, place).await));
     }
-    if let Role::Anchor { anchors, .. } = &config.role {
+    if let Role::Anchor {
+        anchors, witnesses, ..
+    } = &config.role
+    {
         let opened = parts::open_anchors(anchors);
         checks.push(Check::of(
             "anchors",
             opened.map(|opened| format!("{} of the manifest's", opened.len())),
         ));
+        if !witnesses.is_empty() {
+            let found = reach(&config.election, witnesses).await;
+            checks.push(Check::of("witnesses", Ok(found)));
+        }
     }
     let prepared = match Prepared::open(config).await {
         Ok(prepared) => {
@@ -94,6 +105,21 @@ pub(super) async fn all(config: &Config, around: &Surroundings) -> (Vec<Check>, 
         }
     };
     (checks, prepared)
+}
+
+/// A witness that is away is no reason not to start: the others may be a quorum, and heads are made all the same.
+async fn reach(election: &Election, witnesses: &[Witness]) -> String {
+    let looks = witnesses.iter().map(async |witness| {
+        let looked = tokio::time::timeout(WITNESS_REACHED, witness.reach(election)).await;
+        let found = match looked {
+            Ok(Ok(Some(size))) => format!("has cosigned up to size {size}"),
+            Ok(Ok(None)) => "has not cosigned this election's heads log yet".to_owned(),
+            Ok(Err(error)) => format!("NOT REACHED: {error}"),
+            Err(_) => "NOT REACHED: no answer".to_owned(),
+        };
+        format!("{} {found}", witness.key().name())
+    });
+    futures::future::join_all(looks).await.join("; ")
 }
 
 /// The folder is there, holds this election's manifest, and honours create-never-replace.

@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use anchoring::{Cosigned, WitnessState};
 use axum::Json;
 use axum::Router;
 use axum::extract::State as Extract;
@@ -66,7 +67,7 @@ struct Now {
     /// What it waits for, where that is not its turn.
     waits_for: Option<String>,
     logs: Vec<Handle>,
-    anchored: Option<watch::Receiver<u64>>,
+    anchored: Option<(watch::Receiver<u64>, watch::Receiver<Cosigned>)>,
 }
 
 impl Vitals {
@@ -122,9 +123,13 @@ impl Vitals {
         self.now().logs = logs;
     }
 
-    /// The size of the heads log that every anchor holds.
-    pub(super) fn anchor(&self, anchored: watch::Receiver<u64>) {
-        self.now().anchored = Some(anchored);
+    /// The size of the heads log that every anchor holds, and how far the witnesses are.
+    pub(super) fn anchor(
+        &self,
+        anchored: watch::Receiver<u64>,
+        cosigned: watch::Receiver<Cosigned>,
+    ) {
+        self.now().anchored = Some((anchored, cosigned));
     }
 
     /// What it is now, and whether it serves.
@@ -150,7 +155,10 @@ impl Vitals {
         let now = self.now();
         let logs = now.logs.iter().map(|handle| log_status(handle, &course));
         let logs: Vec<Value> = logs.collect();
-        let anchored = now.anchored.as_ref().map(|size| *size.borrow());
+        let anchored = now
+            .anchored
+            .as_ref()
+            .map(|(size, cosigned)| (*size.borrow(), cosigned.borrow().clone()));
         drop(now);
         let mut status = json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -163,8 +171,13 @@ impl Vitals {
             "logs": logs,
             "schedule": schedule_status(&schedule),
         });
-        if let (Some(anchored), Some(members)) = (anchored, status.as_object_mut()) {
+        if let (Some((anchored, cosigned)), Some(members)) = (anchored, status.as_object_mut()) {
             members.insert("anchored_size".to_owned(), anchored.into());
+            if !cosigned.witnesses.is_empty() {
+                members.insert("cosigned_size".to_owned(), cosigned.size.into());
+                let witnesses = cosigned.witnesses.iter().map(witness_status).collect();
+                members.insert("witnesses".to_owned(), witnesses);
+            }
         }
         status
     }
@@ -237,6 +250,10 @@ fn log_status(handle: &Handle, course: &Course<'_>) -> Value {
         "ending": ending.to_json(),
         "queued": handle.queued(),
     })
+}
+
+fn witness_status(witness: &WitnessState) -> Value {
+    json!({ "name": witness.name, "size": witness.size, "wrong": witness.wrong })
 }
 
 fn schedule_status(schedule: &Schedule) -> Value {

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anchoring::{Anchor, Anchoring, AnchoringConfig, DirectoryAnchor};
+use anchoring::{Anchor, Anchoring, AnchoringConfig, DirectoryAnchor, Witness};
 use anyhow::{Context, Result, anyhow, bail};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -292,16 +292,20 @@ pub fn open_anchors(places: &[AnchorPlace]) -> Result<Vec<Arc<dyn Anchor>>> {
 /// Starts the anchoring service.
 ///
 /// # Errors
-/// Anchors or a key that are not the manifest's, or an anchor that holds another heads log.
+/// Anchors, witnesses or a key that are not the manifest's, or an anchor or a witness that holds another heads log.
 pub async fn start_anchoring(
     election: &Election,
     parts: LogParts,
     anchors: Vec<Arc<dyn Anchor>>,
+    witnesses: Vec<Witness>,
     reader: &Arc<dyn Reader>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Anchoring> {
     Anchoring::start(
-        AnchoringConfig::new(election),
+        AnchoringConfig {
+            witnesses,
+            ..AnchoringConfig::new(election)
+        },
         Arc::clone(reader),
         parts.store,
         parts.publisher,

@@ -167,16 +167,27 @@ impl Service {
             (Role::Registrar { .. }, Prepared::Nothing) => {
                 return Err(anyhow!("the registrar's files were not opened"));
             }
-            (Role::Anchor { anchors, .. }, _) => {
+            (
+                Role::Anchor {
+                    anchors, witnesses, ..
+                },
+                _,
+            ) => {
                 let (_, parts) = logs.pop().context("the heads log is a log")?;
                 if in_force.heads_size() == 0 {
                     wait_for_beginnings(election, &around.reader).await;
                 }
                 let anchors = parts::open_anchors(anchors)?;
-                let anchoring =
-                    parts::start_anchoring(election, parts, anchors, &around.reader, &around.clock)
-                        .await?;
-                vitals.anchor(anchoring.anchored());
+                let anchoring = parts::start_anchoring(
+                    election,
+                    parts,
+                    anchors,
+                    witnesses.clone(),
+                    &around.reader,
+                    &around.clock,
+                )
+                .await?;
+                vitals.anchor(anchoring.anchored(), anchoring.cosigned());
                 Self::Anchor(anchoring)
             }
             (Role::Tally { .. }, _) => {

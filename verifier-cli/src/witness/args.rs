@@ -162,7 +162,9 @@ async fn listen(args: &ServeArgs, witness: &Arc<Witness>) -> Result<()> {
     tracing::info!(
         "{} serves at http://{}",
         witness.key().public().name(),
-        listener.local_addr().context("the listener has no address")?
+        listener
+            .local_addr()
+            .context("the listener has no address")?
     );
     let stop = async {
         tokio::select! {
@@ -223,8 +225,8 @@ fn now_s() -> u64 {
 
 /// RUST_LOG chooses how much.
 fn talk_to_stderr() {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,verifier_cli=info"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,verifier_cli=info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -84,7 +84,9 @@ pub enum Refusal {
     #[error("the proof does not show that this tree continues the one that was cosigned last")]
     NotConsistent,
     /// 422: two roots of one size.
-    #[error("another root was cosigned for this size: the log forked, and both are kept as evidence")]
+    #[error(
+        "another root was cosigned for this size: the log forked, and both are kept as evidence"
+    )]
     SameSize,
     /// 503: nothing was signed, and the same can be sent again.
     #[error("nothing can be cosigned now ({0}): send the same again later")]
@@ -142,7 +144,10 @@ impl Witness {
     ) -> Result<Answer, Refusal> {
         let request = AddCheckpoint::parse(body)?;
         let submitted = &request.checkpoint;
-        let log = self.logs.get(&submitted.origin).ok_or(Refusal::UnknownLog)?;
+        let log = self
+            .logs
+            .get(&submitted.origin)
+            .ok_or(Refusal::UnknownLog)?;
         let signed = signatures(&submitted.note, &submitted.origin, &log.keys)?;
         if request.old_size > submitted.size {
             return Err(Refusal::Shrinks);
@@ -177,7 +182,14 @@ impl Witness {
         );
         if empty || proven.is_err() {
             if let Some(ours) = newest.as_ref() {
-                self.keep(log, Contradiction::NotConsistent, ours, &request, &signed, now_s);
+                self.keep(
+                    log,
+                    Contradiction::NotConsistent,
+                    ours,
+                    &request,
+                    &signed,
+                    now_s,
+                );
             }
             return Err(Refusal::NotConsistent);
         }
@@ -216,7 +228,11 @@ impl Witness {
     fn now_s(&self, newest: Option<&Cosigned>) -> Result<u64, Refusal> {
         let (now_s, last_s) = ((self.clock)(), newest.map_or(0, |ours| ours.time_s));
         if now_s.saturating_add(CLOCK_BACK_S) < last_s {
-            tracing::error!(now_s, last_s, "this machine's clock stands far before the last cosignature's time: set it (NTP); nothing is cosigned before");
+            tracing::error!(
+                now_s,
+                last_s,
+                "this machine's clock stands far before the last cosignature's time: set it (NTP); nothing is cosigned before"
+            );
             return Err(Refusal::Unavailable("its clock was turned back"));
         }
         Ok(now_s.max(last_s))
@@ -279,7 +295,11 @@ fn signatures(
     keys: &[[u8; 32]],
 ) -> Result<Vec<NoteSignature>, Refusal> {
     let mut signed: Vec<NoteSignature> = Vec::new();
-    for line in note.signatures().iter().filter(|line| line.name() == origin) {
+    for line in note
+        .signatures()
+        .iter()
+        .filter(|line| line.name() == origin)
+    {
         let mut claimed = keys
             .iter()
             .filter(|key| key_id(origin, ED25519, *key) == line.key_id())

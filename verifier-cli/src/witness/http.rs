@@ -72,13 +72,13 @@ async fn add_checkpoint(
     let body = bytes_body(&head.headers, body, REQUEST_BYTES_MAX, BODY_TIMEOUT).await?;
     let witness = Arc::clone(&app.witness);
     // Two signature checks at least, and a write to disk that is waited for.
-    match app.workers.run(move || witness.add_checkpoint(&body)).await? {
+    match app
+        .workers
+        .run(move || witness.add_checkpoint(&body))
+        .await?
+    {
         Answer::Cosigned(line) => Ok(answer(StatusCode::OK, TEXT, line)),
-        Answer::OtherSize(size) => Ok(answer(
-            StatusCode::CONFLICT,
-            TLOG_SIZE,
-            format!("{size}\n"),
-        )),
+        Answer::OtherSize(size) => Ok(answer(StatusCode::CONFLICT, TLOG_SIZE, format!("{size}\n"))),
         Answer::Refused(refusal) => Err(error(&refusal)),
     }
 }

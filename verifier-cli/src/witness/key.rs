@@ -104,7 +104,11 @@ impl CosigningKey {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.strip_suffix('\n').unwrap_or(text).strip_prefix(PREFIX)?.splitn(3, '+');
+        let mut parts = text
+            .strip_suffix('\n')
+            .unwrap_or(text)
+            .strip_prefix(PREFIX)?
+            .splitn(3, '+');
         let (name, id, material) = (parts.next()?, parts.next()?, parts.next()?);
         let material = Zeroizing::new(STANDARD.decode(material).ok()?);
         let (&key_type, seed) = material.split_first()?;
@@ -189,9 +193,16 @@ mod tests {
         let error = format!("{:#}", CosigningKey::load(&path).unwrap_err());
         assert!(error.contains("chmod 600"), "{error}");
 
-        for (from, to) in [("PRIVATE", "PUBLIC"), ("w.example", "v.example"), ("+B", "+A")] {
+        for (from, to) in [
+            ("PRIVATE", "PUBLIC"),
+            ("w.example", "v.example"),
+            ("+B", "+A"),
+        ] {
             let changed = line.replacen(from, to, 1);
-            assert!(changed != *line && CosigningKey::parse(&changed).is_none(), "{to}");
+            assert!(
+                changed != *line && CosigningKey::parse(&changed).is_none(),
+                "{to}"
+            );
         }
         for name in ["", "with space", "a+b", "tab\there", &"x".repeat(201)] {
             CosigningKey::generate(name).unwrap_err();

@@ -62,16 +62,24 @@ impl Metrics {
         let mut say = |line: std::fmt::Arguments<'_>| {
             let _ = writeln!(text, "{line}");
         };
-        say(format_args!("# HELP tallyroot_witness_answers_total Answers to add-checkpoint."));
-        say(format_args!("# TYPE tallyroot_witness_answers_total counter"));
+        say(format_args!(
+            "# HELP tallyroot_witness_answers_total Answers to add-checkpoint."
+        ));
+        say(format_args!(
+            "# TYPE tallyroot_witness_answers_total counter"
+        ));
         for (name, counter) in ANSWERS.iter().zip(&self.answers) {
             say(format_args!(
                 "tallyroot_witness_answers_total{{answer=\"{name}\"}} {}",
                 value(counter)
             ));
         }
-        say(format_args!("# HELP tallyroot_witness_contradictions_total Checkpoints that a log signed and that contradict what was cosigned. Any same_size is a fork: look into the state folder."));
-        say(format_args!("# TYPE tallyroot_witness_contradictions_total counter"));
+        say(format_args!(
+            "# HELP tallyroot_witness_contradictions_total Checkpoints that a log signed and that contradict what was cosigned. Any same_size is a fork: look into the state folder."
+        ));
+        say(format_args!(
+            "# TYPE tallyroot_witness_contradictions_total counter"
+        ));
         for (name, counter) in [
             ("same_size", &self.same_size),
             ("not_consistent", &self.not_consistent),
@@ -81,13 +89,19 @@ impl Metrics {
                 value(counter)
             ));
         }
-        say(format_args!("# HELP tallyroot_witness_evidence_lost_total Contradictions that could not be written down."));
-        say(format_args!("# TYPE tallyroot_witness_evidence_lost_total counter"));
+        say(format_args!(
+            "# HELP tallyroot_witness_evidence_lost_total Contradictions that could not be written down."
+        ));
+        say(format_args!(
+            "# TYPE tallyroot_witness_evidence_lost_total counter"
+        ));
         say(format_args!(
             "tallyroot_witness_evidence_lost_total {}",
             value(&self.lost)
         ));
-        say(format_args!("# HELP tallyroot_witness_size Size of the newest cosigned checkpoint."));
+        say(format_args!(
+            "# HELP tallyroot_witness_size Size of the newest cosigned checkpoint."
+        ));
         say(format_args!("# TYPE tallyroot_witness_size gauge"));
         let logs: Vec<_> = logs.collect();
         for (origin, size, _) in &logs {
@@ -96,8 +110,12 @@ impl Metrics {
                 label(origin)
             ));
         }
-        say(format_args!("# HELP tallyroot_witness_cosigned_timestamp_seconds Time of the newest cosignature; 0 where there is none."));
-        say(format_args!("# TYPE tallyroot_witness_cosigned_timestamp_seconds gauge"));
+        say(format_args!(
+            "# HELP tallyroot_witness_cosigned_timestamp_seconds Time of the newest cosignature; 0 where there is none."
+        ));
+        say(format_args!(
+            "# TYPE tallyroot_witness_cosigned_timestamp_seconds gauge"
+        ));
         for (origin, _, time_s) in &logs {
             say(format_args!(
                 "tallyroot_witness_cosigned_timestamp_seconds{{origin=\"{}\"}} {time_s}",

@@ -79,13 +79,20 @@ impl Submitted {
     /// It is no signed note, or its text is no checkpoint's.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let note = SignedNote::parse(bytes).map_err(Malformed::Note)?;
-        let mut lines = note.text().strip_suffix('\n').unwrap_or_default().split('\n');
+        let mut lines = note
+            .text()
+            .strip_suffix('\n')
+            .unwrap_or_default()
+            .split('\n');
         let origin = lines
             .next()
             .filter(|line| !line.is_empty())
             .ok_or(Malformed::Checkpoint)?
             .to_owned();
-        let size = lines.next().and_then(decimal).ok_or(Malformed::Checkpoint)?;
+        let size = lines
+            .next()
+            .and_then(decimal)
+            .ok_or(Malformed::Checkpoint)?;
         let root = lines
             .next()
             .and_then(Hash::from_base64)
@@ -116,10 +123,14 @@ pub enum Malformed {
     #[error("the body is not UTF-8 text")]
     Text,
     /// No empty line.
-    #[error("an empty line stands between the consistency proof and the checkpoint, and there is none")]
+    #[error(
+        "an empty line stands between the consistency proof and the checkpoint, and there is none"
+    )]
     EmptyLine,
     /// The first line.
-    #[error("the first line is `old`, a space and a size in decimal without leading zeroes, and this is not")]
+    #[error(
+        "the first line is `old`, a space and a size in decimal without leading zeroes, and this is not"
+    )]
     OldSize,
     /// A proof line.
     #[error("a line of the consistency proof is not a hash in base64")]
@@ -178,7 +189,11 @@ CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
             ("old 20852014", "old 020852014", Malformed::OldSize),
             ("old 20852014", "old -1", Malformed::OldSize),
             ("old 20852014", "old +1", Malformed::OldSize),
-            ("old 20852014", "old 18446744073709551616", Malformed::OldSize),
+            (
+                "old 20852014",
+                "old 18446744073709551616",
+                Malformed::OldSize,
+            ),
             ("old ", "new ", Malformed::OldSize),
             ("old ", "old  ", Malformed::OldSize),
             ("PlRN", "PlR", Malformed::Hash),

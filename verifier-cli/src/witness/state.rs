@@ -230,9 +230,11 @@ impl LogFolder {
         let text = request.checkpoint.note.text();
         let kind = contradiction.name();
         let digest = hex::encode(Sha256::digest(text));
-        let path = self
-            .evidence()
-            .join(format!("{kind}-{}-{}.json", request.checkpoint.size, &digest.get(..16).unwrap_or(&digest)));
+        let path = self.evidence().join(format!(
+            "{kind}-{}-{}.json",
+            request.checkpoint.size,
+            &digest.get(..16).unwrap_or(&digest)
+        ));
         if path.exists() {
             return Ok(Kept::Before);
         }

@@ -10,6 +10,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use anchoring::Witness;
 use ledger::postgres::Location;
 use ledger::store::postgres::Durability;
 use protocol::ids::{ElectionId, LogId};
@@ -136,6 +137,8 @@ pub enum Role {
         log: LogPlace,
         /// The anchors, in the manifest's order.
         anchors: Vec<AnchorPlace>,
+        /// The witnesses, in the manifest's order.
+        witnesses: Vec<Witness>,
     },
     /// The tally service.
     Tally {
@@ -469,7 +472,43 @@ fn anchor(
     Ok(Role::Anchor {
         log: log(root, LogId::Heads)?,
         anchors,
+        witnesses: witnesses(root, election)?,
     })
+}
+
+/// Where the manifest's witnesses are reached. Their keys are the manifest's: an address is all that is told.
+fn witnesses(root: &Section<'_>, election: &Election) -> Result<Vec<Witness>, ConfigError> {
+    let mut given = Vec::new();
+    for section in root.sections("witnesses")? {
+        let name = section.text("name", "the witness's name in the manifest")?;
+        let url = section.text(
+            "url",
+            "where it takes checkpoints (its submission prefix), such as \"https://witness.example\"",
+        )?;
+        let monitoring = section.text_if_any(
+            "monitoring",
+            "where it shows what it cosigned (its monitoring prefix), if that is not `url`",
+        )?;
+        section.finish()?;
+        let key = election.witnesses().iter().find(|key| key.name() == name);
+        let key = key.ok_or_else(|| {
+            section.error("name", format!("the manifest names no witness {name:?}"))
+        })?;
+        let witness = Witness::new(key.clone(), &url, monitoring.as_deref())
+            .map_err(|error| section.error("url", error.to_string()))?;
+        given.push(witness);
+    }
+    let names: Vec<&str> = given.iter().map(|witness| witness.key().name()).collect();
+    let named: Vec<&str> = election.witnesses().iter().map(|key| key.name()).collect();
+    if names != named {
+        return Err(root.error(
+            "witnesses",
+            format!(
+                "they are {names:?}: give one section [[witnesses]] for each of the manifest's, in its order, {named:?}"
+            ),
+        ));
+    }
+    Ok(given)
 }
 
 /// `[key]` and `[database]`.

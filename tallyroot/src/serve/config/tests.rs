@@ -37,6 +37,8 @@ impl Fixture {
             cast_delay_s: 0,
             head_interval_ms: 1_000,
             anchors: vec!["local".to_owned()],
+            witnesses: Vec::new(),
+            quorum: None,
             contests: vec![ContestDescription {
                 name: "C".to_owned(),
                 method: protocol::manifest::Method::Plurality,

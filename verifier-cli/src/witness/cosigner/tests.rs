@@ -71,7 +71,11 @@ fn root(leaves: &[Hash]) -> Hash {
 /// RFC 6962, section 2.1.2: `SUBPROOF(m, D, b)`.
 fn subproof(m: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
     if m == leaves.len() {
-        return if whole { Vec::new() } else { vec![root(leaves)] };
+        return if whole {
+            Vec::new()
+        } else {
+            vec![root(leaves)]
+        };
     }
     let k = half(leaves.len());
     let (left, right) = leaves.split_at(k);
@@ -154,9 +158,8 @@ fn a_growing_log_is_cosigned_and_the_cosignature_verifies() {
     let mut old = 0;
     for new in [0, 1, 2, 3, 7, 8, 64, 65, 255, 256, 300] {
         let line = line(witness.add_checkpoint(&log.request(old, new)));
-        let time =
-            cosignature::verify(witness.key().public(), &line, &log.checkpoint(new).body())
-                .unwrap();
+        let time = cosignature::verify(witness.key().public(), &line, &log.checkpoint(new).body())
+            .unwrap();
         assert_eq!(time, 1_700_000_000);
         // What monitors get: the log's line and the cosignature.
         let note = witness.checkpoint(&hash).unwrap();
@@ -167,7 +170,10 @@ fn a_growing_log_is_cosigned_and_the_cosignature_verifies() {
             &[witness.key().public().clone()],
         )
         .unwrap();
-        assert_eq!((checkpoint, cosigned), (log.checkpoint(new), vec![(0, time)]));
+        assert_eq!(
+            (checkpoint, cosigned),
+            (log.checkpoint(new), vec![(0, time)])
+        );
         old = new;
     }
     // After a restart it goes on from there.
@@ -226,7 +232,9 @@ fn every_answer_is_the_specifications() {
     assert_eq!(refused(&with(10, &[], &note)), Refusal::NotConsistent);
     assert_eq!(refused(&fork.request(10, 10)), Refusal::SameSize);
     // And nothing of all this has moved it; strangers' lines are passed over.
-    let other = NoteSignature::new("x.example", id, &[7; 64]).unwrap().encode();
+    let other = NoteSignature::new("x.example", id, &[7; 64])
+        .unwrap()
+        .encode();
     line(witness.add_checkpoint(&with(10, &proof, &format!("{note}{other}"))));
     let kept = String::from_utf8(witness.checkpoint(&origin_hash(ORIGIN)).unwrap()).unwrap();
     assert!(kept.starts_with(&body) && !kept.contains("x.example"));
@@ -394,7 +402,10 @@ fn time_never_falls_and_a_repeat_costs_nothing() {
     // The same again: the same line, and nothing written.
     bench.now.store(begun + 29, Ordering::SeqCst);
     let unwritten = |_| -> io::Result<()> { panic!("written") };
-    assert_eq!(time(witness.decide(&log.request(3, 3), unwritten), 3), begun);
+    assert_eq!(
+        time(witness.decide(&log.request(3, 3), unwritten), 3),
+        begun
+    );
     bench.now.store(begun + 30, Ordering::SeqCst);
     assert_eq!(
         time(witness.add_checkpoint(&log.request(3, 3)), 3),
@@ -444,10 +455,17 @@ fn the_state_belongs_to_one_key_and_one_process() {
     assert!(said(StateFolder::open(bench.folder.path(), &key)).contains("no witness's state"));
     assert!(StateFolder::create(&state, &stranger).is_err());
     // Nor is a checkpoint that this key did not cosign.
-    let path = state.join("logs").join(origin_hash(ORIGIN)).join("checkpoint");
+    let path = state
+        .join("logs")
+        .join(origin_hash(ORIGIN))
+        .join("checkpoint");
     let kept = fs::read_to_string(&path).unwrap();
     let folder = StateFolder::open(&state, &key).unwrap();
-    for damaged in [kept.replace("\n3\n", "\n4\n"), TestLog::new(3, 9).note(3), String::new()] {
+    for damaged in [
+        kept.replace("\n3\n", "\n4\n"),
+        TestLog::new(3, 9).note(3),
+        String::new(),
+    ] {
         fs::write(&path, damaged).unwrap();
         assert!(folder.log(ORIGIN, &key).is_err());
     }
