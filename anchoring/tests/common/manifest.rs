@@ -67,7 +67,7 @@ pub(crate) fn manifest() -> Manifest {
             closing: CLOSING,
             grace: GRACE,
         },
-        retention: CLOSING + GRACE,
+        retention: CLOSING + 10 * GRACE,
         cells: vec![pair("cells/0"), pair("cells/1")],
         registrars: vec![Registrar {
             name: "Society".to_owned(),

@@ -11,6 +11,7 @@
 
 pub(crate) mod manifest;
 pub(crate) mod service;
+pub(crate) mod witness;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

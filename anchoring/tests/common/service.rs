@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anchoring::{
-    Anchor, AnchorError, Anchoring, AnchoringConfig, Created, DirectoryAnchor, NewestHead,
-    StartError,
+    Anchor, AnchorError, Anchoring, AnchoringConfig, CosigningTimes, Created, DirectoryAnchor,
+    NewestHead, StartError, Witness,
 };
 use async_trait::async_trait;
 use protocol::entry::LogState;
@@ -37,7 +37,31 @@ impl Site {
         anchors: Vec<Arc<dyn Anchor>>,
         spare: bool,
     ) -> Result<Anchoring, StartError> {
+        self.start_anchoring(anchors, spare, Vec::new()).await
+    }
+
+    /// With the manifest's anchors, and these witnesses.
+    pub(crate) async fn anchoring_with(
+        &self,
+        witnesses: Vec<Witness>,
+    ) -> Result<Anchoring, StartError> {
+        self.start_anchoring(self.anchors(), false, witnesses).await
+    }
+
+    async fn start_anchoring(
+        &self,
+        anchors: Vec<Arc<dyn Anchor>>,
+        spare: bool,
+        witnesses: Vec<Witness>,
+    ) -> Result<Anchoring, StartError> {
         let mut config = AnchoringConfig::new(&self.election);
+        config.witnesses = witnesses;
+        config.cosigning = CosigningTimes {
+            stragglers: Duration::from_millis(200),
+            round: Duration::from_millis(500),
+            retry: Duration::from_millis(20),
+            ..CosigningTimes::default()
+        };
         config.read_timeout = Duration::from_secs(2);
         config.anchor_retry = Duration::from_millis(20);
         Anchoring::start(
