@@ -87,6 +87,7 @@ class Audit:
         for index, head in self.grammar.heads:
             self._head(index, head)
         self._totals()
+        self._unclosed()
         self._cosigned()
         self._periods()
         self._anchors()
@@ -164,6 +165,14 @@ class Audit:
                 self.report("votes-exceed-issued", f"registrars/{registrar}/0/checkpoint",
                             f"the last head covers {votes} votes, and registrar {registrar} issued {issued} in all", votes=votes - issued)
 
+    def _unclosed(self) -> None:
+        """Section 8. "A log that it lists with state other than 2 is finding `unclosed`." """
+        if self.final:
+            for log, state in zip(self.m.logs, self.final.logs):
+                if state.state != entries.CLOSED:
+                    above = self.logs[log].number - self._votes_at(log, state.size)
+                    self.report("unclosed", "heads/batches", f"{log.prefix} is not closed; it has published {above} more since", votes=max(0, above))
+
     def _votes_at(self, log: LogId, size: int) -> int:
         end = self.logs[log].ends.get(size)
         return end.number if end else 0
@@ -197,7 +206,7 @@ class Audit:
     def _anchors(self) -> None:
         """Section 10. "Object n (decimal, consecutive from 0) of the anchor named a is `anchors/<a>/<n>`." """
         for name in self.m.anchors:
-            n, size = 0, 0
+            n, size, broken = 0, 0, False
             while True:
                 file = f"anchors/{name}/{n}"
                 try:
@@ -212,14 +221,18 @@ class Audit:
                     self._anchored(anchor)
                 except Invalid as error:
                     code = error.code if error.code in ("file-too-large", "not-a-file", "anchor-conflict", "checkpoint-rollback") else "anchor-malformed"
-                    self.report(code, file, error.text, n, None if code in ("anchor-conflict", "checkpoint-rollback") else 0)
+                    none = code not in ("anchor-conflict", "checkpoint-rollback") or error.text.startswith("starts")
+                    self.report(code, file, error.text, n, 0 if none else None)
+                    broken = True
                     break
                 n, size = n + 1, anchor.new_size
             for other in self.source.in_folder(f"anchors/{name}"):
-                if f"anchors/{name}/{other}" not in self.source.seen:
-                    self.report("foreign-file", f"anchors/{name}/{other}", f"continues nothing: object {n} is missing or wrong")
-                    self.source.seen.add(f"anchors/{name}/{other}")
+                if f"anchors/{name}/{other}" not in self.source.seen and not broken:
+                    self.report("foreign-file", f"anchors/{name}/{other}", f"continues nothing: object {n} is missing")
+                self.source.seen.add(f"anchors/{name}/{other}")
             # "The final head must be covered by every anchor."
+            if broken:
+                continue
             if self.final and size <= self.grammar.heads[-1][0]:
                 self.report("anchor-not-final", f"anchors/{name}/{n}", f"ends at size {size}, and does not cover the final head")
             elif size < self.heads.signed:

@@ -1,7 +1,7 @@
 """Section 8: the grammars of cells and issuance logs. The heads log's is in `heads.py`. Vectors: grammar.json.
 
-A grammar is fed batch by batch: `begin`, then `entry` for each. It raises `Invalid` where the log breaks a rule; then the log is
-judged up to the batch before.
+A grammar is fed batch by batch: `begin`, then `entry` for each. `fail` says where the log breaks a rule: a strict grammar, as the vectors ask
+for, raises `Invalid`; an audit's writes it down and goes on with what the log says.
 """
 from __future__ import annotations
 
@@ -25,31 +25,43 @@ class Grammar:
         self.n = 0
         self.first = True
         self.count = 0
-        self.faults: list[tuple[int, str, str]] = []  # (index, code, words): findings that do not end the reading
+        self.strict = False
+        self.faults: list[tuple[int, str, str, int | None]] = []  # (index, code, words, votes at most: None for the roll)
+
+    def fail(self, code: str, text: str, index: int, votes: int | None = None) -> None:
+        """A broken rule."""
+        if self.strict:
+            raise Invalid(code, text, index)
+        self.faults.append((index, code, text, votes))
+
+    def weight(self) -> int | None:
+        """Section 16, `grammar-broken`: "of a cell: the batch's entries; of an issuance log: 1; of the heads log: the roll" """
+        return {1: self.count, 2: 1}.get(self.log.kind)
 
     def begin(self, n: int, index: int, count: int) -> None:
         self.n = n
-        if n == 0:
-            if count != 1:
-                raise Invalid("genesis", "batch 0 holds something else than the genesis alone", 0)
-        elif self.ended:
-            raise Invalid("after-end", "something follows the end of the log", index)
-        elif count == 0:
-            raise Invalid("order", "an empty batch", index)
         self.first = True
         self.count = count
+        if n == 0:
+            if count != 1:
+                self.fail("genesis", "batch 0 holds something else than the genesis alone", 0)
+        elif self.ended:
+            self.fail("after-end", "something follows the end of the log", index, self.weight())
+        elif count == 0:
+            self.fail("order", "an empty batch", index, self.weight())
 
     def entry(self, index: int, data: bytes, tree: CompactRange) -> None:
         if self.n == 0:
             if data != e.genesis(self.m, self.log):
-                raise Invalid("genesis", "entry 0 is not the genesis of this election and log", 0)
+                self.fail("genesis", "entry 0 is not the genesis of this election and log", 0)
             return
-        if self.ended:
-            raise Invalid("after-end" if self.log.kind == 3 else "order", "something follows the end of the log", index)
+        if self.ended and not self.first:
+            self.fail("after-end" if self.log.kind == 3 else "order", "something follows the end of the log", index, self.weight())
         try:
             entry = e.parse(data, self.m)
         except Invalid as error:
-            raise Invalid("malformed", error.text, index) from None
+            self.fail("malformed", error.text, index, 1)
+            return
         self.take(index, entry, data, tree)
         self.first = False
 
@@ -59,18 +71,18 @@ class Grammar:
     def tick(self, index: int, time: int, grain: bool) -> None:
         """Section 7. "The time is rounded up to a multiple of `batch_wait_ms`." Section 8. "Times never fall." """
         if grain and time % self.m.batch_wait_ms:
-            raise Invalid("time-grain", "a time that is no multiple of batch_wait_ms", index)
+            self.fail("time-grain", "a time that is no multiple of batch_wait_ms", index, 0)
         if time < self.time:
-            raise Invalid("time-falls", "the time falls", index)
-        self.time = time
+            self.fail("time-falls", "the time falls", index, 0)
+        self.time = max(time, self.time)
 
     def close(self, index: int, entry: e.Close, count: int) -> None:
         """Section 7. "count is the number of votes (cell) or issuances (issuance log) in the log." """
         if not self.first or self.count != 1:
-            raise Invalid("order", "a close that is not alone in its batch", index)
+            self.fail("order", "a close that is not alone in its batch", index, self.weight())
         self.tick(index, entry.time, True)
         if entry.count != count:
-            raise Invalid("wrong-count", f"the close says {entry.count}, the log holds {count}", index)
+            self.fail("wrong-count", f"the close says {entry.count}, the log holds {count}", index, abs(entry.count - count))
         self.ended = True
 
 
@@ -107,23 +119,26 @@ class Cell(Grammar):
             self._tally(index, entry)
             self.tally, self.tally_data = entry, data
         else:
-            raise Invalid("order", "an entry that cannot stand here in a cell", index)
+            self.fail("order", "an entry that cannot stand here in a cell", index, self.weight())
+            if isinstance(entry, e.Tally):
+                self._tally(index, entry)
+                self.tally, self.tally_data = entry, data
 
     def _vote(self, index: int, vote: e.Vote, leaf: bytes) -> None:
         # "strictly ascending by leaf hash (RFC 6962, compared as bytes)"
         if leaf <= self.before:
-            raise Invalid("unsorted", "votes that do not ascend by leaf hash", index)
+            self.fail("unsorted", "votes that do not ascend by leaf hash", index, self.count - 1)
         self.before = leaf
         # "Every vote belongs to this cell; no credential key occurs twice in the log; every signature verifies."
         if self.m.cell_of(vote.credential) != self.log.a:
-            raise Invalid("wrong-cell", f"a vote of cell {self.m.cell_of(vote.credential)}", index)
+            self.fail("wrong-cell", f"a vote of cell {self.m.cell_of(vote.credential)}", index, 1)
         if vote.credential in self.credentials:
-            raise Invalid("duplicate-vote", "a credential that has voted already", index)
+            self.fail("duplicate-vote", "a credential that has voted already", index, 1)
         self.credentials.add(vote.credential)
         if self.check_signatures:
             fault = e.vote_fault(vote, self.m)
             if fault:
-                self.faults.append((index, *fault))
+                self.faults.append((index, *fault, 1))
         self.votes += 1
         self.abstentions += e.is_abstention(vote.choices)
         for c, chosen in enumerate(vote.choices):
@@ -140,12 +155,12 @@ class Cell(Grammar):
 
     def _tally(self, index: int, tally: e.Tally) -> None:
         if tally.batch != self.n:
-            raise Invalid("tally-batch", f"a tally of batch {tally.batch} in batch {self.n}", index)
+            self.fail("tally-batch", f"a tally of batch {tally.batch} in batch {self.n}", index, max(tally.votes, self.votes))
         self.tick(index, tally.time, True)
         # "Each tally is the exact sum."
         contests = tuple((b, tuple(c)) for b, c in zip(self.blanks, self.counts))
         if (tally.votes, tally.abstentions, tally.contests) != (self.votes, self.abstentions, contests):
-            raise Invalid("tally-sum", "a tally that is not the sum of the votes", index)
+            self.fail("tally-sum", "a tally that is not the sum of the votes", index, max(tally.votes, self.votes))
 
 
 class IssuanceLog(Grammar):
@@ -154,29 +169,31 @@ class IssuanceLog(Grammar):
     def __init__(self, m: Manifest, log: LogId) -> None:
         super().__init__(m, log)
         self.issued: set[int] = set()
+        self.number = 0  # of issuance entries
         self.refused: tuple[int, ...] = (0, 0, 0, 0)
 
     def take(self, index: int, entry: e.Entry, data: bytes, tree: CompactRange) -> None:
         if isinstance(entry, e.Issuance):
             # "roll index below `roll.size`, in this shard, at most once"
             if entry.roll_index >= self.m.roll_size:
-                raise Invalid("off-roll", f"roll index {entry.roll_index}, and the roll has {self.m.roll_size}", index)
-            if self.m.shard_of(self.log.a, entry.roll_index) != self.log.b:
-                raise Invalid("wrong-shard", f"roll index {entry.roll_index} is of another shard", index)
-            if entry.roll_index in self.issued:
-                raise Invalid("duplicate-issuance", f"a second issuance to roll index {entry.roll_index}", index)
+                self.fail("off-roll", f"roll index {entry.roll_index}, and the roll has {self.m.roll_size}", index, 1)
+            elif self.m.shard_of(self.log.a, entry.roll_index) != self.log.b:
+                self.fail("wrong-shard", f"roll index {entry.roll_index} is of another shard", index, 1)
+            elif entry.roll_index in self.issued:
+                self.fail("duplicate-issuance", f"a second issuance to roll index {entry.roll_index}", index, 1)
+            self.number += 1
             self.issued.add(entry.roll_index)
         elif isinstance(entry, e.Count):
             self.tick(index, entry.time, True)
             # "`issued` is the number of issuance entries before it"
-            if entry.issued != len(self.issued):
-                raise Invalid("wrong-count", f"a count of {entry.issued} behind {len(self.issued)} issuances", index)
+            if entry.issued != self.number:
+                self.fail("wrong-count", f"a count of {entry.issued} behind {self.number} issuances", index, abs(entry.issued - self.number))
             # "Counts never fall."
             if any(new < old for new, old in zip(entry.refused, self.refused)):
-                raise Invalid("count-falls", "a number of refusals that falls", index)
+                self.fail("count-falls", "a number of refusals that falls", index, 0)
             # "this binds registrars; no verifier refuses another shard that counts some"
             self.refused = entry.refused
         elif isinstance(entry, e.Close):
-            self.close(index, entry, len(self.issued))
+            self.close(index, entry, self.number)
         else:
-            raise Invalid("order", "an entry that cannot stand here in an issuance log", index)
+            self.fail("order", "an entry that cannot stand here in an issuance log", index, self.weight())

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from . import entries as e
-from .errors import Invalid
 from .grammar import Grammar
 from .manifest import CELL, HEADS, ISSUANCE, LogId, Manifest
 from .merkle import CompactRange, leaf_hash
@@ -30,7 +29,7 @@ class HeadsLog(Grammar):
         elif isinstance(entry, e.Notice):
             self._notice(index, entry, tree)
         else:
-            raise Invalid("order", "an entry that cannot stand here in the heads log", index)
+            self.fail("order", "an entry that cannot stand here in the heads log", index)
 
     def _head(self, index: int, head: e.Head) -> None:
         self.tick(index, head.time, False)
@@ -41,21 +40,21 @@ class HeadsLog(Grammar):
         newly = any(log.kind == CELL and was.state != e.CLOSED and now.state == e.CLOSED and log not in self.frozen
                     for log, was, now in zip(self.m.logs, self.last, head.logs))
         if newly and issuance_open:
-            self.faults.append((index, "issuance-open", "a cell is closed while an issuance log is open"))
+            self.faults.append((index, "issuance-open", "a cell is closed while an issuance log is open", None))
         # "A log that a head shows closed for the first time is finding `closed-early` if that head's time is not above the closing time in
         # force, unless the log was frozen or the election cancelled in front of that head."
         if head.time <= self.closing and not self.cancelled:
             for log, was, now in zip(self.m.logs, self.last, head.logs):
                 if was.state != e.CLOSED and now.state == e.CLOSED and log not in self.frozen:
-                    self.faults.append((index, "closed-early", f"{log.prefix} is closed at {head.time}, and closing is {self.closing}"))
+                    self.faults.append((index, "closed-early", f"{log.prefix} is closed at {head.time}, and closing is {self.closing}", None))
         if head.final:
             # "It is made once all logs are closed, or later than closing plus grace"
             if any(s.state != e.CLOSED for s in head.logs) and head.time <= self.closing + self.m.grace:
-                raise Invalid("early-final", "a final head before all logs are closed and the grace is over", index)
+                self.fail("early-final", "a final head before all logs are closed and the grace is over", index)
             # "A log that it lists with state other than 2 is finding `unclosed`."
             for log, s in zip(self.m.logs, head.logs):
                 if s.state != e.CLOSED:
-                    self.faults.append((index, "unclosed", f"{log.prefix} is not closed in the final head"))
+                    self.faults.append((index, "unclosed", f"{log.prefix} is not closed in the final head", None))
             self.ended = True
         self.last = head.logs
         self.heads.append((index, head))
@@ -63,64 +62,67 @@ class HeadsLog(Grammar):
     def _state(self, index: int, log: LogId, was: e.LogState, now: e.LogState) -> None:
         # "once a log is closed in a head, every later head repeats its state, size and root"
         if was.state == e.CLOSED and now != was:
-            raise Invalid("reopened", f"{log.prefix} was closed and is changed", index)
+            self.fail("reopened", f"{log.prefix} was closed and is changed", index, abs(now.size - was.size))
         # "size and root repeat the last head's, or are those of genesis"
         if now.state == e.STALE and (now.size, now.root) != (was.size, was.root):
-            raise Invalid("stale", f"{log.prefix} is stale and changes", index)
+            self.fail("stale", f"{log.prefix} is stale and changes", index, abs(now.size - was.size))
         # "sizes never fall"
         if now.size < was.size:
-            raise Invalid("size-falls", f"{log.prefix} shrinks from {was.size} to {now.size}", index)
+            self.fail("size-falls", f"{log.prefix} shrinks from {was.size} to {now.size}", index, was.size - now.size)
         if now.size == was.size and now.root != was.root:
-            raise Invalid("fork", f"{log.prefix} has two roots of size {now.size}", index)
+            self.fail("fork", f"{log.prefix} has two roots of size {now.size}", index)
         if self.switches.get(log, (now.size, now.root)) != (now.size, now.root) and self.switches[log][0] == now.size:
-            raise Invalid("fork", f"{log.prefix} has another root than its switch names", index)
+            self.fail("fork", f"{log.prefix} has another root than its switch names", index)
         # "2 closed (the entry at `size - 1` is close)": the genesis is none
         if now.state == e.CLOSED and now.size < 2:
-            raise Invalid("order", f"{log.prefix} is closed at its genesis", index)
+            self.fail("order", f"{log.prefix} is closed at its genesis", index)
 
     def _notice(self, index: int, notice: e.Notice, tree: CompactRange) -> None:
         # "Notices carry valid signatures of the authority."
         if not e.notice_verifies(notice, self.m):
-            raise Invalid("notice-signature", "a notice that the authority did not sign", index)
+            self.fail("notice-signature", "a notice that the authority did not sign", index)
+            return
         # "sequences are 0, 1, 2, … over the heads log"
         if notice.sequence != self.sequence:
-            raise Invalid("notice-sequence", f"sequence {notice.sequence}, and {self.sequence} is next", index)
-        self.sequence += 1
+            self.fail("notice-sequence", f"sequence {notice.sequence}, and {self.sequence} is next", index)
+        self.sequence = notice.sequence + 1
         if notice.kind == e.EXTEND:
             # "An `extend` when the time of the last head before it is above the closing time in force … is a finding."
             if self.heads and self.heads[-1][1].time > self.closing:
-                raise Invalid("notice", "an extension after closing", index)
+                self.fail("notice", "an extension after closing", index)
             # "the closing time; must be later than the one in force"
-            if notice.closing <= self.closing:
-                raise Invalid("notice", "an extension that does not extend", index)
-            # "and not above `retention`"
-            if notice.closing > self.m.retention:
-                raise Invalid("notice", "an extension beyond the retention of anchors", index)
-            self.closing = notice.closing
+            elif notice.closing <= self.closing:
+                self.fail("notice", "an extension that does not extend", index)
+            # "and not later than `retention`"
+            elif notice.closing > self.m.retention:
+                self.fail("notice", "an extension beyond the retention of anchors", index)
+            else:
+                self.closing = notice.closing
         elif notice.kind == e.CANCEL:
             # "or a second notice of one effect (cancel; freeze or switch of one log)"
             if self.cancelled:
-                raise Invalid("notice", "a second cancel", index)
+                self.fail("notice", "a second cancel", index)
             self.cancelled = True
         elif notice.kind == e.FREEZE and notice.log:
             if notice.log in self.frozen:
-                raise Invalid("notice", f"a second freeze of {notice.log.prefix}", index)
-            self.frozen[notice.log] = index
+                self.fail("notice", f"a second freeze of {notice.log.prefix}", index)
+            self.frozen.setdefault(notice.log, index)
         elif notice.log:
             self._switch(index, notice, notice.log, tree)
 
     def _switch(self, index: int, notice: e.Notice, log: LogId, tree: CompactRange) -> None:
         if log in self.switches:
-            raise Invalid("notice", f"a second switch of {log.prefix}", index)
+            self.fail("notice", f"a second switch of {log.prefix}", index)
+            return
         if log.kind == HEADS:
             # "For a switch of the heads log itself …; its `size` is the index of the notice entry."
             if notice.size != index or notice.root != tree.root():
-                raise Invalid("notice", "a switch of the heads log that names another size or root", index)
+                self.fail("notice", "a switch of the heads log that names another size or root", index)
         else:
             # "A switch names no size below the last head's."
             last = self.last[self.m.logs.index(log)]
             if notice.size < last.size or (notice.size == last.size and notice.root != last.root):
-                raise Invalid("notice", f"a switch of {log.prefix} that contradicts the last head", index)
+                self.fail("notice", f"a switch of {log.prefix} that contradicts the last head", index)
         self.switches[log] = (notice.size, notice.root)
 
     def closing_of(self, log: LogId) -> int:

@@ -108,6 +108,7 @@ def log_of(prefix: str) -> LogId:
 def _grammar(c: Case, m: Manifest) -> bool:
     log = log_of(c["log"])
     g: Grammar = HeadsLog(m) if log.kind == HEADS else Cell(m, log, check_signatures=False) if log.kind == CELL else IssuanceLog(m, log)
+    g.strict = True
     tree = merkle.CompactRange()
     broken = None
     try:
@@ -118,7 +119,7 @@ def _grammar(c: Case, m: Manifest) -> bool:
                 tree.append(merkle.leaf_hash(entry))
     except Invalid as error:
         broken = {"code": error.code, "index": error.index}
-    remarks = [{"code": code, "index": index} for index, code, _ in g.faults]
+    remarks = [{"code": code, "index": index} for index, code, _, _ in g.faults]
     return (broken is None) == c["valid"] and broken == c["broken"] and (not c["valid"] or remarks == c["remarks"])
 
 

@@ -8,8 +8,8 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tallyroot_reference import canonical, entries, manifest, merkle, notes, results, tiles
@@ -27,9 +27,33 @@ def public(name: str) -> bytes:
     return key(name).public_key().public_bytes_raw()
 
 
+# Never a registrar's: whoever reads this page can sign with it.
+_P = int("f6994b4de475d2cd5e0eecd65bcb097c499a0acdee0f98ff7b40dd857c6802ce8b78a961325fb1a2065acf1692f121e65a9515b2f29143b194aa35ed5db32962"
+         "8d3e3138dafc2468ce791da153f472cde813882ac1946e6496f65a2f41e9271fd132a8f7af5a85cc18a89e4b9c87125bb5ba6fbc91ba8796c439419b65675289", 16)
+_Q = int("cf27713a33d5d9bdcf832716902eeb11a5ada0bd59e500eb8737f8be1816aeb87291349de428590a2e5bb3c7a2476679865c49764cf658cba1e507fef1f50eab"
+         "3557f16456f80cfef0f8ff1b13b42b33ac879c833d115d91acf65a84c5de77f94759e5d303e20c6253c83cc3e7bbcd830cd5040972a827715f8fa35975a48d93", 16)
+
+
 @functools.cache
-def registrar_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
+def registrar_key() -> rsa.RSAPublicKey:
+    return rsa.RSAPublicNumbers(65537, _P * _Q).public_key()
+
+
+def _sha(data: bytes) -> bytes:
+    return hashlib.sha384(data).digest()
+
+
+def registrar_signature(message: bytes) -> bytes:
+    """RSASSA-PSS (RFC 8017, section 9.1.1) with a salt that follows from the message, so that trees are the same each time."""
+    digest = _sha(message)
+    salt = _sha(b"salt" + digest)
+    h = _sha(bytes(8) + digest + salt)
+    block = bytes(256 - 48 - 48 - 2) + b"\1" + salt
+    mask = b"".join(_sha(h + u(i, 4)) for i in range(-(-len(block) // 48)))[:len(block)]
+    masked = bytes(a ^ b for a, b in zip(block, mask))
+    encoded = bytes([masked[0] & 0x7F]) + masked[1:] + h + b"\xbc"
+    d = pow(65537, -1, (_P - 1) * (_Q - 1))
+    return pow(int.from_bytes(encoded, "big"), d, _P * _Q).to_bytes(256, "big")
 
 
 def u(value: int, length: int = 8) -> bytes:
@@ -90,7 +114,7 @@ class World:
         def pair(prefix: str) -> dict[str, str]:
             return {"main": public(f"{prefix} main").hex(), "spare": public(f"{prefix} spare").hex()}
 
-        spki = registrar_key().public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        spki = registrar_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         vkey = f"w.example+{notes.key_id('w.example', 4, public('witness')).hex()}+{base64.b64encode(bytes([4]) + public('witness')).decode()}"
         self.manifest = canonical.encode({
             "anchors": [{"kind": "directory", "name": "a"}], "authority": pair("authority"), "base": "x.example", "batch_min": 1,
@@ -115,7 +139,7 @@ class World:
     def vote(self, name: str, choice: tuple[int, ...]) -> bytes:
         credential = public(name)
         message = b"tallyroot/v1/credential\0" + self.m.election + credential
-        signature = registrar_key().sign(message, padding.PSS(padding.MGF1(hashes.SHA384()), 48), hashes.SHA384())
+        signature = registrar_signature(message)
         ballot = u(len(choice), 2) + b"".join(u(i, 2) for i in choice)
         self.choices.append(choice)
         return b"\x02" + credential + signature + ballot + key(name).sign(b"tallyroot/v1/ballot\0" + self.m.election + ballot)
@@ -170,7 +194,13 @@ class World:
                                  "manifest": self.manifest.decode(), "switches": [], "vote": vote})
 
     def publish(self, folder: Path, status: str) -> Path:
-        """Writes the tree, with results at the cell's newest size and one anchor of all."""
+        for name, data in self.finished(status).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        return folder
+
+    def finished(self, status: str) -> dict[str, bytes]:
+        """The tree's files, with results at the cell's newest size and one anchor of all."""
         heads = self.entries[self.heads.log]
         size = self.heads.tree.size
         note = self.files["heads/checkpoint"]
@@ -183,7 +213,4 @@ class World:
         assert tally is None or isinstance(tally, entries.Tally)
         ranked = Counter(c for c in self.choices if c)
         self.files["results.json"] = results.build(self.m, status, [results.CellResult(len(log) or int(status == "final"), proof)], [tally], [ranked])
-        for name, data in self.files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(data)
-        return folder
+        return self.files

@@ -15,5 +15,6 @@ mod growing;
 mod kept;
 mod receipts;
 mod right;
+mod trees;
 mod web;
 mod witnesses;

@@ -1,0 +1,90 @@
+//! `specs/vectors/trees.json`: small published trees, made by an independent builder, with the findings that every audit must come to.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use protocol::ids::ElectionId;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::common::{audit, write};
+
+#[derive(Deserialize)]
+struct File {
+    blobs: Vec<String>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    why: String,
+    election: String,
+    files: BTreeMap<String, usize>,
+    state: String,
+    findings: Vec<Expected>,
+    also: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    code: String,
+    votes: u64,
+}
+
+#[test]
+fn every_tree_has_the_findings_that_the_specification_names() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../specs/vectors/trees.json");
+    let file: File = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let blobs: Vec<Vec<u8>> = file
+        .blobs
+        .iter()
+        .map(|blob| STANDARD.decode(blob).unwrap())
+        .collect();
+    let mut wrong = Vec::new();
+    for case in &file.cases {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, blob) in &case.files {
+            write(folder.path(), name, &blobs[*blob]);
+        }
+        let id = case.election.parse::<ElectionId>().unwrap();
+        let verdict = audit(folder.path(), &id);
+        let mut found: BTreeMap<&str, u64> = BTreeMap::new();
+        for finding in &verdict.findings {
+            if !case.also.iter().any(|code| code == finding.code.name()) {
+                let votes = found.entry(finding.code.name()).or_default();
+                *votes = finding.votes_at_most.max(*votes);
+            }
+        }
+        let expected: BTreeMap<&str, u64> = case
+            .findings
+            .iter()
+            .map(|finding| (finding.code.as_str(), finding.votes))
+            .collect();
+        if found != expected {
+            wrong.push(format!(
+                "{}: {found:?} instead of {expected:?}: {:#?}",
+                case.why, verdict.findings
+            ));
+        }
+        let has_manifest = !expected.contains_key("manifest-mismatch");
+        if let Some(state) = verdict.state.filter(|_| has_manifest) {
+            assert_eq!(
+                serde_json::to_value(state).unwrap(),
+                Value::from(case.state.as_str()),
+                "{}",
+                case.why
+            );
+        }
+        assert_eq!(verdict.state.is_some(), has_manifest, "{}", case.why);
+    }
+    assert!(file.cases.len() > 50);
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        file.cases.len(),
+        wrong.join("\n")
+    );
+}
