@@ -102,6 +102,9 @@ class Deployment:
             self.state["ports"]["front"] = port
         for name in self.databases():
             Postgres(self, name).start()
+        # Before the anchor, which asks them.
+        for witness in self.witnesses():
+            witness.start(programs / "tallyroot-verify")
         for service in self.services():
             service.start(program)
         Front(self).start()
@@ -116,6 +119,8 @@ class Deployment:
         # Standbys before the active ones, or each would take over.
         for service in sorted(services, key=lambda service: not service.standby):
             stop(self, service.name, signal.SIGTERM)
+        for witness in self.witnesses():
+            stop(self, witness.name, signal.SIGTERM)
         for name in self.databases():
             stop(self, f"postgres-{name}", signal.SIGINT)
         self.save()
@@ -127,6 +132,10 @@ class Deployment:
             rows.append({"name": service.name, "pid": None if state == "stopped" else self.state["pids"].get(service.name),
                          "state": state,
                          "listen": service.address(), "health": service.health(), "config": str(service.config)})
+        for witness in self.witnesses():
+            state = witness.state()
+            rows.append({"name": witness.name, "pid": None if state == "stopped" else self.state["pids"].get(witness.name),
+                         "state": state, "listen": witness.address(), "health": witness.health()})
         for name in self.databases():
             running = self.running(f"postgres-{name}")
             rows.append({"name": f"postgres-{name}", "pid": self.state["pids"].get(f"postgres-{name}") if running else None,
@@ -165,6 +174,14 @@ class Deployment:
         services.append(Service(self, "tally", None, standby=False))
         return services
 
+    def witnesses(self) -> list[Witness]:
+        """Those of the manifest, in its order; `tallyroot demo --prepare --witnesses N` has put their keys into the folder."""
+        named = self.manifest["witnesses"]["keys"]
+        missing = [vkey for n, vkey in enumerate(named, 1) if not (self.folder / "witnesses" / str(n) / "key").is_file()]
+        if missing:
+            raise Failed(f"{missing[0]} is run elsewhere: this script runs only witnesses whose keys are in {self.folder}/witnesses")
+        return [Witness(self, n, vkey.split("+")[0]) for n, vkey in enumerate(named, 1)]
+
     def front(self) -> str:
         return f"{HOST}:{self.port('front')}"
 
@@ -200,13 +217,14 @@ class Deployment:
         """Each log has one active process; every other one stands by."""
         def waiting() -> list[str]:
             states = {service: service.state() for service in self.services()}
+            mute = [witness.name for witness in self.witnesses() if witness.state() != "ready"]
             active = {service.database for service, state in states.items() if state == "ready"}
-            return [service.name for service, state in states.items()
-                    if state not in ("ready", "standby") or service.database not in active]
+            return mute + [service.name for service, state in states.items()
+                           if state not in ("ready", "standby") or service.database not in active]
 
         deadline = time.monotonic() + PATIENCE_S
         while missing := waiting():
-            for service in self.services():
+            for service in [*self.services(), *self.witnesses()]:
                 if not self.running(service.name):
                     raise Failed(f"{service.name} has stopped:\n{tail(service.log)}")
             if time.monotonic() > deadline:
@@ -257,6 +275,8 @@ class Service:
             for anchor in deployment.manifest["anchors"]:
                 place = folder / "public" / "elections" / deployment.election / "anchors" / anchor["name"]
                 lines += ["", "[[anchors]]", f'name = "{anchor["name"]}"', f'directory = "{place}"']
+            for witness in deployment.witnesses():
+                lines += ["", "[[witnesses]]", f'name = "{witness.title}"', f'url = "http://{witness.address()}"']
         return "\n".join([f"# {self.name}: all that this process is told.", *lines, ""])
 
     def writer(self, folder: pathlib.Path) -> list[str]:
@@ -284,6 +304,36 @@ class Service:
         except (OSError, ValueError):
             return "starting"
         return "ready" if status["ready"] else status["state"]
+
+
+class Witness:
+    """A witness of the heads log. Here it runs beside what it should watch, which shows only how it goes."""
+
+    def __init__(self, deployment: Deployment, number: int, title: str) -> None:
+        self.deployment, self.name, self.title = deployment, f"witness-{number}", title
+        self.folder = deployment.folder / "witnesses" / str(number)
+        self.log = deployment.local / f"{self.name}.log"
+
+    def start(self, program: pathlib.Path) -> None:
+        if self.deployment.running(self.name):
+            return
+        if not program.is_file():
+            raise Failed(f"{program} is not there: run `make build` first, or name its folder with --programs")
+        command = [program, "witness", "serve", "--key", self.folder / "key", "--state", self.folder / "state",
+                   "--election", self.deployment.election, "--source", self.deployment.folder / "public",
+                   "--listen", self.address(), "--health", self.health()]
+        self.deployment.remember(self.name, spawn(command, self.log))
+
+    def address(self) -> str:
+        return f"{HOST}:{self.deployment.port(self.name)}"
+
+    def health(self) -> str:
+        return f"{HOST}:{self.deployment.port(self.name + '-health')}"
+
+    def state(self) -> str:
+        if not self.deployment.running(self.name):
+            return "stopped"
+        return "ready" if answer(f"http://{self.health()}/livez") == 200 else "starting"
 
 
 def keys(folder: pathlib.Path) -> list[str]:

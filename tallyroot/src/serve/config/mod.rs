@@ -45,7 +45,7 @@ impl RoleName {
         match self {
             Self::Cell => &["cell"],
             Self::Registrar => &["registrar", "rsa_key", "code_key", "roll_backup", "shards"],
-            Self::Anchor => &["anchors"],
+            Self::Anchor => &["anchors", "witnesses"],
             Self::Tally => &[],
         }
     }

@@ -28,6 +28,7 @@ const KEYS: &[&str] = &[
     "listen",
     "main",
     "manifest",
+    "monitoring",
     "name",
     "password_file",
     "published",
@@ -41,6 +42,7 @@ const KEYS: &[&str] = &[
     "sqlite",
     "unfinished",
     "url",
+    "witnesses",
 ];
 /// A configuration larger than this is not one.
 const FILE_BYTES_MAX: u64 = 1 << 20;

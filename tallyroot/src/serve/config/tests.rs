@@ -8,7 +8,7 @@ use ledger::store::postgres::{Failover, Standbys};
 
 use super::*;
 use crate::election::create;
-use crate::election::description::{ContestDescription, Description, Moment};
+use crate::election::description::{ContestDescription, Description, Moment, WitnessDescription};
 use crate::folder::Folder;
 
 struct Fixture {
@@ -18,6 +18,16 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
+        Self::with_witnesses(&[]).await
+    }
+
+    async fn with_witnesses(names: &[&str]) -> Self {
+        let vkey = |name: &&str| {
+            let (key, _) = verifier_cli::witness::key::CosigningKey::generate(name).unwrap();
+            WitnessDescription {
+                vkey: key.vkey().unwrap(),
+            }
+        };
         let folder = tempfile::tempdir().unwrap();
         let description = Description {
             title: "Test".to_owned(),
@@ -37,7 +47,7 @@ impl Fixture {
             cast_delay_s: 0,
             head_interval_ms: 1_000,
             anchors: vec!["local".to_owned()],
-            witnesses: Vec::new(),
+            witnesses: names.iter().map(vkey).collect(),
             quorum: None,
             contests: vec![ContestDescription {
                 name: "C".to_owned(),
@@ -479,6 +489,45 @@ async fn registrars_anchors_and_the_tally_have_their_own() {
         error.contains("serve.toml: key: this role has no such key"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn the_anchor_is_told_where_each_of_the_manifests_witnesses_is() {
+    let at = Fixture::with_witnesses(&["w.example/1", "w.example/2"]).await;
+    assert_eq!(at.election.manifest().witnesses.quorum, 2);
+    let one = "[[witnesses]]\nname = \"w.example/1\"\nurl = \"https://w.example/1\"\n";
+    let two = "[[witnesses]]\nname = \"w.example/2\"\nurl = \"http://127.0.0.1:7000\"\nmonitoring = \"https://cdn.example\"\n";
+    let anchor = |witnesses: &[&str]| {
+        format!(
+            "{}[published]\ndirectory = \"public\"\n[key]\nmain = \"main.key\"\n[database]\nsqlite = \"log.sqlite\"\n[[anchors]]\nname = \"local\"\n{}",
+            at.common(),
+            witnesses.concat()
+        )
+    };
+    let config = at
+        .load(RoleName::Anchor, &anchor(&[one, two]), &[])
+        .unwrap();
+    let Role::Anchor { witnesses, .. } = &config.role else {
+        panic!("{:?}", config.role);
+    };
+    let keys: Vec<_> = witnesses.iter().map(|witness| witness.key()).collect();
+    assert!(keys.into_iter().eq(at.election.witnesses()));
+
+    let foreign = one.replace("w.example/1", "x.example");
+    let no_address = one.replace("https://w.example/1", "w.example/1");
+    for (given, words) in [
+        (vec![], "[\"w.example/1\", \"w.example/2\"]"),
+        (vec![one], "one section [[witnesses]] for each"),
+        (vec![two, one], "in its order"),
+        (
+            vec![one, foreign.as_str()],
+            "names no witness \"x.example\"",
+        ),
+        (vec![no_address.as_str(), two], "witnesses[0].url"),
+    ] {
+        let error = at.refused(RoleName::Anchor, &anchor(&given), &[]);
+        assert!(error.contains(words), "{words}: {error}");
+    }
 }
 
 #[tokio::test]
