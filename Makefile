@@ -7,7 +7,7 @@ replay: ## the real election of Minneapolis 2013 in five set-ups, in optimized b
 	cargo build --release --locked --workspace
 	cargo test --release --locked -p tests --test minneapolis -- --include-ignored --test-threads 1
 
-.PHONY: help demo replay test lint deny deny-advisories build
+.PHONY: help demo replay test lint deny deny-advisories build differential
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -29,6 +29,11 @@ lint: ## formatting, clippy, licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(MAKE) deny
+
+differential: ## the verifiers in Rust and Python on 10,000 changed inputs, and on 1,000 more of another seed each day
+	@scripts/setup.sh test
+	TALLYROOT_MUTANTS=10000 cargo test --workspace --test differential -- --nocapture
+	TALLYROOT_SEED=$$(date +%Y%m%d) cargo test --workspace --test differential -- --nocapture
 
 deny: ## licences, bans and sources of all dependencies
 	@scripts/setup.sh test

@@ -2,6 +2,7 @@
 
 use super::{ContestResult, Results, ResultsError, Status, wrong};
 use crate::manifest::{Contest, Election, Method};
+use crate::tlog_proof::TlogProof;
 
 pub(super) fn cells(results: &Results, election: &Election) -> Result<(), ResultsError> {
     if results.cells.len() != election.manifest().cells.len() {
@@ -11,9 +12,20 @@ pub(super) fn cells(results: &Results, election: &Election) -> Result<(), Result
         if cell.cell != k {
             return wrong(format!("cells[{k}].cell"), "must be its position");
         }
+        // "When `final`, the sizes are those of the final head", which are 1 at least: the genesis.
+        if cell.size == 0 && results.status == Status::Final {
+            return wrong(format!("cells[{k}].size"), "the final head names no size 0");
+        }
+        let Some(proof) = &cell.proof else { continue };
         // The first tally stands at index 2 at the earliest, after the genesis and a vote.
-        if cell.proof.is_some() && cell.size < 3 {
+        if cell.size < 3 {
             return wrong(format!("cells[{k}].proof"), "there is no tally yet");
+        }
+        if !TlogProof::parse(proof.as_bytes()).is_ok_and(|proof| proof.index() < cell.size) {
+            return wrong(
+                format!("cells[{k}].proof"),
+                "must be a `.tlog-proof` of an entry below the size",
+            );
         }
     }
     Ok(())
@@ -58,7 +70,23 @@ fn one(
     if (!is_final && result.winner.is_some()) || !option_in_range(result.winner) {
         return Err(("winner", "must be null until final, and then an option"));
     }
+    // At least one round, and one option is eliminated in each but the last.
+    if let Some(rounds) = &result.rounds
+        && !(1..=contest.options.len()).contains(&rounds.len())
+    {
+        return Err((
+            "rounds",
+            "must be at least one, and at most one for each option",
+        ));
+    }
     for round in result.rounds.iter().flatten() {
+        let too_many = |count: &u64| *count > results.votes;
+        if too_many(&round.exhausted) || round.counts.iter().flatten().any(too_many) {
+            return Err((
+                "rounds",
+                "no round counts more ballots than there are votes",
+            ));
+        }
         if round.counts.len() != contest.options.len() || !option_in_range(round.eliminated) {
             return Err(("rounds", "each round must have one count for each option"));
         }

@@ -60,7 +60,7 @@ const CASES: &[Case] = &[
             ], false, 1],
         ],
     }) },
-    Case { why: "final without a vote", cells: [Some(&[]), None], status: Status::Final, expected: || json!({
+    Case { why: "final without a vote, nor anything of a cell but its genesis", cells: [Some(&[]), Some(&[])], status: Status::Final, expected: || json!({
         "abstentions": 0, "votes": 0,
         "contests": [
             [0, [0, 0, 0], null, false, null],
@@ -186,6 +186,9 @@ const CONTRADICTIONS: &[Contradiction] = &[
     ("cells", "a cell missing", |r| { r["cells"].as_array_mut().unwrap().pop(); }),
     ("cells[0].cell", "cells out of order", |r| { r["cells"][0]["cell"] = json!(1); r["cells"][1]["cell"] = json!(0); }),
     ("cells[0].proof", "a tally in a log of two entries", |r| r["cells"][0]["size"] = json!(2)),
+    ("cells[0].proof", "a proof that is none", |r| r["cells"][0]["proof"] = json!("x")),
+    ("cells[0].proof", "a proof of an entry above the size", |r| r["cells"][0]["size"] = json!(3)),
+    ("cells[1].size", "final, at a size below the genesis", |r| { r["cells"][1]["size"] = json!(0); r["cells"][1]["proof"] = json!(null); }),
     ("contests", "a contest missing", |r| { r["contests"].as_array_mut().unwrap().pop(); }),
     ("contests[0].name", "another name", |r| r["contests"][0]["name"] = json!("King")),
     ("contests[0].options", "another option", |r| r["contests"][0]["options"][0] = json!("Eve")),
@@ -199,6 +202,10 @@ const CONTRADICTIONS: &[Contradiction] = &[
     ("contests[0].rounds", "rounds in a plurality contest", |r| r["contests"][0]["rounds"] = json!([])),
     ("contests[2].rounds", "final without rounds", |r| r["contests"][2]["rounds"] = json!(null)),
     ("contests[2].rounds", "a round with a count missing", |r| { r["contests"][2]["rounds"][0]["counts"].as_array_mut().unwrap().pop(); }),
+    ("contests[2].rounds", "final without any round", |r| r["contests"][2]["rounds"] = json!([])),
+    ("contests[2].rounds", "more rounds than options", |r| { let rounds = r["contests"][2]["rounds"].as_array_mut().unwrap(); rounds.resize(5, rounds[0].clone()); }),
+    ("contests[2].rounds", "a round with more ballots than votes", |r| r["contests"][2]["rounds"][0]["counts"][0] = json!(8)),
+    ("contests[2].rounds", "more exhausted ballots than votes", |r| r["contests"][2]["rounds"][0]["exhausted"] = json!(8)),
     ("contests[0].winner", "a winner that is no option", |r| r["contests"][0]["winner"] = json!(3)),
     ("contests[0].tie_broken", "open, and says how a tie was broken", |r| r["status"] = json!("open")),
     ("json", "an unknown status", |r| r["status"] = json!("sure")),

@@ -63,6 +63,9 @@ def parse(data: bytes, m: Manifest) -> tuple[str, list[CellResult]]:
         size = integer(cell["size"], 0, _MAX, "size")
         proof = None if cell["proof"] is None else string(cell["proof"], "proof")
         # the genesis, a vote and its tally: no tally stands in a log of fewer entries
+        # "at least 1 when `final`"
+        if size == 0 and status == "final":
+            raise Invalid("malformed", f"cells[{k}]: a final size of 0")
         if cell["cell"] is True or cell["cell"] != k or (proof is not None and (size < 3 or notes.parse_proof(proof).index >= size)):
             raise Invalid("malformed", f"cells[{k}]")
         cells.append(CellResult(size, proof))
