@@ -173,6 +173,9 @@ fn entry(data: &[u8], election: &Election) -> Option<Value> {
     Some(json!([entry.name(), signatures]))
 }
 
+/// Any log's state machine.
+type Take = Box<dyn FnMut(u64, &[&[u8]]) -> Result<BatchSummary, GrammarError>>;
+
 /// The findings that a log without broken rules reports.
 fn grammar(case: &Value, election: &Election) -> Option<Value> {
     let prefix = case["log"].as_str().unwrap();
@@ -181,7 +184,7 @@ fn grammar(case: &Value, election: &Election) -> Option<Value> {
         .iter()
         .chain([&LogId::Heads])
         .find(|log| log.prefix() == prefix)?;
-    let mut take: Box<dyn FnMut(u64, &[&[u8]]) -> Result<BatchSummary, GrammarError>> = match log {
+    let mut take: Take = match log {
         LogId::Cell(k) => {
             let mut log = CellLog::new(election, *k);
             Box::new(move |n, entries| log.batch(n, entries))

@@ -2,14 +2,17 @@
 """What this verifier reads in inputs that the Rust one asks about: protocol/tests/differential. One JSON document a line, in and out; null is a refusal."""
 from __future__ import annotations
 
+import base64
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from tallyroot_reference import batches, canonical, ed25519, entries, merkle, notes, receipts, results, rsa, tiles
 from tallyroot_reference import manifest as mf
-from tallyroot_reference.errors import Invalid
+from tallyroot_reference.audit import audit
+from tallyroot_reference.errors import CannotCheck, Invalid
 from tallyroot_reference.grammar import Cell, Grammar, IssuanceLog
 from tallyroot_reference.heads import HeadsLog
 from tallyroot_reference.labels import check_label
@@ -129,7 +132,35 @@ def read(file: str, c: Case, m: Manifest) -> object:
     return [b.hex() for b in tiles.parse_bundle(data("bytes"), c["width"])]
 
 
+def trees(file: Path) -> None:
+    """Audits trees of trees.json with some files changed: `{"case": n, "files": {path: hex or null}}`. Answers whether there are findings, and the state."""
+    known = json.loads(file.read_bytes())
+    for line in sys.stdin:
+        asked = json.loads(line)
+        case = known["cases"][asked["case"]]
+        with tempfile.TemporaryDirectory() as temporary:
+            files = {name: base64.b64decode(known["blobs"][blob]) for name, blob in case["files"].items()}
+            for name, data in asked["files"].items():
+                files.pop(name, None)
+                if data is not None:
+                    files[name] = bytes.fromhex(data)
+            for name, content in files.items():
+                (Path(temporary) / name).parent.mkdir(parents=True, exist_ok=True)
+                (Path(temporary) / name).write_bytes(content)
+            try:
+                a = audit(Path(temporary), bytes.fromhex(case["election"]))
+                said: object = [sorted({f.code for f in a.findings}), a.state]
+            except CannotCheck:
+                said = None
+            except Exception as error:  # noqa: BLE001 - as above
+                said = f"{type(error).__name__}: {error}"
+        print(json.dumps(said))
+
+
 def main() -> None:
+    if sys.argv[1].endswith("trees.json"):
+        trees(Path(sys.argv[1]))
+        return
     base = json.loads((Path(sys.argv[1]) / "manifest.json").read_bytes())["cases"][0]["manifest"]
     m = mf.parse(base.encode())
     for line in sys.stdin:

@@ -10,6 +10,7 @@
 mod command;
 mod common;
 mod damage;
+mod differential;
 mod dishonest;
 mod growing;
 mod kept;

@@ -12,41 +12,51 @@ use serde_json::Value;
 use crate::common::{audit, write};
 
 #[derive(Deserialize)]
-struct File {
+pub struct Trees {
     blobs: Vec<String>,
-    cases: Vec<Case>,
+    pub cases: Vec<Case>,
 }
 
 #[derive(Deserialize)]
-struct Case {
+pub struct Case {
     why: String,
-    election: String,
+    pub election: String,
     files: BTreeMap<String, usize>,
     state: String,
-    findings: Vec<Expected>,
+    pub findings: Vec<Expected>,
     also: Vec<String>,
 }
 
 #[derive(Deserialize)]
-struct Expected {
+pub struct Expected {
     code: String,
     votes: u64,
 }
 
+pub fn read() -> Trees {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../specs/vectors/trees.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+impl Trees {
+    /// The files of a case.
+    pub fn files(&self, case: usize) -> BTreeMap<String, Vec<u8>> {
+        let bytes = |blob: &usize| STANDARD.decode(&self.blobs[*blob]).unwrap();
+        let files = self.cases[case].files.iter();
+        files
+            .map(|(name, blob)| (name.clone(), bytes(blob)))
+            .collect()
+    }
+}
+
 #[test]
 fn every_tree_has_the_findings_that_the_specification_names() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../specs/vectors/trees.json");
-    let file: File = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let blobs: Vec<Vec<u8>> = file
-        .blobs
-        .iter()
-        .map(|blob| STANDARD.decode(blob).unwrap())
-        .collect();
+    let trees = read();
     let mut wrong = Vec::new();
-    for case in &file.cases {
+    for (n, case) in trees.cases.iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, blob) in &case.files {
-            write(folder.path(), name, &blobs[*blob]);
+        for (name, bytes) in trees.files(n) {
+            write(folder.path(), &name, &bytes);
         }
         let id = case.election.parse::<ElectionId>().unwrap();
         let verdict = audit(folder.path(), &id);
@@ -79,12 +89,12 @@ fn every_tree_has_the_findings_that_the_specification_names() {
         }
         assert_eq!(verdict.state.is_some(), has_manifest, "{}", case.why);
     }
-    assert!(file.cases.len() > 50);
+    assert!(trees.cases.len() > 50);
     assert!(
         wrong.is_empty(),
         "{} of {}:\n{}",
         wrong.len(),
-        file.cases.len(),
+        trees.cases.len(),
         wrong.join("\n")
     );
 }
