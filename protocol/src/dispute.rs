@@ -5,7 +5,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::canonical_json::{from_canonical, to_canonical};
-use crate::checkpoint::Checkpoint;
 use crate::entry::{Entry, Head};
 use crate::evidence::{EvidenceError, HeldCheckpoint, decode_hash};
 use crate::ids::{ElectionId, LogId};
@@ -30,17 +29,19 @@ pub struct Dispute {
     pub format: String,
     /// The newest head of the heads log; null where none was shown.
     pub head: Option<HeadExhibit>,
+    /// The heads log's newest checkpoint, beside the one in a final receipt; null where none was shown, or the receipt is provisional.
+    pub heads: Option<LedgerExhibit>,
     /// The cell's newest checkpoint; null where none was shown.
     pub ledger: Option<LedgerExhibit>,
     /// The text of the receipt.
     pub receipt: String,
 }
 
-/// What the cell has published, and how it continues the receipt's tree.
+/// What a log has published, and how it continues the receipt's tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerExhibit {
-    /// The cell's note.
+    /// The log's note.
     pub checkpoint: String,
     /// From the receipt's size, where the published tree has `root`, to the published size. Empty where the published size is not the larger one.
     pub proof: Vec<String>,
@@ -142,7 +143,19 @@ impl Dispute {
             "the receipt is valid, and the file shows nothing of the ledger".to_owned(),
         )];
         if let Some(ledger) = &self.ledger {
-            rulings.push(ledger.judge(&claimed)?);
+            rulings.push(ledger.judge(&claimed.held, &claimed.election)?);
+        }
+        if let Some(heads) = &self.heads {
+            let sealed = claimed.sealed.as_ref().ok_or_else(|| {
+                EvidenceError::Malformed(
+                    "a provisional receipt holds no checkpoint of the heads log".to_owned(),
+                )
+            })?;
+            let (ruling, why) = heads.judge(sealed, &claimed.election)?;
+            // That the heads log goes on as it should says nothing about the vote.
+            if ruling != Ruling::Held {
+                rulings.push((ruling, why));
+            }
         }
         if let Some(head) = &self.head {
             rulings.extend(head.judge(&claimed)?);
@@ -162,10 +175,11 @@ impl Dispute {
 /// What a valid receipt claims.
 struct Claimed {
     election: Election,
-    cell: LogId,
     index: u64,
     /// The checkpoint under which the vote was proven.
-    checkpoint: Checkpoint,
+    held: HeldCheckpoint,
+    /// The heads log's, where the receipt is final.
+    sealed: Option<HeldCheckpoint>,
     verdict: ReceiptVerdict,
 }
 
@@ -175,14 +189,20 @@ impl Claimed {
         let verdict = receipt.verify(expected)?;
         let election = Election::check_id(receipt.manifest.as_bytes(), expected)
             .map_err(|error| EvidenceError::Manifest(error.to_string()))?;
-        let proof = TlogProof::parse(receipt.vote.as_bytes())
-            .map_err(|error| EvidenceError::Proof(error.to_string()))?;
-        let held = HeldCheckpoint::read(proof.checkpoint(), &election)?;
+        let held = |proof: &str| {
+            let proof = TlogProof::parse(proof.as_bytes())
+                .map_err(|error| EvidenceError::Proof(error.to_string()))?;
+            HeldCheckpoint::read(proof.checkpoint(), &election)
+        };
         Ok(Self {
-            election,
-            cell: held.log,
+            held: held(&receipt.vote)?,
+            sealed: receipt
+                .sealed
+                .as_ref()
+                .map(|seal| held(&seal.head))
+                .transpose()?,
             index: verdict.index,
-            checkpoint: held.checkpoint,
+            election,
             verdict,
         })
     }
@@ -197,9 +217,13 @@ enum ClaimError {
 }
 
 impl LedgerExhibit {
-    fn judge(&self, claimed: &Claimed) -> Result<(Ruling, String), EvidenceError> {
-        let held = HeldCheckpoint::read(self.checkpoint.as_bytes(), &claimed.election)?;
-        if held.log != claimed.cell {
+    fn judge(
+        &self,
+        claimed: &HeldCheckpoint,
+        election: &Election,
+    ) -> Result<(Ruling, String), EvidenceError> {
+        let held = HeldCheckpoint::read(self.checkpoint.as_bytes(), election)?;
+        if held.log != claimed.log {
             return Err(EvidenceError::TwoLogs);
         }
         let (published, signed) = (&held.checkpoint, &claimed.checkpoint);
@@ -213,7 +237,8 @@ impl LedgerExhibit {
             return Ok((
                 Ruling::RolledBack,
                 format!(
-                    "the log is published up to size {}, and its key signed size {} in the receipt",
+                    "{} is published up to size {}, and its key signed size {} in the receipt",
+                    held.log,
                     published.size(),
                     signed.size()
                 ),
@@ -231,7 +256,7 @@ impl LedgerExhibit {
             (
                 Ruling::Held,
                 format!(
-                    "the published log of size {} starts with the tree that the receipt proves the vote in",
+                    "the published log of size {} starts with the tree in the receipt",
                     published.size()
                 ),
             )
@@ -239,8 +264,9 @@ impl LedgerExhibit {
             (
                 Ruling::SplitView,
                 format!(
-                    "at size {} the cell's key signed root {} in the receipt, and root {root} in the published log",
+                    "at size {} of {} its key signed root {} in the receipt, and root {root} in the published log",
                     signed.size(),
+                    held.log,
                     signed.root()
                 ),
             )
@@ -253,9 +279,9 @@ impl HeadExhibit {
     fn judge(&self, claimed: &Claimed) -> Result<Option<(Ruling, String)>, EvidenceError> {
         let (head, is_final) = self.head(&claimed.election)?;
         let said = head
-            .log(&claimed.election, claimed.cell)
+            .log(&claimed.election, claimed.held.log)
             .ok_or(EvidenceError::TwoLogs)?;
-        let signed = &claimed.checkpoint;
+        let signed = &claimed.held.checkpoint;
         let root = decode_hash(&self.root)?;
         if claimed.index >= said.size {
             if root != said.root || !self.proof.is_empty() {

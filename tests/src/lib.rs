@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod device;
 pub mod files;
+pub mod forge;
 pub mod hours;
 pub mod local;
 pub mod published;

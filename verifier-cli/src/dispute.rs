@@ -94,6 +94,7 @@ pub fn make(receipt: &Path, source: &str, id: &ElectionId) -> DisputeVerdict {
         election: *id,
         format: DISPUTE_FORMAT.to_owned(),
         head: None,
+        heads: None,
         ledger: None,
         receipt: text,
     };
@@ -160,6 +161,9 @@ fn exhibits(dispute: &mut Dispute, located: &Located, id: &ElectionId, missing: 
     if let Some(newest) = &newest {
         dispute.ledger = ledger(&context, cell, &claimed.checkpoint, newest);
     }
+    if let (Some(heads), Some(sealed)) = (&heads, &claimed.sealed) {
+        dispute.heads = ledger(&context, LogId::Heads, sealed, &heads.newest);
+    }
     if let (Some(heads), Some(newest)) = (heads, newest) {
         dispute.head = head(
             &context,
@@ -186,6 +190,8 @@ struct Claimed {
     cell: LogId,
     index: u64,
     checkpoint: Checkpoint,
+    /// The heads log's, where the receipt is final.
+    sealed: Option<Checkpoint>,
 }
 
 /// `None`: the receipt is not valid.
@@ -195,7 +201,13 @@ fn claimed(receipt: &str, id: &ElectionId) -> Option<Claimed> {
     let election = Election::check_id(receipt.manifest.as_bytes(), id).ok()?;
     let proof = TlogProof::parse(receipt.vote.as_bytes()).ok()?;
     let held = HeldCheckpoint::read(proof.checkpoint(), &election).ok()?;
+    let sealed = receipt
+        .sealed
+        .as_ref()
+        .and_then(|seal| TlogProof::parse(seal.head.as_bytes()).ok())
+        .and_then(|proof| HeldCheckpoint::read(proof.checkpoint(), &election).ok());
     Some(Claimed {
+        sealed: sealed.map(|held| held.checkpoint),
         cell: held.log,
         index: proof.index(),
         checkpoint: held.checkpoint,
@@ -205,7 +217,7 @@ fn claimed(receipt: &str, id: &ElectionId) -> Option<Claimed> {
 
 fn ledger(
     context: &Context<'_>,
-    cell: LogId,
+    log: LogId,
     claimed: &Checkpoint,
     newest: &crate::audit::checkpoint::Signed,
 ) -> Option<LedgerExhibit> {
@@ -213,7 +225,7 @@ fn ledger(
     let (root, proof) = if newest.size() < claimed.size() {
         (newest.checkpoint.root(), Vec::new())
     } else {
-        prove::prefix(context, cell, &newest.checkpoint, claimed.size())?
+        prove::prefix(context, log, &newest.checkpoint, claimed.size())?
     };
     Some(LedgerExhibit {
         checkpoint: String::from_utf8(held.note).ok()?,
