@@ -7,7 +7,12 @@ replay: ## the real election of Minneapolis 2013 in five set-ups, in optimized b
 	cargo build --release --locked --workspace
 	cargo test --release --locked -p tests --test minneapolis -- --include-ignored --test-threads 1
 
-.PHONY: help demo replay test lint deny deny-advisories build differential
+mutations: ## N=10000 mutated trees, harmed or signed anew, audited with what was kept: none may pass
+	@scripts/setup.sh test
+	cargo build --release --locked --workspace
+	TALLYROOT_MUTATIONS=$(or $(N),10000) cargo test --release --locked --workspace --test attacks mutations -- --nocapture
+
+.PHONY: help demo replay mutations test lint deny deny-advisories build differential
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20

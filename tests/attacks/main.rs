@@ -5,6 +5,7 @@
 #![allow(clippy::tests_outside_test_module)]
 
 mod database;
+mod mutations;
 mod operator;
 mod registrar;
 mod stage;
