@@ -2,7 +2,8 @@
 # Installs what building and testing need on a Debian machine and is not there yet. Safe to run again.
 #   scripts/setup.sh build   a C compiler, pkg-config and OpenSSL's headers (the registrar's RSA operation)
 #   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, Node (18 or later), Postgres's
-#                            and nginx's programs (each test starts its own servers), cargo-deny, Python's cryptography
+#                            and nginx's programs (each test starts its own servers), Go with its packages for transparency
+#                            logs (another reader of ours), cargo-deny, Python's cryptography
 set -euo pipefail
 cd "$(dirname "$0")/.."
 want=${1:-build}
@@ -22,6 +23,8 @@ if [ "$want" = test ]; then
     need node nodejs
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v pg_config >/dev/null || missing+=(postgresql)
     command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+    need go golang-go
+    [ -d /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog ] || missing+=(golang-golang-x-mod-dev)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
 if [ ${#missing[@]} -gt 0 ]; then

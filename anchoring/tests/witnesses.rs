@@ -18,6 +18,7 @@ use common::manifest::{key, manifest};
 use common::service::{PATIENCE, head_where, next_head};
 use common::witness::{FakeWitness, Mode, Newest, vkey};
 use protocol::checkpoint::Checkpoint;
+use protocol::ed25519::SigningKey;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::merkle::{Hash, leaf_hash};
@@ -73,8 +74,11 @@ fn cosigners(site: &Site, size: u64) -> Option<Vec<usize>> {
 
 /// A checkpoint that our log's key has signed, of entries that nobody has seen.
 fn forged(site: &Site, size: u64, root: Hash) -> Newest {
+    forged_by(site, size, root, &key("heads", false))
+}
+
+fn forged_by(site: &Site, size: u64, root: Hash, key: &SigningKey) -> Newest {
     let checkpoint = Checkpoint::new(&site.election.origin(LogId::Heads), size, root).unwrap();
-    let key = key("heads", false);
     let signature = key.sign(checkpoint.body().as_bytes());
     let note = checkpoint.signed(&key.public(), &signature);
     Newest { checkpoint, note }
@@ -175,6 +179,32 @@ async fn what_a_witness_only_says_is_no_reason_to_stop() {
     }
     logs.close_all().await;
     ended(&anchoring).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_no_key_of_ours_has_signed_is_no_evidence() {
+    let (site, witnesses) = election().await;
+    let logs = site.logs().await;
+    let stranger = key("somebody else", false);
+    let made_up = forged_by(&site, 1_000_000, leaf_hash(b"other"), &stranger);
+    // Neither at the start, nor later.
+    witnesses[2].remember(Some(made_up.clone()));
+    let anchoring = start(&site, &witnesses).await.unwrap();
+    let odd = |state: &Cosigned| {
+        let wrong = state.witnesses[2].wrong.as_ref();
+        wrong.is_some_and(|wrong| wrong.contains("no key of our log has signed it"))
+    };
+    cosigned_where(&anchoring, "oddity", odd).await;
+    witnesses[2].remember(None);
+    cosigned_where(&anchoring, "peace", |state| {
+        state.witnesses[2].wrong.is_none()
+    })
+    .await;
+    witnesses[2].remember(Some(made_up));
+    cosigned_where(&anchoring, "oddity", odd).await;
+    logs.close_all().await;
+    let size = ended(&anchoring).await.unwrap();
+    assert_eq!(cosigners(&site, size).unwrap(), [0, 1]);
 }
 
 #[tokio::test]
