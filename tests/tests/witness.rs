@@ -284,6 +284,25 @@ fn an_election_under_a_quorum_of_witnesses_that_come_and_go() {
         &["audit", arg(&public), "--election", &id, "--json"],
     );
     assert_eq!(audit.code, 0, "{audit:#?}");
+    let verdict: Value = serde_json::from_str(&audit.stdout).unwrap();
+    let cosigned = &verdict["covered"]["heads"]["cosigned"];
+    assert_eq!(
+        (&cosigned["witnesses"], &cosigned["quorum"]),
+        (&3.into(), &2.into())
+    );
+    assert_eq!(cosigned["size"], verdict["covered"]["heads"]["size"]);
+    assert!(cosigned["checkpoints"].as_u64().unwrap() > 3, "{cosigned}");
+    let words = run(
+        "tallyroot-verify",
+        &["audit", arg(&public), "--election", &id],
+    );
+    assert!(
+        words
+            .stdout
+            .contains("cosigned by a quorum (2 of 3 witnesses), the newest of size"),
+        "{}",
+        words.stdout
+    );
     // Without the final head's cosignatures it is another matter.
     let last = heads_size();
     fs::remove_file(

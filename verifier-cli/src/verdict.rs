@@ -134,6 +134,23 @@ pub struct HeadsCovered {
     pub heads: u64,
     /// The newest head's time (ms since 1970).
     pub last_time: Option<u64>,
+    /// What witnesses vouch for; null where the manifest names none.
+    pub cosigned: Option<CosignedCovered>,
+}
+
+/// The heads log's checkpoints that a quorum of witnesses has cosigned, as far as they were looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CosignedCovered {
+    /// Witnesses that the manifest names.
+    pub witnesses: u64,
+    /// How many of them must have cosigned.
+    pub quorum: u64,
+    /// Checkpoints with a quorum.
+    pub checkpoints: u64,
+    /// The largest of their sizes; 0 where there is none.
+    pub size: u64,
+    /// When its quorum was complete (ms since 1970).
+    pub time: Option<u64>,
 }
 
 /// An anchor as followed.

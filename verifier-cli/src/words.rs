@@ -75,7 +75,7 @@ fn count(n: u64, of: &str) -> String {
     let (stem, ending) = match (n, of.strip_suffix('y')) {
         (1, _) => (of, ""),
         (_, Some(stem)) => (stem, "ies"),
-        (_, None) if of.ends_with("ch") => (of, "es"),
+        (_, None) if of.ends_with("ch") || of.ends_with('s') => (of, "es"),
         (_, None) => (of, "s"),
     };
     format!("{} {stem}{ending}", number(n))
@@ -169,6 +169,16 @@ fn coverage(out: &mut String, verdict: &AuditVerdict, style: Style) {
             .collect::<Vec<_>>()
             .join(", "),
     );
+    if let Some(cosigned) = covered.heads.cosigned {
+        let _ = writeln!(
+            out,
+            "  {} of it cosigned by a quorum ({} of {}), the newest of size {}",
+            count(cosigned.checkpoints, "checkpoint"),
+            cosigned.quorum,
+            count(cosigned.witnesses, "witness"),
+            cosigned.size,
+        );
+    }
     let _ = writeln!(
         out,
         "  every published tile, entry bundle and checkpoint compared with what the batches make"

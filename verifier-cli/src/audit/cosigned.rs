@@ -18,6 +18,7 @@ use super::moment::wait;
 use super::tiles::strict_decimal;
 use crate::finding::{Code, Place, Votes};
 use crate::source::ListedKind;
+use crate::verdict::CosignedCovered;
 use crate::work::Pool;
 
 /// How far apart the clocks of honest witnesses and of an honest heads log may be (ms).
@@ -37,6 +38,19 @@ impl Cosigned {
     /// Whether the manifest asks for a quorum at all.
     pub(super) const fn is_asked(&self) -> bool {
         self.quorum > 0
+    }
+
+    /// What the verdict says of it.
+    pub(super) fn covered(&self, election: &Election) -> Option<CosignedCovered> {
+        let witnesses = election.manifest().witnesses.keys.len() as u64;
+        let newest = self.complete.last_key_value();
+        (witnesses > 0).then(|| CosignedCovered {
+            witnesses,
+            quorum: self.quorum as u64,
+            checkpoints: self.complete.len() as u64,
+            size: newest.map_or(0, |(size, _)| *size),
+            time: newest.map(|(_, time)| *time),
+        })
     }
 
     /// The last head that is in time: it and all before it have times of at most `limit`, and were not witnessed more than 5 minutes after it.

@@ -45,7 +45,7 @@ use self::walk::End;
 use crate::finding::Findings;
 use crate::progress::Progress;
 use crate::source::{Source, locate};
-use crate::verdict::{AuditVerdict, EvidenceCovered, State};
+use crate::verdict::{AuditVerdict, CosignedCovered, EvidenceCovered, State};
 use crate::work::Pool;
 
 /// How an audit goes about it.
@@ -117,6 +117,8 @@ pub fn audit(
 
 /// What the audit came to, before it is put into a verdict.
 struct Audited<'a> {
+    /// What witnesses vouch for.
+    cosigned: Option<CosignedCovered>,
     /// As far as they were followed: further than the verdict's moment, where files were published since.
     logs: Logs<'a>,
     state: State,
@@ -193,6 +195,7 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> A
         },
     );
     Audited {
+        cosigned: cosigned.covered(context.election),
         evidence,
         logs,
         state,

@@ -182,6 +182,7 @@ fn covered(audited: &Audited<'_>) -> Covered {
                         .get(count.checked_sub(1)?)
                 })
                 .map(|head| head.time),
+            cosigned: audited.cosigned,
         },
         anchors: audited
             .logs
