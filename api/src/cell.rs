@@ -225,7 +225,7 @@ impl Cell {
     /// # Errors
     /// The sequencer has stepped down or halted.
     pub async fn closed(&self) -> Result<(), State> {
-        closing::closed(&self.handle).await
+        self.handle.closed().await
     }
 
     /// Waits until the log has been taken over and casts are served.

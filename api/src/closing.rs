@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ledger::schedule::Schedule;
 use ledger::sequencer::CloseError;
-use ledger::{Clock, Handle, Sequencer, State};
+use ledger::{Clock, Handle, Sequencer};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use tokio::sync::{Mutex, watch};
@@ -132,24 +132,5 @@ pub(crate) async fn stop_on_switch(
     {
         tracing::error!(%log, "ALARM: a notice switched this log to its spare key: stopped; start again with the spare key");
         sequencer.lock().await.take();
-    }
-}
-
-/// Waits for the log's last batch to be published.
-pub(crate) async fn closed(handle: &Handle) -> Result<(), State> {
-    let mut published = handle.watch();
-    let mut state = handle.watch_state();
-    loop {
-        if published.borrow_and_update().closed {
-            return Ok(());
-        }
-        let now = state.borrow_and_update().clone();
-        if matches!(now, State::SteppedDown(_) | State::Halted(_)) {
-            return Err(now);
-        }
-        tokio::select! {
-            changed = published.changed() => if changed.is_err() { return Err(now) },
-            changed = state.changed() => if changed.is_err() { return Err(now) },
-        }
     }
 }

@@ -9,6 +9,7 @@
 //! Outsiders (tally, anchoring) read what is published through a [`Reader`] with [`LogClient`], and trust nothing that they have not checked.
 
 pub mod batch;
+pub mod cache;
 pub mod clock;
 pub mod content;
 #[cfg(any(test, feature = "test-models"))]

@@ -305,7 +305,7 @@ impl Registrar {
     /// A sequencer has stepped down or halted, and this process cannot close the log any more.
     pub async fn closed(&self) -> Result<(), State> {
         for shard in self.shards.iter() {
-            closing::closed(&shard.handle).await?;
+            shard.handle.closed().await?;
         }
         Ok(())
     }

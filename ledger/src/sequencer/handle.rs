@@ -155,6 +155,28 @@ impl Handle {
         }
     }
 
+    /// Waits until the log's last batch is published.
+    ///
+    /// # Errors
+    /// The sequencer has stepped down or halted, and cannot close the log any more.
+    pub async fn closed(&self) -> Result<(), State> {
+        let mut published = self.watch();
+        let mut state = self.watch_state();
+        loop {
+            if published.borrow_and_update().closed {
+                return Ok(());
+            }
+            let now = state.borrow_and_update().clone();
+            if matches!(now, State::SteppedDown(_) | State::Halted(_)) {
+                return Err(now);
+            }
+            tokio::select! {
+                changed = published.changed() => if changed.is_err() { return Err(now) },
+                changed = state.changed() => if changed.is_err() { return Err(now) },
+            }
+        }
+    }
+
     /// What the sequencer was told.
     #[must_use]
     pub fn config(&self) -> &Config {

@@ -15,14 +15,16 @@
 mod postgres;
 mod seal;
 mod sqlite;
+mod tree;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ledger::postgres::{ConnectError, Location, MigrateError};
 use protocol::ids::ElectionId;
 use protocol::manifest::Election;
 use protocol::merkle::Hash;
-use protocol::merkle::tile::{TileError, Tiles, inclusion_tiles};
+use protocol::merkle::tile::TileError;
 use sqlx::{PgPool, SqlitePool};
 use subtle::ConstantTimeEq as _;
 
@@ -124,8 +126,7 @@ pub enum Loaded {
 pub struct Database {
     rows: Rows,
     election: ElectionId,
-    roll_size: u64,
-    roll_root: Hash,
+    tree: Arc<tree::Tree>,
 }
 
 #[derive(Clone)]
@@ -203,8 +204,7 @@ impl Database {
         Self {
             rows,
             election: election.id(),
-            roll_size: roll.size,
-            roll_root: Hash(roll.root),
+            tree: Arc::new(tree::Tree::new(roll.size, Hash(roll.root))),
         }
     }
 
@@ -242,17 +242,16 @@ impl Database {
     /// # Errors
     /// The database's, or the stored tree is damaged.
     pub async fn roll_proof(&self, roll_index: u64) -> Result<Vec<Hash>, DatabaseError> {
-        let mut tiles = Vec::new();
-        for id in inclusion_tiles(roll_index, self.roll_size) {
-            let path = id.path();
-            let bytes = match &self.rows {
-                Rows::Sqlite(pool) => sqlite::tile(pool, &path).await?,
-                Rows::Postgres(pool) => postgres::tile(pool, &path).await?,
-            };
-            tiles.push((id, bytes));
-        }
-        Ok(Tiles::authenticate(self.roll_size, &self.roll_root, tiles)?
-            .inclusion_proof(roll_index)?)
+        let read = |path: String| {
+            let rows = self.rows.clone();
+            async move {
+                match rows {
+                    Rows::Sqlite(pool) => sqlite::tile(&pool, &path).await,
+                    Rows::Postgres(pool) => postgres::tile(&pool, &path).await,
+                }
+            }
+        };
+        self.tree.proof(roll_index, read).await
     }
 }
 

@@ -145,7 +145,9 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
         report.print_words(args.exit, play.is_some(), &guests)?;
     }
     if !args.exit && args.site.is_none() {
-        tracing::info!("staying up until Ctrl-C");
+        tracing::info!(
+            "staying up until Ctrl-C; a head every second fills about 2.5 MB of disk a minute until the election is closed"
+        );
         tokio::signal::ctrl_c()
             .await
             .context("cannot wait for Ctrl-C")?;
