@@ -102,7 +102,7 @@ pub fn election(change: impl FnOnce(&mut Manifest)) -> Keys {
             closing: CLOSING,
             grace: GRACE,
         },
-        retention: CLOSING + GRACE,
+        retention: CLOSING + 1_000 * GRACE,
         cells: vec![pair(1, 0), pair(1, 1)],
         registrars: (0u8..)
             .zip(&registrars)
