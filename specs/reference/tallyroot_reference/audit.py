@@ -324,7 +324,11 @@ class Audit:
             proof = None
             if end.tally:
                 path = log.tree.inclusion(end.tally_index, size)
-                proof = notes.write_proof(end.tally_data, end.tally_index, path, checkpoint.decode())
+                try:
+                    note = checkpoint.decode()
+                except UnicodeDecodeError:
+                    raise Invalid("results", f"rests on checkpoints/{size} of cell {k}, which is no text") from None
+                proof = notes.write_proof(end.tally_data, end.tally_index, path, note)
             cells.append(results.CellResult(size, proof))
             tallies.append(end.tally)
             if status == "final" and isinstance(log.grammar, Cell):

@@ -278,6 +278,8 @@ def _file_changes(w: World) -> Iterator[tuple[str, Change, dict[str, int]]]:
     yield "a bundle with another entry", change(bundle, last), {"bundle-mismatch": 0}
     yield "a tile that is not there", change(tile, lambda _: None), {"missing-file": 0}
     yield "a checkpoint that a head names is not there", change("cells/0/checkpoints/4", lambda _: None), {"missing-file": 0}
+    yield "a checkpoint that is no text", change(f"cells/0/checkpoints/{cell}", lambda d: d[:-9] + b"\xff" + d[-8:]), {
+        "checkpoint-malformed": 10, "checkpoint-differs": 0, "?results-wrong": 0}
     yield "a line of nobody under a cosigned checkpoint", change(f"heads/cosigned/{heads - 1}", lambda d: d + d.splitlines(True)[-2]), {"cosignature-wrong": 0}
     yield "a foreign file", change("cells/1/checkpoint", lambda _: b"x"), {"foreign-file": 0}
     yield "results.json is not there", change("results.json", lambda _: None), {"missing-file": 0}

@@ -74,9 +74,6 @@ impl<'e> Extent<'e> {
             ))
         });
         match of_log {
-            Some((_, rest)) if rest.starts_with("cosigned/") && !self.has_witnesses => {
-                Standing::Foreign
-            }
             Some((walk, rest)) => in_log(walk, rest),
             None => Standing::Foreign,
         }
