@@ -63,6 +63,7 @@ impl Place {
             threads: NonZeroUsize::MIN,
             settle: Duration::ZERO,
             evidence: evidence.to_vec(),
+            state: None,
         };
         audit::run(
             arg(self.folder.path()),

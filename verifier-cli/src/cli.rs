@@ -48,6 +48,8 @@ It reads an election that is still open, too: the verdict then holds for what wa
 
 An operator who signs everything anew makes a ledger that is well formed. What such a ledger cannot have is what others kept: give it with --evidence. Receipts, copies of `checkpoint`, results.json, `.tlog-proof`s and anchors all hold checkpoints that bind the operator.
 
+With --state it can be stopped at any moment and resumed by the same command: everything is read, hashed and counted again, and only signatures that were found right are not checked twice. Whoever can write that file can make this program skip signatures: keep it as you keep the program.
+
 What it cannot see is printed with the verdict: how many credentials were issued and not used, and what a web server does not list.
 
 `tallyroot-verify explain` lists every code that a finding can have.";
@@ -121,6 +123,9 @@ struct AuditArgs {
     /// What was kept from before (receipts, checkpoints, results.json, anchors): a file, or a folder of them; may be given several times
     #[arg(long, value_name = "FILE OR FOLDER")]
     evidence: Vec<PathBuf>,
+    /// Remember in this file what was checked, and go on from there: an audit that was interrupted is resumed by the same command
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
     /// Print the verdict as one JSON document
     #[arg(long)]
     json: bool,
@@ -165,6 +170,7 @@ fn run_audit(args: &AuditArgs) -> Outcome {
             .unwrap_or(NonZeroUsize::MIN),
         settle: Duration::from_secs(args.settle.min(600)),
         evidence: args.evidence.clone(),
+        state: args.state.clone(),
     };
     let progress = Progress::on_stderr();
     let verdict = audit::run(&args.source, &args.election, &options, &progress);

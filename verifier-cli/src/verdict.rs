@@ -95,6 +95,8 @@ pub struct Covered {
     pub anchors: Vec<AnchorCovered>,
     /// What was kept from before, and compared with the logs.
     pub evidence: EvidenceCovered,
+    /// Batches whose signatures an earlier run of this audit had checked.
+    pub checked_before: u64,
 }
 
 /// A cell's log as followed.

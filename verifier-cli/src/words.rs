@@ -183,6 +183,13 @@ fn coverage(out: &mut String, verdict: &AuditVerdict, style: Style) {
         out,
         "  every published tile, entry bundle and checkpoint compared with what the batches make"
     );
+    if covered.checked_before > 0 {
+        let _ = writeln!(
+            out,
+            "  of {} the signatures had been checked before, by the audit that this one resumes",
+            count(covered.checked_before, "batch"),
+        );
+    }
     let evidence = covered.evidence;
     if evidence.files > 0 {
         let _ = writeln!(

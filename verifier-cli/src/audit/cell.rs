@@ -9,6 +9,7 @@ use protocol::ids::LogId;
 use protocol::manifest::{Election, Method};
 use protocol::merkle::leaf_hash;
 
+use super::checked::{Checked, Job, Pending};
 use super::context::Context;
 use super::judge::{Judge, Opinion};
 use super::walk::{Applied, Content};
@@ -21,6 +22,8 @@ const VOTES_A_JOB: usize = 128;
 /// A cell's votes so far.
 pub(super) struct Cell<'a> {
     election: &'a Election,
+    /// Batches whose signatures need no second check.
+    checked: &'a Checked,
     cell: u32,
     grammar: Option<CellLog>,
     totals: TallyTotals,
@@ -77,9 +80,11 @@ impl<'a> Cell<'a> {
         cell: u32,
         wanted: BTreeSet<u64>,
         counted_below: Option<u64>,
+        checked: &'a Checked,
     ) -> Self {
         Self {
             election,
+            checked,
             cell,
             grammar: Some(CellLog::without_credentials(election, cell)),
             totals: TallyTotals::zero(election.contests()),
@@ -306,6 +311,9 @@ impl<'a> Content<'a> for Cell<'a> {
         let ends_log = matches!(entries.last(), Some((_, Entry::Close(_))));
         let mut votes: Vec<u64> = Vec::new();
         let mut unverified: Vec<(u64, Vote)> = Vec::new();
+        let (n, root) = (judge.batch.n, &judge.batch.root);
+        let is_checked = self.checked.knows(self.cell, n, root);
+        let pending = Pending::new(self.checked, self.cell, n, root);
         for (index, entry) in entries {
             match entry {
                 Entry::Genesis(genesis) => {
@@ -314,9 +322,13 @@ impl<'a> Content<'a> for Cell<'a> {
                 Entry::Vote(vote) => {
                     votes.push(index);
                     self.take_vote(index, &vote, judge);
+                    if is_checked {
+                        continue;
+                    }
                     unverified.push((index, vote));
                     if unverified.len() == VOTES_A_JOB {
-                        verify_later(pool, judge, std::mem::take(&mut unverified));
+                        let votes = std::mem::take(&mut unverified);
+                        verify_later(pool, judge, votes, pending.job());
                     }
                 }
                 Entry::Tally(tally) => self.take_tally(index, &tally, judge),
@@ -325,7 +337,12 @@ impl<'a> Content<'a> for Cell<'a> {
                 _ => {}
             }
         }
-        verify_later(pool, judge, unverified);
+        if !unverified.is_empty() {
+            verify_later(pool, judge, unverified, pending.job());
+        }
+        if !is_checked && !votes.is_empty() {
+            pending.handed_in();
+        }
         check_order(&votes, judge);
         judge.second(&opinion);
 
@@ -347,17 +364,16 @@ impl<'a> Content<'a> for Cell<'a> {
 }
 
 /// Hands votes to a worker, which checks their signatures.
-fn verify_later<'a>(pool: &Pool<'a>, judge: &Judge<'_, 'a>, votes: Vec<(u64, Vote)>) {
-    if votes.is_empty() {
-        return;
-    }
+fn verify_later<'a>(pool: &Pool<'a>, judge: &Judge<'_, 'a>, votes: Vec<(u64, Vote)>, job: Job<'a>) {
     let context: Context<'a> = judge.context;
     let path = judge.batch.path.to_owned();
     pool.run(move || {
+        let mut all_right = true;
         for (index, vote) in &votes {
             let Err(error) = vote.verify(context.election) else {
                 continue;
             };
+            all_right = false;
             let code = match error {
                 VoteError::BadKey(_) => Code::VoteBadKey,
                 VoteError::BadRegistrarSignature { .. } | VoteError::SignatureCount => {
@@ -372,6 +388,9 @@ fn verify_later<'a>(pool: &Pool<'a>, judge: &Judge<'_, 'a>, votes: Vec<(u64, Vot
                 Votes::AtMost(1),
                 format!("{error} (credential {})", hex::encode(vote.credential)),
             );
+        }
+        if all_right {
+            job.right();
         }
     });
 }

@@ -9,6 +9,7 @@ use protocol::ids::LogId;
 use super::anchors::Chain;
 use super::cell::Cell;
 use super::census;
+use super::checked::Checked;
 use super::checkpoint::{Signed, compare_all, judge_unpublished};
 use super::context::Context;
 use super::heads::Heads;
@@ -33,6 +34,7 @@ pub(super) fn follow<'a>(
     newest: Vec<(LogId, Option<Signed>)>,
     published: &Published,
     final_sizes: Option<&[u64]>,
+    checked: &'a Checked,
 ) -> (Vec<Log<Cell<'a>>>, Vec<Log<Shard<'a>>>) {
     let (mut cells, mut shards) = (Vec::new(), Vec::new());
     for (position, (log, newest)) in newest.into_iter().enumerate() {
@@ -45,7 +47,7 @@ pub(super) fn follow<'a>(
                 );
                 wanted.extend(newest.as_ref().map(Signed::size));
                 let counted_below = final_sizes.and_then(|sizes| sizes.get(position).copied());
-                let cell = Cell::new(context.election, k, wanted, counted_below);
+                let cell = Cell::new(context.election, k, wanted, counted_below, checked);
                 let mut log = Log::new(log, cell);
                 log.follow(newest, context, pool);
                 log.content.keep_end(log.walk.size());

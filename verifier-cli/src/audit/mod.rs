@@ -12,6 +12,7 @@ mod ahead;
 mod anchors;
 mod cell;
 mod census;
+mod checked;
 pub(crate) mod checkpoint;
 pub(crate) mod context;
 mod cosigned;
@@ -37,6 +38,7 @@ use std::time::{Duration, Instant};
 use protocol::ids::ElectionId;
 use protocol::results::Results;
 
+use self::checked::Checked;
 use self::checkpoint::read_newest;
 use self::context::{Context, Unread};
 use self::logs::Logs;
@@ -57,6 +59,8 @@ pub struct Options {
     pub settle: Duration,
     /// What somebody kept from before: files, or folders of them, that hold checkpoints. See [`crate::kept`].
     pub evidence: Vec<PathBuf>,
+    /// Where to remember which batches' signatures were checked, so that an audit that was interrupted goes on there.
+    pub state: Option<PathBuf>,
 }
 
 /// Audits the election that is published at `given`, a URL or a directory.
@@ -93,6 +97,13 @@ pub fn audit(
         Ok(election) => election,
         Err(fault) => return report::without_manifest(place, id, fault),
     };
+    let checked = match &options.state {
+        None => Checked::default(),
+        Some(path) => match Checked::open(path, id) {
+            Ok(checked) => checked,
+            Err(problem) => return report::unstarted(place, id, problem),
+        },
+    };
     let findings = Findings::new(election.manifest().roll.size);
     let unread = Unread::default();
     let context = Context {
@@ -108,11 +119,18 @@ pub fn audit(
         .max(NonZeroUsize::new(source.parallel_reads()).unwrap_or(NonZeroUsize::MIN));
     let audited = std::thread::scope(|scope| {
         let pool = Pool::start(scope, workers);
-        let audited = audit_logs(context, &pool, options);
+        let audited = audit_logs(context, &pool, options, &checked);
         pool.wait();
         audited
     });
-    report::verdict(&election, place, &audited, &findings, &unread, started)
+    let mut verdict = report::verdict(&election, place, &audited, &findings, &unread, started);
+    verdict.covered.checked_before = checked.count() as u64;
+    verdict.not_covered.extend(checked.fault().map(|fault| {
+        format!(
+            "the state of this audit could not be kept ({fault}): it cannot be resumed from here"
+        )
+    }));
+    verdict
 }
 
 /// What the audit came to, before it is put into a verdict.
@@ -136,7 +154,12 @@ struct Audited<'a> {
     evidence: EvidenceCovered,
 }
 
-fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> Audited<'a> {
+fn audit_logs<'a>(
+    context: Context<'a>,
+    pool: &Pool<'a>,
+    options: &Options,
+    checked: &'a Checked,
+) -> Audited<'a> {
     let settle = options.settle;
     let moment::Moment {
         mut published,
@@ -153,7 +176,14 @@ fn audit_logs<'a>(context: Context<'a>, pool: &Pool<'a>, options: &Options) -> A
         Some(sizes) => (Expected::Final(sizes), State::Final),
         None => (Expected::Open, State::Open),
     };
-    let (cells, shards) = logs::follow(context, pool, newest, &published, final_sizes.as_deref());
+    let (cells, shards) = logs::follow(
+        context,
+        pool,
+        newest,
+        &published,
+        final_sizes.as_deref(),
+        checked,
+    );
     let mut logs = Logs {
         heads,
         chains,

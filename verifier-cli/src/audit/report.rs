@@ -23,8 +23,13 @@ const JUDGED_BY: &str = "the heads' times";
 
 /// Nothing could be read.
 pub(super) fn unreachable(given: &str, election: &ElectionId, error: &SourceError) -> AuditVerdict {
+    unstarted(given, election, error.to_string())
+}
+
+/// The audit did not begin.
+pub(super) fn unstarted(given: &str, election: &ElectionId, problem: String) -> AuditVerdict {
     AuditVerdict {
-        not_covered: vec![error.to_string()],
+        not_covered: vec![problem],
         ..empty(given, election, Outcome::Unchecked)
     }
 }

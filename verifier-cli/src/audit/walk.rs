@@ -37,6 +37,8 @@ pub(super) struct Batch<'b> {
     pub(super) path: &'b str,
     pub(super) entries: &'b [&'b [u8]],
     pub(super) leaves: &'b [Hash],
+    /// The root after it.
+    pub(super) root: Hash,
 }
 
 /// What a kind of log makes of its entries.
@@ -253,6 +255,7 @@ impl Walk {
             path: &path,
             entries: &opened.entries,
             leaves: &leaves,
+            root: opened.new_root,
         };
         self.edge = grown;
         self.compare_completed(&batch, context, pool);

@@ -80,6 +80,7 @@ fn audit_while_growing(
         threads: NonZeroUsize::new(2).unwrap(),
         settle: Duration::from_secs(20),
         evidence: Vec::new(),
+        state: None,
     };
     let verdict = audit::audit(
         &source,
@@ -167,6 +168,7 @@ fn growth_that_is_not_the_same_log_is_found() {
         threads: NonZeroUsize::MIN,
         settle: Duration::ZERO,
         evidence: Vec::new(),
+        state: None,
     };
     let verdict = audit::audit(
         &source,

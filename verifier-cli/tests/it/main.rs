@@ -15,6 +15,7 @@ mod dishonest;
 mod growing;
 mod kept;
 mod receipts;
+mod resume;
 mod right;
 mod trees;
 mod web;

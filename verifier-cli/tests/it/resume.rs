@@ -1,0 +1,152 @@
+//! An audit that is interrupted at any moment and resumed says what an uninterrupted one says.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use protocol::ids::ElectionId;
+use serde_json::Value;
+use verifier_cli::audit::{self, Options};
+use verifier_cli::progress::Progress;
+use verifier_cli::verdict::AuditVerdict;
+
+use crate::common::world::{Plan, World};
+use crate::common::{found, options};
+
+/// So many small batches that an audit has many moments to be interrupted at.
+const PLAN: Plan = Plan {
+    issued: 330,
+    votes: 320,
+    batch: 10,
+    finished: true,
+};
+
+/// The verdict without what may differ: how long it took, and how much had been done before.
+fn essence(verdict: &AuditVerdict) -> Value {
+    stripped(serde_json::to_value(verdict).unwrap())
+}
+
+fn stripped(mut verdict: Value) -> Value {
+    verdict["seconds"] = Value::Null;
+    verdict["covered"]["checked_before"] = Value::Null;
+    verdict
+}
+
+fn audited(root: &Path, id: &ElectionId, state: Option<&Path>) -> AuditVerdict {
+    let options = Options {
+        state: state.map(Path::to_owned),
+        ..options()
+    };
+    audit::run(root.to_str().unwrap(), id, &options, &Progress::hidden())
+}
+
+/// A right election, and one with a vote that its voter did not sign so.
+fn elections(folder: &Path) -> ElectionId {
+    let world = World::new("resume", PLAN);
+    world.publish(&folder.join("right"));
+    let mut wrong = World::new("resume", PLAN);
+    wrong.change_votes(1, 3, |votes| {
+        let last = votes[0].len() - 1;
+        votes[0][last] ^= 1;
+    });
+    wrong.publish(&folder.join("wrong"));
+    world.keys.election.id()
+}
+
+#[test]
+fn killed_again_and_again_it_says_the_same_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = elections(folder.path());
+    for name in ["right", "wrong"] {
+        let tree = folder.path().join(name);
+        let whole = essence(&audited(&tree, &id, None));
+        let state = folder.path().join(format!("{name}.state"));
+        let mut kills = 0;
+        let last = loop {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_tallyroot-verify"));
+            command.args([
+                "audit",
+                tree.to_str().unwrap(),
+                "--json",
+                "--settle",
+                "0",
+                "--threads",
+                "1",
+            ]);
+            command.args([
+                "--election",
+                &id.to_string(),
+                "--state",
+                state.to_str().unwrap(),
+            ]);
+            let len = || std::fs::metadata(&state).map_or(0, |found| found.len());
+            let before = len();
+            let mut process = command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            // Killed as soon as it has written down a little more; one that has nothing more to write comes to its end.
+            let begun = Instant::now();
+            while len() < before + 3 * 48 && process.try_wait().unwrap().is_none() {
+                assert!(begun.elapsed() < Duration::from_secs(120), "it hangs");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if process.try_wait().unwrap().is_none() && len() >= before + 3 * 48 {
+                process.kill().unwrap();
+            }
+            let output = process.wait_with_output().unwrap();
+            if output.status.code().is_some() {
+                break output;
+            }
+            kills += 1;
+        };
+        assert!(kills > 2, "{kills}");
+        let said: Value = serde_json::from_slice(&last.stdout).unwrap();
+        assert_ne!(said["covered"]["checked_before"], 0);
+        assert_eq!(stripped(said), whole, "{name}");
+    }
+}
+
+#[test]
+fn what_was_checked_of_one_tree_excuses_nothing_in_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = elections(folder.path());
+    let state = folder.path().join("state");
+    let (right, wrong) = (folder.path().join("right"), folder.path().join("wrong"));
+    assert!(found(&audited(&right, &id, Some(&state))).is_empty());
+    let resumed = audited(&right, &id, Some(&state));
+    assert!(
+        resumed.covered.checked_before > 60,
+        "{}",
+        resumed.covered.checked_before
+    );
+    assert!(found(&resumed).is_empty());
+
+    // Every time, however often it was found.
+    for _ in 0..2 {
+        let verdict = audited(&wrong, &id, Some(&state));
+        assert_eq!(essence(&verdict), essence(&audited(&wrong, &id, None)));
+        assert!(
+            found(&verdict)
+                .iter()
+                .any(|(code, _)| *code == "vote-ballot-signature")
+        );
+    }
+}
+
+#[test]
+fn a_state_that_cannot_be_used_stops_the_audit_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = elections(folder.path());
+    let state = folder.path().join("state");
+    std::fs::write(&state, b"something else").unwrap();
+    let verdict = audited(&folder.path().join("right"), &id, Some(&state));
+    assert_eq!(verdict.verdict, verifier_cli::verdict::Outcome::Unchecked);
+    assert!(
+        verdict.not_covered[0].contains("name a new file"),
+        "{:?}",
+        verdict.not_covered
+    );
+    assert_eq!(std::fs::read(&state).unwrap(), b"something else");
+}
