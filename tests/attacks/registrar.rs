@@ -4,6 +4,7 @@ use protocol::entry::{Entry, Issuance, LogState};
 use protocol::ids::LogId;
 use serde_json::Value;
 use tests::forge::{History, Said};
+use tests::{arg, files, folder, run};
 
 use crate::stage::{REGISTRARS, Stage, VOTERS, stage};
 
@@ -90,8 +91,26 @@ fn row_01_a_vote_for_an_abstainer_is_bounded_and_shows_in_her_name() {
     assert_eq!(bound(&honest.verdict), 3);
     assert_eq!(bound(&stage.audit(&forged, &[]).verdict), 2);
     // What she sees: a credential in her name, from every registrar.
-    for registrar in 0..REGISTRARS {
-        assert!(issued(stage, &history, registrar).contains(&her));
+    for (files, said) in [
+        (&stage.files, "NOT ISSUED"),
+        (&forged, "ISSUED: every registrar"),
+    ] {
+        let folder = folder();
+        files::write(folder.path(), files);
+        let (id, her) = (stage.published.id(), her.to_string());
+        let seen = run(
+            "tallyroot-verify",
+            &[
+                "issued",
+                arg(folder.path()),
+                "--election",
+                &id,
+                "--roll-index",
+                &her,
+            ],
+        );
+        assert_eq!(seen.code, 0, "{seen:#?}");
+        assert!(seen.stdout.starts_with(said), "{}", seen.stdout);
     }
 }
 

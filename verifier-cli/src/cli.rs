@@ -4,6 +4,7 @@
 //! wrong, 2 where it could not be checked: a script that only looks for 0 never takes a doubt for a yes.
 
 mod disputes;
+mod issued;
 
 use std::io::{IsTerminal as _, Write};
 use std::num::NonZeroUsize;
@@ -69,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Receipt(args) => run_receipt(&args),
         Command::Dispute(args) => disputes::run_dispute(&args),
         Command::Consistency(args) => disputes::run_consistency(&args),
+        Command::Issued(args) => issued::run(&args),
         Command::Explain { code } => run_explain(code.as_deref()),
         Command::Witness(args) => run_witness(&args),
     };
@@ -103,6 +105,9 @@ enum Command {
     /// Can one log have both of two checkpoints? If not, write the proof
     #[command(after_long_help = disputes::CONSISTENCY_HELP)]
     Consistency(disputes::ConsistencyArgs),
+    /// Was a credential issued for my place on the roll?
+    #[command(after_long_help = issued::HELP)]
+    Issued(issued::IssuedArgs),
     /// Say what the code of a finding means and what to do; without a code, list them all
     Explain {
         /// A finding's code, such as vote-duplicate

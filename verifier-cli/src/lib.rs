@@ -7,6 +7,7 @@ pub mod cli;
 pub mod consistency;
 pub mod dispute;
 pub mod finding;
+pub mod issued;
 pub mod kept;
 pub mod progress;
 mod prove;

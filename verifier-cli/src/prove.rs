@@ -3,9 +3,10 @@
 use protocol::checkpoint::Checkpoint;
 use protocol::ids::LogId;
 use protocol::merkle::tile::{
-    TILE_BYTES_MAX, TileError, TileId, Tiles, consistency_tiles, inclusion_tiles,
+    BUNDLE_BYTES_MAX, BundleId, TILE_BYTES_MAX, TileError, TileId, Tiles, bundles,
+    consistency_tiles, decode_bundle, inclusion_tiles,
 };
-use protocol::merkle::{Hash, leaf_hash};
+use protocol::merkle::{CompactRange, Hash, leaf_hash};
 use protocol::tlog_proof::TlogProof;
 
 use crate::audit::context::{Context, Read};
@@ -126,5 +127,79 @@ pub(crate) fn holds_vote(
             context.unread.note(format!("{cell}: {error}"));
             false
         }
+    }
+}
+
+/// Reads every entry of a log up to this checkpoint, from the entry bundles, and hands it out with its index.
+///
+/// What is handed out must not be believed before this returns: `Some` says that all of it together makes the checkpoint's root. `None`: it does not, or something
+/// could not be read; which of these was written down.
+pub(crate) fn entries(
+    context: &Context<'_>,
+    log: LogId,
+    checkpoint: &Checkpoint,
+    mut take: impl FnMut(u64, &[u8]),
+) -> Option<()> {
+    let mismatch = |path: &str, evidence: &str| {
+        context.add(
+            Code::BundleMismatch,
+            Place::file(path),
+            Votes::AtMost(0),
+            format!("{evidence}; so this source does not show what the log holds"),
+        );
+    };
+    let mut tree = CompactRange::new();
+    for id in bundles(checkpoint.size()) {
+        let path = format!("{log}/{}", id.path());
+        let bytes = read_bundle(context, log, id)?;
+        let entries = decode_bundle(&bytes, id.width()).or_else(|_| {
+            // A full bundle where the partial one is gone: its first entries are the partial one's.
+            decode_bundle(&bytes, id.full().width()).map(|mut entries| {
+                entries.truncate(usize::from(id.width()));
+                entries
+            })
+        });
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => {
+                mismatch(&path, &error.to_string());
+                return None;
+            }
+        };
+        for entry in entries {
+            take(tree.size(), entry);
+            tree.push(leaf_hash(entry));
+        }
+    }
+    if tree.root() != checkpoint.root() {
+        mismatch(
+            &format!("{log}/tile/entries"),
+            "the entries do not make the root of the log's checkpoint",
+        );
+        return None;
+    }
+    Some(())
+}
+
+fn read_bundle(context: &Context<'_>, log: LogId, id: BundleId) -> Option<Vec<u8>> {
+    let path = format!("{log}/{}", id.path());
+    match context.read(&path, BUNDLE_BYTES_MAX) {
+        Read::File(bytes) => Some(bytes),
+        Read::Missing if !id.is_full() => context.read_required(
+            &format!("{log}/{}", id.full().path()),
+            BUNDLE_BYTES_MAX,
+            Votes::AtMost(0),
+            "nor the partial bundle that the newest checkpoint needs",
+        ),
+        Read::Missing => {
+            context.add(
+                Code::MissingFile,
+                Place::file(path),
+                Votes::AtMost(0),
+                "there is no such file, and the newest checkpoint needs it",
+            );
+            None
+        }
+        Read::Unusable | Read::Unknown => None,
     }
 }

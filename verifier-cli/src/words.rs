@@ -1,6 +1,7 @@
 //! Verdicts in plain words. Nothing here decides anything.
 
 mod disputes;
+mod issued;
 mod receipt;
 
 use std::fmt::Write as _;
@@ -11,6 +12,7 @@ use crate::finding::{Code, Finding, Severity};
 use crate::verdict::{AuditVerdict, Outcome, State};
 
 pub(crate) use disputes::{consistency, dispute};
+pub(crate) use issued::issued;
 pub(crate) use receipt::receipt;
 
 /// Text that goes to a terminal. Labels come from a manifest that may be hostile; it allows no control characters, and evidence is quoted by whoever

@@ -2,12 +2,11 @@
 
 use protocol::entry::{Entry, Head, NoticeAction};
 use protocol::ids::LogId;
-use protocol::merkle::tile::{BUNDLE_BYTES_MAX, BundleId, bundles, decode_bundle};
-use protocol::merkle::{CompactRange, leaf_hash};
 
 use super::checkpoint::{Signed, Switches, read_newest};
 use super::context::{Context, Read};
 use crate::finding::{Code, Place, Votes};
+use crate::prove;
 
 /// What the heads log says today.
 pub(crate) struct HeadsToday {
@@ -40,45 +39,29 @@ pub(crate) fn read(context: &Context<'_>) -> Option<HeadsToday> {
         cancelled: false,
         switches: Switches::default(),
     };
-    let mut tree = CompactRange::new();
-    for id in bundles(today.newest.size()) {
-        let bytes = read_bundle(context, id)?;
-        let full_or_partial = decode_bundle(&bytes, id.width()).or_else(|_| {
-            // A full bundle where the partial one is gone: its first entries are the partial one's.
-            decode_bundle(&bytes, id.full().width()).map(|mut entries| {
-                entries.truncate(usize::from(id.width()));
-                entries
-            })
-        });
-        let entries = match full_or_partial {
-            Ok(entries) => entries,
-            Err(error) => {
-                mismatch(context, &format!("heads/{}", id.path()), &error.to_string());
-                return None;
-            }
-        };
-        for bytes in entries {
-            tree.push(leaf_hash(bytes));
-            match Entry::decode(bytes, context.election) {
-                Ok(entry) => {
-                    if matches!(entry, Entry::Head(_) | Entry::FinalHead(_)) {
-                        today.head_entry = Some((tree.size() - 1, bytes.to_vec()));
-                    }
-                    today.take(entry, context);
+    let newest = today.newest.checkpoint.clone();
+    let mut malformed = None;
+    // Nothing of it is believed before all of it made the signed root.
+    prove::entries(
+        context,
+        LogId::Heads,
+        &newest,
+        |index, bytes| match Entry::decode(bytes, context.election) {
+            Ok(entry) => {
+                if matches!(entry, Entry::Head(_) | Entry::FinalHead(_)) {
+                    today.head_entry = Some((index, bytes.to_vec()));
                 }
-                Err(error) => {
-                    mismatch(context, &format!("heads/{}", id.path()), &error.to_string());
-                    return None;
-                }
+                today.take(entry, context);
             }
-        }
-    }
-    // Only now is anything of it believed.
-    if tree.root() != today.newest.checkpoint.root() {
-        mismatch(
-            context,
-            "heads/tile/entries",
-            "the entries do not make the root of heads/checkpoint",
+            Err(error) => malformed = malformed.take().or(Some((index, error.to_string()))),
+        },
+    )?;
+    if let Some((index, error)) = malformed {
+        context.add(
+            Code::EntryMalformed,
+            Place::at("heads/tile/entries", index),
+            Votes::AtMost(0),
+            format!("{error}; so this source cannot show whether a head covers the vote"),
         );
         return None;
     }
@@ -92,38 +75,6 @@ pub(crate) fn read(context: &Context<'_>) -> Option<HeadsToday> {
         return None;
     }
     Some(today)
-}
-
-fn read_bundle(context: &Context<'_>, id: BundleId) -> Option<Vec<u8>> {
-    let path = format!("heads/{}", id.path());
-    match context.read(&path, BUNDLE_BYTES_MAX) {
-        Read::File(bytes) => Some(bytes),
-        Read::Missing if !id.is_full() => context.read_required(
-            &format!("heads/{}", id.full().path()),
-            BUNDLE_BYTES_MAX,
-            Votes::AtMost(0),
-            "nor the partial bundle that the newest checkpoint needs",
-        ),
-        Read::Missing => {
-            context.add(
-                Code::MissingFile,
-                Place::file(path),
-                Votes::AtMost(0),
-                "there is no such file, and the newest checkpoint needs it",
-            );
-            None
-        }
-        Read::Unusable | Read::Unknown => None,
-    }
-}
-
-fn mismatch(context: &Context<'_>, path: &str, evidence: &str) {
-    context.add(
-        Code::BundleMismatch,
-        Place::file(path),
-        Votes::AtMost(0),
-        format!("{evidence}; so this source cannot show whether a head covers the vote"),
-    );
 }
 
 impl HeadsToday {

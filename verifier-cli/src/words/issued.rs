@@ -1,0 +1,61 @@
+//! Whether a credential was issued for a place on the roll, for the voter.
+
+use std::fmt::Write as _;
+
+use super::{Style, clean, list_findings, number};
+use crate::issued::IssuedVerdict;
+use crate::verdict::Outcome;
+
+/// The answer. Writing to a string cannot fail.
+pub(crate) fn issued(verdict: &IssuedVerdict, colour: bool) -> String {
+    let style = Style(colour);
+    let count = verdict
+        .registrars
+        .iter()
+        .filter(|shown| shown.issued_at.is_some())
+        .count();
+    let headline = match (verdict.verdict, count) {
+        (Outcome::Verified, 0) => {
+            "NOT ISSUED: no registrar has issued a credential for this place on the roll."
+        }
+        (Outcome::Verified, n) if n == verdict.registrars.len() => {
+            "ISSUED: every registrar has issued a credential for this place on the roll."
+        }
+        (Outcome::Verified, _) => {
+            "PARTLY ISSUED: some registrars have issued a credential for this place on the roll, which is not enough to vote."
+        }
+        (Outcome::Findings, _) => "FINDINGS: something is wrong with the logs; see below.",
+        (Outcome::Unchecked, _) => "NOT CHECKED: see below.",
+    };
+    let mut out = format!("{}\n\n", style.outcome(verdict.verdict, headline));
+    let _ = writeln!(out, "Election  {}", verdict.election);
+    let _ = writeln!(out, "Place     {} on the roll", number(verdict.roll_index));
+    for shown in &verdict.registrars {
+        let said = match (shown.size, shown.issued_at) {
+            (None, _) => "its log could not be read as a whole".to_owned(),
+            (Some(size), None) => {
+                format!("none among the {} entries of {}", number(size), shown.log)
+            }
+            (Some(_), Some(index)) => {
+                format!("issued, at index {} of {}", number(index), shown.log)
+            }
+        };
+        let _ = writeln!(
+            out,
+            "  registrar {} ({}): {said}",
+            shown.registrar,
+            clean(&shown.name)
+        );
+    }
+    if !verdict.findings.is_empty() {
+        let _ = writeln!(out, "\n{}", style.heading("Findings"));
+        list_findings(&mut out, &verdict.findings, style);
+    }
+    if !verdict.not_covered.is_empty() {
+        let _ = writeln!(out, "\n{}", style.heading("Not checked"));
+        for what in &verdict.not_covered {
+            let _ = writeln!(out, "  - {}", clean(what));
+        }
+    }
+    out
+}
