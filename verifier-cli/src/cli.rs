@@ -3,8 +3,13 @@
 //! The verdict goes to stdout, talk and the progress bar to stderr. The exit code is 0 where everything that was checked is right, 1 where something is
 //! wrong, 2 where it could not be checked: a script that only looks for 0 never takes a doubt for a yes.
 
+mod copies;
 mod disputes;
 mod issued;
+mod reconcile;
+mod result;
+mod sample;
+mod watch;
 
 use std::io::{IsTerminal as _, Write};
 use std::num::NonZeroUsize;
@@ -37,6 +42,9 @@ Exit codes:
 Examples:
   tallyroot-verify audit https://votes.example.org --election 6b3f…
   tallyroot-verify audit ./mirror --election 6b3f… --json > verdict.json
+  tallyroot-verify watch https://votes.example.org --election 6b3f… --state ./watch
+  tallyroot-verify mirror https://votes.example.org ./mirror --election 6b3f…
+  tallyroot-verify audit ./mirror --election 6b3f… --evidence ./watch/evidence
   tallyroot-verify receipt my-receipt.json --election 6b3f…
   tallyroot-verify dispute my-receipt.json --election 6b3f… --source https://votes.example.org --out dispute.json
   tallyroot-verify consistency yesterday.checkpoint today.checkpoint --election 6b3f… --source ./mirror
@@ -71,6 +79,12 @@ pub fn main() -> ExitCode {
         Command::Dispute(args) => disputes::run_dispute(&args),
         Command::Consistency(args) => disputes::run_consistency(&args),
         Command::Issued(args) => issued::run(&args),
+        Command::Result(args) => result::run(&args),
+        Command::Sample(args) => sample::run(&args),
+        Command::Watch(args) => watch::run(&args),
+        Command::Mirror(args) => copies::run_mirror(&args),
+        Command::Bundle(args) => copies::run_bundle(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::Explain { code } => run_explain(code.as_deref()),
         Command::Witness(args) => run_witness(&args),
     };
@@ -108,6 +122,24 @@ enum Command {
     /// Was a credential issued for my place on the roll?
     #[command(after_long_help = issued::HELP)]
     Issued(issued::IssuedArgs),
+    /// Verify what results.json shows, in seconds, without a recount
+    #[command(after_long_help = result::HELP)]
+    Result(result::ResultArgs),
+    /// Recount random batches, and say how sure that makes
+    #[command(after_long_help = sample::HELP)]
+    Sample(sample::SampleArgs),
+    /// Follow a live election: keep every checkpoint, and raise split views, rollbacks, false tallies and late heads
+    #[command(after_long_help = watch::HELP)]
+    Watch(watch::WatchArgs),
+    /// Make a verified copy that any web server can serve, or bring it up to date
+    #[command(after_long_help = copies::MIRROR_HELP)]
+    Mirror(copies::MirrorArgs),
+    /// Put a whole election into one file, for audits without a network
+    #[command(after_long_help = copies::BUNDLE_HELP)]
+    Bundle(copies::BundleArgs),
+    /// Put roll, issuance, refusals and votes side by side, and say what must hold
+    #[command(after_long_help = reconcile::HELP)]
+    Reconcile(reconcile::ReconcileArgs),
     /// Say what the code of a finding means and what to do; without a code, list them all
     Explain {
         /// A finding's code, such as vote-duplicate
@@ -119,8 +151,8 @@ enum Command {
 
 #[derive(Args)]
 struct AuditArgs {
-    /// Where the election is published: the site's or the election's URL, or a directory (the site's root, or the folder with manifest.json)
-    #[arg(value_name = "URL OR DIRECTORY")]
+    /// Where the election is published: the site's or the election's URL, a directory (the site's root, or the folder with manifest.json), or a package of `bundle`
+    #[arg(value_name = "URL, DIRECTORY OR PACKAGE")]
     source: String,
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
     #[arg(long, value_name = "ID")]
@@ -208,6 +240,7 @@ fn run_receipt(args: &ReceiptArgs) -> Outcome {
 fn run_explain(code: Option<&str>) -> Outcome {
     let text = match code {
         None => words::all_codes(),
+        Some(crate::watch::LATE_HEAD) => words::late_head(),
         Some(name) => match Code::by_name(name) {
             Some(code) => words::code(code),
             None => {

@@ -3,17 +3,26 @@
 //! It shares the `protocol` crate with the services and nothing else. The idea of the audit is in [`audit`]; what it can find is in [`finding`].
 
 pub mod audit;
+pub mod bundle;
 pub mod cli;
 pub mod consistency;
 pub mod dispute;
+mod draw;
 pub mod finding;
 pub mod issued;
 pub mod kept;
+pub mod mirror;
+mod opened;
 pub mod progress;
 mod prove;
 pub mod receipt;
+pub mod reconcile;
+pub mod result;
+pub mod sample;
 pub mod source;
+mod stretch;
 pub mod verdict;
+pub mod watch;
 pub mod witness;
 mod words;
 mod work;

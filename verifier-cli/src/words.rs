@@ -1,8 +1,13 @@
 //! Verdicts in plain words. Nothing here decides anything.
 
+mod copies;
 mod disputes;
 mod issued;
 mod receipt;
+mod reconcile;
+mod result;
+mod sample;
+mod watch;
 
 use std::fmt::Write as _;
 
@@ -11,9 +16,14 @@ use protocol::results::ContestResult;
 use crate::finding::{Code, Finding, Severity};
 use crate::verdict::{AuditVerdict, Outcome, State};
 
+pub(crate) use copies::{bundle, mirror};
 pub(crate) use disputes::{consistency, dispute};
 pub(crate) use issued::issued;
 pub(crate) use receipt::receipt;
+pub(crate) use reconcile::reconcile;
+pub(crate) use result::result;
+pub(crate) use sample::sample;
+pub(crate) use watch::{late_head, watch};
 
 /// Text that goes to a terminal. Labels come from a manifest that may be hostile; it allows no control characters, and evidence is quoted by whoever
 /// makes it, but nothing else keeps a stranger's escape sequences off the terminal.
@@ -56,6 +66,17 @@ impl Style {
         } else {
             text.to_owned()
         }
+    }
+}
+
+/// What a verdict does not rest on.
+fn not_covered(out: &mut String, what: &[String], style: Style) {
+    if what.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{}", style.heading("Not checked"));
+    for what in what {
+        let _ = writeln!(out, "  - {}", clean(what));
     }
 }
 

@@ -139,6 +139,11 @@ impl Unread {
         }
     }
 
+    /// Whether everything was read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) == 0
+    }
+
     fn gave_up(&self) -> bool {
         self.failures.load(Ordering::Relaxed) >= FAILURES_MAX
     }

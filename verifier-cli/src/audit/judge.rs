@@ -131,7 +131,7 @@ impl<'b, 'a> Judge<'b, 'a> {
 }
 
 /// The finding that a rule of the grammar is.
-const fn code_of(rule: GrammarCode) -> Code {
+pub(crate) const fn code_of(rule: GrammarCode) -> Code {
     match rule {
         GrammarCode::Malformed => Code::EntryMalformed,
         GrammarCode::Genesis => Code::GenesisWrong,

@@ -21,7 +21,7 @@ mod head_rules;
 mod heads;
 pub(crate) mod heads_reader;
 mod issuance;
-mod judge;
+pub(crate) mod judge;
 mod log;
 mod logs;
 pub(crate) mod manifest;

@@ -7,7 +7,7 @@ use protocol::ids::ElectionId;
 use protocol::manifest::MANIFEST_LEN_MAX;
 use sha2::{Digest as _, Sha256};
 
-use super::{Directory, Fetched, Http, Source, SourceError};
+use super::{Directory, Fetched, Http, Package, Source, SourceError};
 
 /// An election's folder, found.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct Located {
     pub place: String,
 }
 
-/// Finds the folder of `election` in `given`: a URL, or a directory.
+/// Finds the folder of `election` in `given`: a URL, a directory, or a package.
 ///
 /// The folder is the first whose `manifest.json` hashes to the id; failing that, the first that holds any election's files, so that the audit can say what is wrong with them.
 ///
@@ -35,12 +35,18 @@ pub fn locate(given: &str, election: &ElectionId) -> Result<Located, SourceError
                 source: Arc::new(source),
             })
             .collect()
+    } else if Path::new(given).is_file() {
+        let package = Package::open(Path::new(given))?;
+        vec![Located {
+            place: given.to_owned(),
+            source: Arc::new(package.below(&below)?),
+        }]
     } else {
         let root = Path::new(given);
         if !root.is_dir() {
             return Err(SourceError::new(
                 given,
-                "there is no such directory (an address starts with https:// or http://)",
+                "there is no such directory or package (an address starts with https:// or http://)",
             ));
         }
         [

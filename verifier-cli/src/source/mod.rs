@@ -1,4 +1,4 @@
-//! Where an election's files come from: a folder or a web server, read file by file, each with a bound on its size.
+//! Where an election's files come from: a folder, a web server or a package, read file by file, each with a bound on its size.
 //!
 //! Nothing here trusts what it reads, and nothing is interpreted here. What matters is that three answers are kept apart: the file, the
 //! certainty that there is no such file (a finding, where it must exist), and not knowing (no verdict).
@@ -6,12 +6,14 @@
 mod directory;
 mod http;
 mod locate;
+pub(crate) mod package;
 
 use std::fmt;
 
 pub use directory::Directory;
 pub use http::Http;
 pub use locate::{Located, locate};
+pub use package::Package;
 
 /// What a source says about one path.
 #[derive(Debug, Clone, PartialEq, Eq)]

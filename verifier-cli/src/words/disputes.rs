@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use protocol::dispute::Ruling;
 
-use super::{Style, clean, list_findings, number};
+use super::{Style, clean, list_findings, not_covered, number};
 use crate::consistency::ConsistencyVerdict;
 use crate::dispute::DisputeVerdict;
 use crate::verdict::Outcome;
@@ -78,14 +78,4 @@ pub(crate) fn consistency(verdict: &ConsistencyVerdict, colour: bool) -> String 
     }
     not_covered(&mut out, &verdict.not_covered, style);
     out
-}
-
-fn not_covered(out: &mut String, what: &[String], style: Style) {
-    if what.is_empty() {
-        return;
-    }
-    let _ = writeln!(out, "\n{}", style.heading("Not checked"));
-    for what in what {
-        let _ = writeln!(out, "  - {}", clean(what));
-    }
 }

@@ -9,14 +9,19 @@
 
 mod command;
 mod common;
+mod copies;
 mod damage;
 mod differential;
 mod dishonest;
 mod growing;
 mod kept;
 mod receipts;
+mod reconcile;
+mod result;
 mod resume;
 mod right;
+mod sample;
 mod trees;
+mod watch;
 mod web;
 mod witnesses;

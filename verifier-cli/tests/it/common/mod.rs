@@ -40,6 +40,15 @@ pub fn audit(root: &Path, id: &ElectionId) -> AuditVerdict {
     audit::run(root.to_str().unwrap(), id, &options(), &Progress::hidden())
 }
 
+/// An audit with files or folders that were kept from before.
+pub fn audit_with(root: &Path, id: &ElectionId, evidence: &[&Path]) -> AuditVerdict {
+    let options = Options {
+        evidence: evidence.iter().map(|path| (*path).to_owned()).collect(),
+        ..options()
+    };
+    audit::run(root.to_str().unwrap(), id, &options, &Progress::hidden())
+}
+
 /// Codes and files of all findings, for messages and comparisons.
 pub fn found(verdict: &AuditVerdict) -> Vec<(&'static str, String)> {
     verdict

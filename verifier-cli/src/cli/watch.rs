@@ -1,0 +1,204 @@
+//! The command `watch`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use protocol::ids::ElectionId;
+
+use super::{complain, print};
+use crate::verdict::Outcome;
+use crate::watch::{self, Event, Watcher};
+use crate::words;
+
+pub(super) const HELP: &str = "\
+Follows an election while it runs. Give every place where it is published: the site, mirrors; each round looks at all of them and raises
+
+  a split view      two sources, or one source today and before, show histories that one log cannot have. The proof for everybody is written to DIR/split-views
+  a rollback        a log is shorter than it was
+  a false tally     results.json is not the sum of signed tally entries; or a batch's tally is not the sum of its votes (every new batch is recounted, with the signatures of some of its votes)
+  a wrong key       a checkpoint is not signed by the key that the manifest, and the notices, name
+  a late head       the newest head is older than three intervals (30 s at least) by this machine's clock, and there is no final head. Code: late-head
+  and whatever else is wrong with what it reads, by the codes of `tallyroot-verify explain`.
+
+A finding is said when it begins, not in every round. A source that does not answer is no finding: it is said to be unread.
+
+DIR is the memory. Every checkpoint that was seen is kept in DIR/evidence, which `audit --evidence DIR/evidence` takes; of very many, older ones of the same history are thinned out, since newer ones commit to them. All that was said is in DIR/events.jsonl. A watch that was killed goes on where it was.
+
+Begun late, it recounts from the first batch on, at most 256 MiB a round. It keeps no list of credentials: that nobody voted twice, and much else, only `audit` finds.
+
+It runs until Ctrl-C, or as long as --rounds says. Exit codes: 1 if anything was raised, 2 if the last round could not read everything, else 0.
+
+Examples:
+  tallyroot-verify watch https://votes.example.org https://mirror.example.net --election 6b3f… --state ./watch
+  tallyroot-verify watch https://votes.example.org --election 6b3f… --state ./watch --json --metrics 127.0.0.1:9464
+  tallyroot-verify watch ./mirror --election 6b3f… --state ./watch --once";
+
+#[derive(Args)]
+pub(super) struct WatchArgs {
+    /// Where the election is published: URLs or directories
+    #[arg(value_name = "URL OR DIRECTORY", required = true)]
+    sources: Vec<String>,
+    /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
+    #[arg(long, value_name = "ID")]
+    election: ElectionId,
+    /// The folder for what is kept; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    /// Seconds from the end of a round to the next
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    interval: u64,
+    /// Serve Prometheus metrics at this address, under /metrics
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
+    /// Look once
+    #[arg(long, conflicts_with = "rounds")]
+    once: bool,
+    /// End after so many rounds
+    #[arg(long, value_name = "N")]
+    rounds: Option<u64>,
+    /// Print each event as a line of JSON; the last one holds the verdict
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks the rounds to end.
+#[derive(Default)]
+struct Stop {
+    asked: AtomicBool,
+    sleeping: Mutex<()>,
+    wake: Condvar,
+}
+
+impl Stop {
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn ask(&self) {
+        let _sleeping = self.sleeping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asked.store(true, Ordering::SeqCst);
+        self.wake.notify_all();
+    }
+
+    fn sleep(&self, time: Duration) {
+        let sleeping = self.sleeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self
+            .wake
+            .wait_timeout_while(sleeping, time, |()| !self.is_asked());
+    }
+}
+
+pub(super) fn run(args: &WatchArgs) -> Outcome {
+    let mut watcher = match Watcher::open(&args.election, &args.sources, &args.state) {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            complain(&error.to_string());
+            return Outcome::Unchecked;
+        }
+    };
+    if let Some(address) = args.metrics {
+        match watch::serve(address, watcher.metrics()) {
+            Ok(address) => complain(&format!("metrics at http://{address}/metrics")),
+            Err(error) => {
+                complain(&format!(
+                    "--metrics {address}: {error}; name an address of this machine and a free port"
+                ));
+                return Outcome::Unchecked;
+            }
+        }
+    }
+    let stop = Arc::new(Stop::default());
+    if let Err(error) = stop_on_signals(Arc::clone(&stop)) {
+        complain(&format!("signals cannot be handled: {error}"));
+        return Outcome::Unchecked;
+    }
+    let rounds = if args.once {
+        1
+    } else {
+        args.rounds.unwrap_or(u64::MAX)
+    };
+    for round in 1..=rounds {
+        match watcher.round(now()) {
+            Ok(events) => {
+                for event in &events {
+                    if say(args.json, event, Outcome::Verified) != Outcome::Verified {
+                        return Outcome::Unchecked;
+                    }
+                }
+            }
+            Err(error) => {
+                complain(&error.to_string());
+                return match watcher.outcome() {
+                    Outcome::Findings => Outcome::Findings,
+                    _ => Outcome::Unchecked,
+                };
+            }
+        }
+        if stop.is_asked() {
+            break;
+        }
+        if round < rounds {
+            stop.sleep(Duration::from_secs(args.interval));
+        }
+        if stop.is_asked() {
+            break;
+        }
+    }
+    say(args.json, &watcher.end(), watcher.outcome())
+}
+
+fn say(json: bool, event: &Event, outcome: Outcome) -> Outcome {
+    if !json {
+        return print(&words::watch(event, super::colour()), outcome);
+    }
+    match serde_json::to_string(event) {
+        Ok(line) => print(&format!("{line}\n"), outcome),
+        Err(error) => {
+            complain(&format!("an event cannot be written as JSON: {error}"));
+            Outcome::Unchecked
+        }
+    }
+}
+
+/// By this machine's clock (ms since 1970).
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .unwrap_or(0)
+}
+
+/// The first signal ends the watch after its round, the second at once.
+fn stop_on_signals(stop: Arc<Stop>) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let (mut interrupt, mut terminate) = {
+        let _within = runtime.enter();
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if stop.is_asked() {
+                    std::process::exit(130);
+                }
+                stop.ask();
+            }
+        });
+    });
+    Ok(())
+}

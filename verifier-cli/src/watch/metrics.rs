@@ -1,0 +1,152 @@
+//! What a monitoring system wants to know, as Prometheus text over HTTP.
+//!
+//! One connection at a time, each bounded in bytes and time: whoever holds one up delays the next scrape by two seconds, and nothing else.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use protocol::ids::LogId;
+
+use super::alarm::Alarms;
+
+const REQUEST_LEN_MAX: usize = 4_096;
+const TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The page, shared between the watcher and whoever serves it.
+#[derive(Clone, Default)]
+pub struct Metrics(Arc<Mutex<String>>);
+
+impl Metrics {
+    /// The page as it is now.
+    #[must_use]
+    pub fn page(&self) -> String {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn update(
+        &self,
+        round: u64,
+        now: u64,
+        newest_head: Option<u64>,
+        shown: &BTreeMap<LogId, (usize, u64)>,
+        alarms: &Alarms,
+    ) {
+        let mut page = String::new();
+        let mut metric = |name: &str, kind: &str, help: &str, lines: Vec<(String, u64)>| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (labels, value) in lines {
+                let _ = writeln!(page, "{name}{labels} {value}");
+            }
+        };
+        let one = |value: u64| vec![(String::new(), value)];
+        metric(
+            "tallyroot_watch_rounds_total",
+            "counter",
+            "Looks at all sources.",
+            one(round),
+        );
+        metric(
+            "tallyroot_watch_round_seconds",
+            "gauge",
+            "When the last look began, in seconds since 1970.",
+            one(now / 1_000),
+        );
+        metric(
+            "tallyroot_watch_findings_total",
+            "counter",
+            "Findings raised, by code.",
+            alarms
+                .by_code()
+                .iter()
+                .map(|(code, count)| (format!("{{code=\"{code}\"}}"), *count))
+                .collect(),
+        );
+        metric(
+            "tallyroot_watch_findings",
+            "gauge",
+            "Findings that stand in the last look.",
+            one(alarms.standing() as u64),
+        );
+        metric(
+            "tallyroot_watch_unread",
+            "gauge",
+            "1 where a source did not answer in the last look, or not fully.",
+            one(u64::from(alarms.any_unread())),
+        );
+        metric(
+            "tallyroot_watch_log_size",
+            "gauge",
+            "The newest size that a source shows, by log.",
+            shown
+                .iter()
+                .map(|(log, (_, size))| (format!("{{log=\"{log}\"}}"), *size))
+                .collect(),
+        );
+        let age = newest_head.map(|time| now.saturating_sub(time) / 1_000);
+        metric(
+            "tallyroot_watch_head_age_seconds",
+            "gauge",
+            "Age of the newest head, by the watcher's clock.",
+            age.map(|age| (String::new(), age)).into_iter().collect(),
+        );
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = page;
+    }
+}
+
+/// Serves the page at this address until the process ends. Returns the address that it listens on.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub fn serve(address: SocketAddr, metrics: Metrics) -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address)?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            match stream {
+                // A reader may hang up at any time.
+                Ok(stream) => {
+                    let _ = answer(&stream, &metrics);
+                }
+                // Out of descriptors, say: not at once again.
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    });
+    Ok(address)
+}
+
+fn answer(mut stream: &TcpStream, metrics: &Metrics) -> std::io::Result<()> {
+    let deadline = Instant::now() + TIME_MAX;
+    let mut request = Vec::new();
+    let mut part = [0; 1_024];
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < REQUEST_LEN_MAX {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut part)? {
+            0 => return Ok(()),
+            read => request.extend_from_slice(part.get(..read).unwrap_or_default()),
+        }
+    }
+    let (status, body) = if request.starts_with(b"GET /metrics ") {
+        ("200 OK", metrics.page())
+    } else {
+        ("404 Not Found", "the metrics are at /metrics\n".to_owned())
+    };
+    stream.set_write_timeout(Some(TIME_MAX))?;
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}

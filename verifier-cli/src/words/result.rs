@@ -1,0 +1,66 @@
+//! The verdict on results.json, for people.
+
+use std::fmt::Write as _;
+
+use super::{Style, clean, count, list_findings, not_covered, number, one_contest};
+use crate::result::ResultVerdict;
+use crate::verdict::{Outcome, State};
+
+/// Writing to a string cannot fail.
+pub(crate) fn result(verdict: &ResultVerdict, colour: bool) -> String {
+    let style = Style(colour);
+    let headline = match verdict.verdict {
+        Outcome::Verified => "VERIFIED: the results are the sums of signed tally entries.",
+        Outcome::Findings => "FINDINGS: something is wrong; see below.",
+        Outcome::Unchecked => "NOT CHECKED: see below.",
+    };
+    let mut out = format!("{}\n\n", style.outcome(verdict.verdict, headline));
+    let _ = writeln!(out, "Election  {}", verdict.election);
+    if let Some(title) = &verdict.title {
+        let _ = writeln!(out, "Title     {}", clean(title));
+    }
+    let _ = writeln!(out, "Source    {}", clean(&verdict.source));
+    if let Some(state) = verdict.state {
+        let words = match state {
+            State::Open => "open (running totals)",
+            State::Final => "final",
+            State::Cancelled => "cancelled by the authority: nothing is counted",
+        };
+        let _ = writeln!(out, "State     {words}");
+    }
+    let ahead: u64 = verdict
+        .cells
+        .iter()
+        .filter(|cell| cell.head_size.is_none_or(|head| cell.size > head))
+        .count() as u64;
+    if !verdict.cells.is_empty() {
+        let _ = writeln!(
+            out,
+            "Counted   {}, {} of them newer than the newest head",
+            count(verdict.cells.len() as u64, "cell"),
+            number(ahead),
+        );
+    }
+    if let (Some(contests), Some(votes), Some(blank)) =
+        (&verdict.results, verdict.votes, verdict.abstentions)
+    {
+        let _ = writeln!(
+            out,
+            "\n{}: {}, {} of them blank in every contest",
+            style.heading("Result"),
+            count(votes, "vote"),
+            number(blank)
+        );
+        for contest in contests {
+            one_contest(&mut out, contest, verdict.state == Some(State::Final));
+        }
+    }
+    if !verdict.findings.is_empty() {
+        let total = verdict.findings_by_code.values().sum();
+        let heading = format!("Findings: {}", number(total));
+        let _ = writeln!(out, "\n{}", style.heading(&heading));
+        list_findings(&mut out, &verdict.findings, style);
+    }
+    not_covered(&mut out, &verdict.not_covered, style);
+    out
+}

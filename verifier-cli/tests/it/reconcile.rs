@@ -1,0 +1,116 @@
+//! `reconcile`: the books, and what must hold of them.
+
+use verifier_cli::progress::Progress;
+use verifier_cli::reconcile::{self, Moment, ReconcileVerdict};
+use verifier_cli::verdict::Outcome;
+
+use crate::common::world::{Plan, World};
+use crate::common::{audit, write};
+use crate::receipts::{PLAN, early};
+
+fn books(world: &World, change: impl FnOnce(&std::path::Path)) -> ReconcileVerdict {
+    let folder = tempfile::tempdir().unwrap();
+    world.publish(folder.path());
+    change(folder.path());
+    let id = world.keys.election.id();
+    reconcile::run(folder.path().to_str().unwrap(), &id, &Progress::hidden())
+}
+
+#[test]
+fn the_books_are_those_of_the_audit() {
+    let world = World::new("reconcile", Plan::SMALL);
+    let folder = tempfile::tempdir().unwrap();
+    world.publish(folder.path());
+    let audited = audit(folder.path(), &world.keys.election.id());
+    let verdict = books(&world, |_| ());
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+    assert_eq!(verdict.at, Some(Moment::FinalHead));
+    assert_eq!(
+        (verdict.votes, verdict.abstentions),
+        (audited.votes, audited.abstentions)
+    );
+    assert_eq!(
+        verdict.unused_credentials,
+        audited.bounds.unused_credentials
+    );
+    assert_eq!(
+        verdict.voters_without_vote,
+        Some(audited.bounds.voters_without_vote)
+    );
+    for (ours, theirs) in verdict.registrars.iter().zip(&audited.issued) {
+        assert_eq!(ours.issued, theirs.issued);
+        let refused = ours.refused;
+        assert_eq!(
+            [
+                refused.unknown_code,
+                refused.other_message,
+                refused.outside_period,
+                refused.malformed
+            ],
+            theirs.refused
+        );
+        assert_eq!(ours.issued + ours.not_issued, verdict.roll);
+        assert_eq!(
+            ours.shards.iter().map(|shard| shard.roll).sum::<u64>(),
+            verdict.roll
+        );
+        assert!(ours.shards.iter().all(|shard| shard.closed));
+    }
+    for (ours, theirs) in verdict.cells.iter().zip(&audited.covered.cells) {
+        assert_eq!((ours.size, ours.votes), (theirs.size, theirs.votes));
+    }
+    assert!(verdict.identities.len() >= 9);
+    assert!(verdict.identities.iter().all(|identity| identity.holds));
+}
+
+#[test]
+fn of_an_open_election_and_of_one_that_just_began() {
+    let world = World::new("receipts", PLAN);
+    for heads in 0..4 {
+        let verdict = books(&early(&world, world.nth_head(heads) + 1), |_| ());
+        assert_eq!(verdict.verdict, Outcome::Verified, "{heads}: {verdict:#?}");
+        assert_eq!(verdict.at, Some(Moment::NewestCheckpoints));
+    }
+}
+
+#[test]
+fn more_votes_than_credentials() {
+    let world = World::new("receipts", Plan { issued: 40, ..PLAN });
+    let verdict = books(&world, |_| ());
+    assert_eq!(verdict.verdict, Outcome::Findings);
+    assert_eq!(
+        verdict.findings_by_code.get("votes-exceed-issued"),
+        Some(&2),
+        "{verdict:#?}"
+    );
+    assert_eq!(verdict.findings[0].votes_at_most, 20);
+    assert!(verdict.identities.iter().any(|identity| !identity.holds));
+}
+
+#[test]
+fn what_is_not_signed_is_not_booked() {
+    let world = World::new("receipts", PLAN);
+    let verdict = books(&world, |root| {
+        let path = "registrars/1/0/tile/entries/000";
+        let partial = std::fs::read_dir(root.join(format!("{path}.p"))).unwrap();
+        for file in partial {
+            let name = file.unwrap().file_name();
+            let path = format!("{path}.p/{}", name.to_str().unwrap());
+            let mut bytes = std::fs::read(root.join(&path)).unwrap();
+            bytes[20] ^= 1;
+            write(root, &path, &bytes);
+        }
+    });
+    assert_eq!(verdict.verdict, Outcome::Findings);
+    assert!(
+        verdict.findings_by_code.contains_key("bundle-mismatch"),
+        "{verdict:#?}"
+    );
+    let verdict = books(&world, |root| {
+        std::fs::remove_file(root.join("cells/0/checkpoint")).unwrap();
+    });
+    assert!(
+        verdict.findings_by_code.contains_key("missing-file"),
+        "{verdict:#?}"
+    );
+}

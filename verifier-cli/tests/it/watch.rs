@@ -1,0 +1,416 @@
+//! `watch`: what only those find who look often and keep what they saw. Rounds are counted, not seconds.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use protocol::checkpoint::Checkpoint;
+use protocol::entry::Entry;
+use protocol::evidence::HeldCheckpoint;
+use protocol::ids::{ElectionId, LogId};
+use protocol::results::Results;
+use verifier_cli::consistency;
+use verifier_cli::verdict::Outcome;
+use verifier_cli::watch::{Event as Said, LATE_HEAD, Watcher};
+
+use crate::common::keys::OPENING;
+use crate::common::world::World;
+use crate::common::{audit_with, write};
+use crate::receipts::{PLAN, early};
+
+/// A site whose files the test swaps, and a watcher's memory.
+struct Scene {
+    folder: tempfile::TempDir,
+    world: World,
+    id: ElectionId,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let world = World::new("receipts", PLAN);
+        let scene = Self {
+            id: world.keys.election.id(),
+            folder: tempfile::tempdir().unwrap(),
+            world,
+        };
+        scene.show("site", &scene.then(3));
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn given(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// The election as it stood at the n-th head.
+    fn then(&self, head: usize) -> World {
+        early(&self.world, self.world.nth_head(head) + 1)
+    }
+
+    /// What stands at the source from now on.
+    fn show(&self, name: &str, world: &World) {
+        let _ = std::fs::remove_dir_all(self.path(name));
+        world.publish(&self.path(name));
+    }
+
+    fn watcher(&self, sources: &[&str]) -> Watcher {
+        let sources: Vec<String> = sources.iter().map(|name| self.given(name)).collect();
+        Watcher::open(&self.id, &sources, &self.path("state")).unwrap()
+    }
+}
+
+/// The other history of the same keys: one vote of cell 0 is gone.
+fn forged() -> World {
+    let mut forged = World::new("receipts", PLAN);
+    forged.change_votes(0, 0, |votes| {
+        votes.remove(0);
+    });
+    forged
+}
+
+fn codes(events: &[Said]) -> Vec<&'static str> {
+    events
+        .iter()
+        .filter_map(|event| match event {
+            Said::Finding { code, .. } => Some(*code),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The clock stands before every head, so that none is late.
+fn round(watcher: &mut Watcher) -> Vec<Said> {
+    watcher.round(0).unwrap()
+}
+
+/// Two rounds, of which one must raise this.
+fn raises(watcher: &mut Watcher, code: &str) -> Vec<Said> {
+    let mut events = round(watcher);
+    events.extend(round(watcher));
+    assert!(codes(&events).contains(&code), "{code}: {events:#?}");
+    assert_eq!(watcher.outcome(), Outcome::Findings);
+    events
+}
+
+#[test]
+fn an_honest_election_raises_nothing_while_it_grows() {
+    let scene = Scene::new();
+    let steps = scene.world.steps();
+    let begin = 1 + steps
+        .iter()
+        .position(|(path, _)| path == "results.json")
+        .unwrap();
+    let (site, mirror) = (scene.path("live"), scene.path("late"));
+    for (path, bytes) in &steps[..begin] {
+        write(&site, path, bytes);
+        write(&mirror, path, bytes);
+    }
+    // The mirror is always one step behind.
+    let mut watcher = scene.watcher(&["live", "late"]);
+    let chunks: Vec<_> = steps[begin..].chunks(25).collect();
+    for (n, chunk) in chunks.iter().enumerate() {
+        for (path, bytes) in *chunk {
+            write(&site, path, bytes);
+        }
+        for (path, bytes) in n.checked_sub(1).map_or(&[][..], |n| chunks[n]) {
+            write(&mirror, path, bytes);
+        }
+        let events = round(&mut watcher);
+        assert_eq!(codes(&events), [""; 0], "chunk {n}: {events:#?}");
+    }
+    assert_eq!(watcher.outcome(), Outcome::Verified);
+    let page = watcher.metrics().page();
+    assert!(
+        page.contains("tallyroot_watch_log_size{log=\"cells/0\"}"),
+        "{page}"
+    );
+    drop(watcher);
+
+    // All that was kept is evidence, and none of it speaks against the ledger.
+    let verdict = audit_with(&site, &scene.id, &[&scene.path("state/evidence")]);
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+    assert!(verdict.covered.evidence.checkpoints > 10);
+}
+
+#[test]
+fn a_split_view_between_sources() {
+    let scene = Scene::new();
+    scene.show("site", &scene.world);
+    scene.show("mirror", &forged());
+    let mut watcher = scene.watcher(&["site", "mirror"]);
+    raises(&mut watcher, "equivocation");
+    drop(watcher);
+    let proofs: Vec<_> = std::fs::read_dir(scene.path("state/split-views"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(!proofs.is_empty());
+    for proof in proofs {
+        let checked = consistency::check(&proof, &scene.id);
+        assert_eq!(checked.verdict, Outcome::Findings, "{checked:#?}");
+    }
+}
+
+#[test]
+fn a_split_view_over_time() {
+    let scene = Scene::new();
+    let mut watcher = scene.watcher(&["site"]);
+    assert_eq!(codes(&round(&mut watcher)), [""; 0]);
+    scene.show("site", &forged());
+    raises(&mut watcher, "equivocation");
+    drop(watcher);
+    // What was kept convicts the ledger that is shown today, by itself.
+    let evidence = scene.path("state/evidence");
+    let alone = audit_with(&scene.path("site"), &scene.id, &[]);
+    assert_eq!(alone.verdict, Outcome::Verified);
+    let verdict = audit_with(&scene.path("site"), &scene.id, &[&evidence]);
+    assert_eq!(verdict.verdict, Outcome::Findings, "{verdict:#?}");
+}
+
+#[test]
+fn a_rollback_also_after_a_restart() {
+    let scene = Scene::new();
+    scene.show("site", &scene.world);
+    let mut watcher = scene.watcher(&["site"]);
+    assert_eq!(codes(&round(&mut watcher)), [""; 0]);
+    scene.show("site", &scene.then(3));
+    raises(&mut watcher, "checkpoint-rollback");
+    drop(watcher);
+    raises(&mut scene.watcher(&["site"]), "checkpoint-rollback");
+
+    // Only the site went back; its mirror did not.
+    let scene = Scene::new();
+    scene.show("site", &scene.world);
+    scene.show("mirror", &scene.world);
+    let mut watcher = scene.watcher(&["mirror", "site"]);
+    assert_eq!(codes(&round(&mut watcher)), [""; 0]);
+    scene.show("site", &scene.then(3));
+    raises(&mut watcher, "checkpoint-rollback");
+}
+
+#[test]
+fn false_results() {
+    let scene = Scene::new();
+    let mut watcher = scene.watcher(&["site"]);
+    assert_eq!(codes(&round(&mut watcher)), [""; 0]);
+    let path = scene.path("site/results.json");
+    let right = std::fs::read(&path).unwrap();
+    let mut results = Results::parse(&right, &scene.world.keys.election).unwrap();
+    results.contests[0].counts[0] -= 1;
+    results.contests[0].counts[1] += 1;
+    std::fs::write(&path, results.to_bytes().unwrap()).unwrap();
+    raises(&mut watcher, "results-wrong");
+    // Said once; once more when it comes back.
+    assert_eq!(codes(&round(&mut watcher)), [""; 0]);
+    std::fs::write(&path, right).unwrap();
+    assert_eq!(codes(&round(&mut watcher)), [""; 0]);
+    std::fs::write(&path, results.to_bytes().unwrap()).unwrap();
+    assert_eq!(codes(&round(&mut watcher)), ["results-wrong"]);
+}
+
+#[test]
+fn a_false_tally_in_a_new_batch() {
+    for then in [1, 4] {
+        let mut scene = Scene::new();
+        let election = scene.world.keys.election.clone();
+        let last = scene.world.batch_of_votes(0, 2).last_mut().unwrap();
+        let Entry::Tally(mut tally) = Entry::decode(last, &election).unwrap() else {
+            panic!("a batch ends in a tally");
+        };
+        tally.totals.contests[1].counts[1] += 1;
+        *last = tally.encode();
+        // results.json follows it; only the votes do not.
+        let mut watcher = scene.watcher(&["site"]);
+        scene.show("site", &scene.then(then));
+        let at_first = codes(&round(&mut watcher));
+        assert_eq!(
+            at_first,
+            if then == 4 {
+                vec!["tally-wrong"]
+            } else {
+                vec![]
+            }
+        );
+        if then == 1 {
+            scene.show("site", &scene.world);
+            let events = raises(&mut watcher, "tally-wrong");
+            assert_eq!(codes(&events), ["tally-wrong"]);
+        }
+    }
+}
+
+#[test]
+fn a_vote_that_nobody_signed() {
+    let mut scene = Scene::new();
+    let election = scene.world.keys.election.clone();
+    // Small batches: each vote of them is drawn sooner or later, and most at once.
+    scene.world.change_votes(0, 0, |votes| {
+        for vote in votes {
+            let mut forged = protocol::entry::Vote::decode(vote, &election).unwrap();
+            forged.signature[40] ^= 1;
+            *vote = forged.encode();
+        }
+    });
+    scene.show("site", &scene.world);
+    raises(&mut scene.watcher(&["site"]), "vote-ballot-signature");
+}
+
+#[test]
+fn a_late_head() {
+    let scene = Scene::new();
+    let mut watcher = scene.watcher(&["site"]);
+    let newest = OPENING + 65_000 + 10_000;
+    assert_eq!(codes(&watcher.round(newest + 30_000).unwrap()), [""; 0]);
+    let events = watcher.round(newest + 31_000).unwrap();
+    assert_eq!(codes(&events), [LATE_HEAD], "{events:#?}");
+    // With the final head, nothing more is due.
+    scene.show("site", &scene.world);
+    let events = watcher.round(newest + 1_000_000_000).unwrap();
+    assert_eq!(codes(&events), [""; 0], "{events:#?}");
+}
+
+#[test]
+fn wrong_keys() {
+    let scene = Scene::new();
+    let mut watcher = scene.watcher(&["site"]);
+    let keys = &scene.world.keys;
+    let note = std::fs::read(scene.path("site/cells/0/checkpoint")).unwrap();
+    let held = HeldCheckpoint::read(&note, &keys.election).unwrap();
+    let (size, root) = (held.checkpoint.size(), held.checkpoint.root());
+    let origin = keys.election.origin(LogId::Cell(0));
+    let checkpoint = Checkpoint::new(&origin, size, root).unwrap();
+    // The spare without a notice, and a stranger.
+    for key in [keys.log(LogId::Cell(0), true), keys.voter(1)] {
+        let signature = key.sign(checkpoint.body().as_bytes());
+        let note = checkpoint.signed(&key.public(), &signature);
+        write(&scene.path("site"), "cells/0/checkpoint", &note);
+        raises(&mut watcher, "checkpoint-signature");
+        scene.show("site", &scene.then(3));
+        assert_eq!(codes(&round(&mut watcher)), [""; 0]);
+    }
+}
+
+#[test]
+fn a_source_that_does_not_answer_is_no_finding() {
+    let scene = Scene::new();
+    let mut watcher = scene.watcher(&["site", "nowhere"]);
+    let events = round(&mut watcher);
+    assert_eq!(codes(&events), [""; 0]);
+    assert!(matches!(&events[..], [Said::Unread { .. }]), "{events:#?}");
+    assert_eq!(watcher.outcome(), Outcome::Unchecked);
+    assert!(round(&mut watcher).is_empty());
+    scene.show("nowhere", &scene.then(3));
+    round(&mut watcher);
+    assert_eq!(watcher.outcome(), Outcome::Verified);
+}
+
+#[test]
+fn a_memory_is_of_one_election_and_one_watcher() {
+    let scene = Scene::new();
+    let watcher = scene.watcher(&["site"]);
+    let open = |id| Watcher::open(&id, &[scene.given("site")], &scene.path("state"));
+    assert!(open(scene.id).is_err());
+    drop(watcher);
+    assert!(open(ElectionId([1; 32])).is_err());
+    assert!(open(scene.id).is_ok());
+}
+
+fn command(scene: &Scene, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tallyroot-verify"));
+    command
+        .arg("watch")
+        .arg(scene.given("site"))
+        .args(["--election", &scene.id.to_string()])
+        .args(["--state", &scene.given("state")])
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn has_files(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some())
+}
+
+#[test]
+fn killed_it_goes_on_where_it_was() {
+    let scene = Scene::new();
+    scene.show("site", &scene.world);
+    let mut running = command(&scene, &["--json", "--interval", "1"])
+        .spawn()
+        .unwrap();
+    while !scene.path("state/state.json").exists() {
+        assert!(running.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // SIGKILL.
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert!(has_files(&scene.path("state/evidence/cells-0")));
+
+    scene.show("site", &forged());
+    let output = command(&scene, &["--json", "--rounds", "2", "--interval", "1"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let lines: Vec<serde_json::Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(
+        lines.iter().any(|line| line["code"] == "equivocation"),
+        "{lines:#?}"
+    );
+    let last = lines.last().unwrap();
+    assert_eq!(
+        (&last["event"], &last["verdict"]),
+        (&"end".into(), &"findings".into())
+    );
+}
+
+#[test]
+fn an_interrupt_ends_it_with_its_verdict() {
+    let scene = Scene::new();
+    scene.show("site", &scene.world);
+    let running = command(&scene, &["--interval", "3600"]).spawn().unwrap();
+    while !scene.path("state/state.json").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let killed = Command::new("kill")
+        .args(["-INT", &running.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let output = running.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("NOTHING RAISED")
+    );
+}
+
+#[test]
+fn metrics_over_http() {
+    use std::io::{Read as _, Write as _};
+    let scene = Scene::new();
+    let mut watcher = scene.watcher(&["site"]);
+    round(&mut watcher);
+    let address =
+        verifier_cli::watch::serve("127.0.0.1:0".parse().unwrap(), watcher.metrics()).unwrap();
+    let ask = |request: &[u8]| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(request).unwrap();
+        let mut answer = String::new();
+        // A request that is cut off is answered by hanging up.
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    assert!(ask(b"GET /metrics HTTP/1.1\r\n\r\n").contains("tallyroot_watch_rounds_total 1"));
+    assert!(ask(b"GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
+    ask(&[b'x'; 100_000]);
+    assert!(ask(b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200"));
+}
