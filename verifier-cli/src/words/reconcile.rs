@@ -39,11 +39,11 @@ pub(crate) fn reconcile(verdict: &ReconcileVerdict, colour: bool) -> String {
 
 fn tables(out: &mut String, verdict: &ReconcileVerdict, style: Style) {
     let mut row = |name: &str, columns: &[&str]| {
-        let _ = write!(out, "  {name:<34}");
+        let mut line = format!("  {name:<34}");
         for column in columns {
-            let _ = write!(out, " {column:>15}");
+            let _ = write!(line, " {column:>15}");
         }
-        let _ = writeln!(out);
+        let _ = writeln!(out, "{}", line.trim_end());
     };
     let refused = |refused: &Refusals| {
         [

@@ -248,6 +248,8 @@ fn a_source_that_is_not_what_was_signed_is_not_copied() {
     for (file, code) in [
         ("cells/0/batches/1", "batch-malformed"),
         ("cells/0/batches/3", "checkpoint-root"),
+        // A root that its entries do not make, in the last batch.
+        ("cells/1/batches/3", "batch-chain"),
         ("cells/0/checkpoint", "checkpoint-signature"),
         ("heads/batches/4", "missing-file"),
         ("anchors/near/1", "anchor-malformed"),
@@ -260,6 +262,12 @@ fn a_source_that_is_not_what_was_signed_is_not_copied() {
             "checkpoint-root" => {
                 // The last votes, well formed and chained: only the signature speaks against them.
                 fs::copy(other.path().join(file), &path).map(drop).unwrap();
+            }
+            "batch-chain" => {
+                let mut batch = right.clone();
+                // Label and zero, election id, log id, n, old size, old root, new size: then the new root.
+                batch[18 + 1 + 32 + 9 + 8 + 8 + 32 + 8] ^= 1;
+                fs::write(&path, batch).unwrap();
             }
             "checkpoint-signature" => {
                 let mut note = right.clone();

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use protocol::entry::Entry;
+use protocol::ids::LogId;
 use protocol::results::Results;
 use verifier_cli::progress::Progress;
 use verifier_cli::result::{self, ResultVerdict};
 use verifier_cli::verdict::{Outcome, State};
 
-use crate::common::world::{Event, World};
+use crate::common::world::{Event, World, Writer};
 use crate::receipts::{PLAN, early};
 
 fn check(world: &World, root: &Path) -> ResultVerdict {
@@ -88,6 +89,27 @@ fn every_false_number_is_found() {
         assert_eq!(codes(&verdict), ["results-wrong"], "lie {n}: {verdict:#?}");
         assert!(verdict.results.is_none());
     }
+}
+
+#[test]
+fn an_older_tally_does_not_pass_for_the_newest() {
+    let world = World::new("receipts", PLAN);
+    let election = &world.keys.election;
+    let mut writer = Writer::new(&world);
+    writer.run();
+    let tree = &writer.trees[&LogId::Cell(0)];
+    let is_tally = |bytes: &Vec<u8>| matches!(Entry::decode(bytes, election), Ok(Entry::Tally(_)));
+    let first = tree.entries.iter().position(is_tally).unwrap();
+    let proof = tree.proof(first as u64);
+    let verdict = changed(&world, |root| {
+        let path = root.join("results.json");
+        let mut results = Results::parse(&std::fs::read(&path).unwrap(), election).unwrap();
+        results.cells[0].proof = Some(proof);
+        std::fs::write(&path, results.to_bytes().unwrap()).unwrap();
+    });
+    assert_eq!(codes(&verdict), ["results-wrong"], "{verdict:#?}");
+    let evidence = &verdict.findings[0].evidence;
+    assert!(evidence.contains("is not the newest"), "{evidence}");
 }
 
 #[test]
