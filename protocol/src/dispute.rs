@@ -93,6 +93,8 @@ pub struct DisputeVerdict {
     pub why: String,
     /// What the receipt proves, where it is valid.
     pub receipt: Option<ReceiptVerdict>,
+    /// A log that is shown shorter than what its key signed in the receipt, whatever else holds.
+    pub rolled_back: Option<String>,
 }
 
 impl Dispute {
@@ -135,6 +137,7 @@ impl Dispute {
                     ruling: Ruling::InvalidReceipt,
                     why: error.to_string(),
                     receipt: None,
+                    rolled_back: None,
                 });
             }
         };
@@ -160,6 +163,10 @@ impl Dispute {
         if let Some(head) = &self.head {
             rulings.extend(head.judge(&claimed)?);
         }
+        let rolled_back = rulings
+            .iter()
+            .find(|(ruling, _)| *ruling == Ruling::RolledBack)
+            .map(|(_, why)| why.clone());
         let (ruling, why) = rulings
             .into_iter()
             .max_by_key(|(ruling, _)| *ruling)
@@ -168,6 +175,7 @@ impl Dispute {
             ruling,
             why,
             receipt: Some(claimed.verdict),
+            rolled_back,
         })
     }
 }

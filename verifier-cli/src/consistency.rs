@@ -3,17 +3,18 @@
 //! Two of one size tell by themselves. Of two sizes, somebody must show the tiles of the newer tree: any source will do, since they are authenticated. Where no
 //! source has that tree, each checkpoint is compared with what the sources publish today: an operator with two trees publishes one of them at most.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use protocol::evidence::{HeldCheckpoint, SplitView};
-use protocol::ids::ElectionId;
+use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::Election;
 use serde::Serialize;
 
 use crate::audit::context::{Context, Unread};
 use crate::audit::manifest;
 use crate::finding::{Code, Finding, Findings, Place, Votes};
-use crate::kept;
+use crate::kept::{self, Kept};
 use crate::progress::Progress;
 use crate::prove;
 use crate::source::{Located, locate};
@@ -26,9 +27,9 @@ pub struct ConsistencyVerdict {
     pub verdict: Outcome,
     /// The election id.
     pub election: String,
-    /// Of which log they are, such as `cells/0`.
-    pub log: Option<String>,
-    /// What was compared, the older first.
+    /// The logs whose checkpoints were compared, such as `cells/0`.
+    pub logs: Vec<String>,
+    /// What was compared: log by log, the older first.
     pub checkpoints: Vec<CheckpointShown>,
     /// The evidence, for `--proof` and for everybody: a file of the format `tallyroot/v1/split-view`, as text.
     #[serde(skip)]
@@ -42,6 +43,8 @@ pub struct ConsistencyVerdict {
 /// One checkpoint.
 #[derive(Debug, Clone, Serialize)]
 pub struct CheckpointShown {
+    /// Of which log.
+    pub log: String,
     /// Where it came from.
     pub from: String,
     /// The log's size.
@@ -50,13 +53,13 @@ pub struct CheckpointShown {
     pub root: String,
 }
 
-/// Compares the newest checkpoints, of one log, in two kept files; `sources` may show what is between them.
+/// Compares the checkpoints in two kept files, of every log that both hold; `sources` may show what is between them.
 #[must_use]
 pub fn run(a: &Path, b: &Path, id: &ElectionId, sources: &[String]) -> ConsistencyVerdict {
     let mut verdict = ConsistencyVerdict {
         verdict: Outcome::Unchecked,
         election: id.to_string(),
-        log: None,
+        logs: Vec::new(),
         checkpoints: Vec::new(),
         split: None,
         findings: Vec::new(),
@@ -85,33 +88,55 @@ pub fn run(a: &Path, b: &Path, id: &ElectionId, sources: &[String]) -> Consisten
             return verdict;
         }
     };
-    let Some((held_a, held_b)) = kept::common(&kept_a, &kept_b) else {
+    let comparison = Comparison {
+        election: &election,
+        sources: &located,
+    };
+    let mut outcomes = Vec::new();
+    for log in common(&kept_a, &kept_b) {
+        verdict.logs.push(log.prefix());
+        let held = of_log(log, &[&kept_a, &kept_b]);
+        verdict
+            .checkpoints
+            .extend(held.iter().map(|(held, from)| shown(held, from)));
+        // Neighbours by size: what holds of each pair holds of all.
+        for (older, newer) in held.iter().zip(held.iter().skip(1)) {
+            outcomes.push(comparison.judge(*older, *newer, &mut verdict));
+        }
+    }
+    if outcomes.is_empty() {
         verdict
             .not_covered
             .push("the two files hold no checkpoints of one log".to_owned());
-        return verdict;
-    };
-    let (older, newer) = if held_a.checkpoint.size() <= held_b.checkpoint.size() {
-        (
-            (held_a, kept_a.file.as_str()),
-            (held_b, kept_b.file.as_str()),
-        )
-    } else {
-        (
-            (held_b, kept_b.file.as_str()),
-            (held_a, kept_a.file.as_str()),
-        )
-    };
-    verdict.log = Some(older.0.log.prefix());
-    verdict.checkpoints = [older, newer]
-        .map(|(held, from)| shown(held, from))
-        .to_vec();
-    Comparison {
-        election: &election,
-        sources: &located,
     }
-    .judge(older, newer, &mut verdict);
+    verdict.verdict = if outcomes.contains(&Outcome::Findings) {
+        Outcome::Findings
+    } else if outcomes.is_empty() || outcomes.contains(&Outcome::Unchecked) {
+        Outcome::Unchecked
+    } else {
+        Outcome::Verified
+    };
     verdict
+}
+
+/// The logs of which both files hold checkpoints.
+fn common(a: &Kept, b: &Kept) -> BTreeSet<LogId> {
+    let logs =
+        |kept: &Kept| -> BTreeSet<LogId> { kept.checkpoints.iter().map(|held| held.log).collect() };
+    logs(a).intersection(&logs(b)).copied().collect()
+}
+
+/// All checkpoints of a log, with the file that each is from, by size.
+fn of_log<'k>(log: LogId, files: &[&'k Kept]) -> Vec<(&'k HeldCheckpoint, &'k str)> {
+    let mut held: Vec<_> = files
+        .iter()
+        .flat_map(|kept| {
+            let own = kept.checkpoints.iter().filter(|held| held.log == log);
+            own.map(|held| (held, kept.file.as_str()))
+        })
+        .collect();
+    held.sort_by_key(|(held, _)| held.checkpoint.size());
+    held
 }
 
 /// Verifies evidence of a split view, offline.
@@ -120,7 +145,7 @@ pub fn check(file: &Path, id: &ElectionId) -> ConsistencyVerdict {
     let mut verdict = ConsistencyVerdict {
         verdict: Outcome::Unchecked,
         election: id.to_string(),
-        log: None,
+        logs: Vec::new(),
         checkpoints: Vec::new(),
         split: None,
         findings: Vec::new(),
@@ -148,10 +173,10 @@ pub fn check(file: &Path, id: &ElectionId) -> ConsistencyVerdict {
         .into_iter()
         .filter_map(|note| HeldCheckpoint::read(note.as_bytes(), &election).ok())
     {
-        verdict.log = Some(held.log.prefix());
+        verdict.logs = vec![held.log.prefix()];
         verdict.checkpoints.push(shown(&held, &from));
     }
-    Comparison {
+    verdict.verdict = Comparison {
         election: &election,
         sources: &[],
     }
@@ -169,6 +194,7 @@ pub(crate) fn election(id: &ElectionId, located: &[Located], files: &[&Path]) ->
 
 fn shown(held: &HeldCheckpoint, from: &str) -> CheckpointShown {
     CheckpointShown {
+        log: held.log.prefix(),
         from: from.to_owned(),
         size: held.checkpoint.size(),
         root: held.checkpoint.root().to_base64(),
@@ -197,42 +223,43 @@ impl Comparison<'_> {
         older: (&HeldCheckpoint, &str),
         newer: (&HeldCheckpoint, &str),
         verdict: &mut ConsistencyVerdict,
-    ) {
-        match self.relation(older.0, newer.0) {
-            Relation::Consistent => verdict.verdict = Outcome::Verified,
-            Relation::Split(split) => self.convict(&split, older.1, verdict),
-            Relation::Unknown(why) => {
-                // Nobody has the newer tree. One of the two may contradict what is published today.
-                for source in self.sources {
-                    let Some(published) = self.published(source, older.0) else {
-                        continue;
-                    };
-                    for (held, from) in [older, newer] {
-                        let (first, second) =
-                            if held.checkpoint.size() <= published.checkpoint.size() {
-                                (held, &published)
-                            } else {
-                                (&published, held)
-                            };
-                        if let Relation::Split(split) = self.relation(first, second) {
-                            verdict.checkpoints.push(shown(&published, &source.place));
-                            self.convict(&split, from, verdict);
-                            return;
-                        }
-                    }
+    ) -> Outcome {
+        let why = match self.relation(older.0, newer.0) {
+            Relation::Consistent => return Outcome::Verified,
+            Relation::Split(split) => return self.convict(&split, older.1, verdict),
+            Relation::Unknown(why) => why,
+        };
+        // Nobody has the newer tree. One of the two may contradict what is published today.
+        for source in self.sources {
+            let Some(published) = self.published(source, older.0) else {
+                continue;
+            };
+            for (held, from) in [older, newer] {
+                let (first, second) = if held.checkpoint.size() <= published.checkpoint.size() {
+                    (held, &published)
+                } else {
+                    (&published, held)
+                };
+                if let Relation::Split(split) = self.relation(first, second) {
+                    verdict.checkpoints.push(shown(&published, &source.place));
+                    return self.convict(&split, from, verdict);
                 }
-                verdict.not_covered.extend(why);
-                verdict.not_covered.push(
-                    "whether the newer tree starts with the older one: a source that publishes the newer tree (a mirror, the site) can show it, give it with --source".to_owned(),
-                );
             }
         }
+        verdict.not_covered.extend(why);
+        verdict.not_covered.push(format!(
+            "whether {} of size {} starts with that of size {}: a source that publishes the newer tree (a mirror, the site) can show it, give it with --source",
+            newer.0.log,
+            newer.0.checkpoint.size(),
+            older.0.checkpoint.size()
+        ));
+        Outcome::Unchecked
     }
 
-    fn convict(&self, split: &SplitView, file: &str, verdict: &mut ConsistencyVerdict) {
+    /// The first evidence is kept: one is enough.
+    fn convict(&self, split: &SplitView, file: &str, verdict: &mut ConsistencyVerdict) -> Outcome {
         let findings = Findings::new(self.election.manifest().roll.size);
-        let proven = split.verify(&self.election.id());
-        match (proven, split.encode()) {
+        match (split.verify(&self.election.id()), split.encode()) {
             (Ok(proven), Ok(bytes)) => {
                 findings.add(
                     Code::Equivocation,
@@ -248,11 +275,14 @@ impl Comparison<'_> {
                         proven.root
                     ),
                 );
-                verdict.findings = findings.finish().0;
-                verdict.split = Some(bytes);
-                verdict.verdict = Outcome::Findings;
+                verdict.findings.extend(findings.finish().0);
+                verdict.split.get_or_insert(bytes);
+                Outcome::Findings
             }
-            (Err(error), _) | (_, Err(error)) => verdict.not_covered.push(error.to_string()),
+            (Err(error), _) | (_, Err(error)) => {
+                verdict.not_covered.push(error.to_string());
+                Outcome::Unchecked
+            }
         }
     }
 

@@ -67,7 +67,7 @@ impl DisputeVerdict {
 pub fn judge(file: &Path, id: &ElectionId) -> DisputeVerdict {
     match kept::bytes(file) {
         Ok(bytes) => match Dispute::parse(&bytes) {
-            Ok(dispute) => ruled(&dispute, id),
+            Ok(dispute) => ruled(&dispute, id, Shown::ByTheFile),
             Err(error) => DisputeVerdict::unchecked(id, format!("{}: {error}", file.display())),
         },
         Err(error) => DisputeVerdict::unchecked(id, error.to_string()),
@@ -103,7 +103,7 @@ pub fn make(receipt: &Path, source: &str, id: &ElectionId) -> DisputeVerdict {
         Ok(located) => exhibits(&mut dispute, &located, id, &mut missing),
         Err(error) => missing.push(error.to_string()),
     }
-    let mut verdict = ruled(&dispute, id);
+    let mut verdict = ruled(&dispute, id, Shown::JustNow);
     verdict.not_covered.splice(0..0, missing);
     if verdict.ruling.is_some() {
         verdict.file = dispute.encode().ok();
@@ -111,20 +111,32 @@ pub fn make(receipt: &Path, source: &str, id: &ElectionId) -> DisputeVerdict {
     verdict
 }
 
-fn ruled(dispute: &Dispute, id: &ElectionId) -> DisputeVerdict {
+/// Where the exhibits come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// We asked the source just now.
+    JustNow,
+    /// Whoever made the file chose them: it may be an old copy.
+    ByTheFile,
+}
+
+fn ruled(dispute: &Dispute, id: &ElectionId, shown: Shown) -> DisputeVerdict {
     let judged = match dispute.judge(id) {
         Ok(judged) => judged,
         Err(error) => {
             return DisputeVerdict::unchecked(id, format!("the file proves nothing: {error}"));
         }
     };
-    let verdict = match judged.ruling {
-        Ruling::InvalidReceipt | Ruling::SplitView | Ruling::Dropped | Ruling::RolledBack => {
-            Outcome::Findings
-        }
-        Ruling::NotShown => Outcome::Unchecked,
-        Ruling::Held | Ruling::Covered | Ruling::Counted => Outcome::Verified,
+    let verdict = match (judged.ruling, &judged.rolled_back) {
+        (Ruling::InvalidReceipt | Ruling::SplitView | Ruling::Dropped, _) => Outcome::Findings,
+        // A log that is short may be an old copy that somebody put beside the receipt. What we were shown ourselves is not.
+        (_, Some(_)) if shown == Shown::JustNow => Outcome::Findings,
+        (_, Some(_)) | (Ruling::NotShown | Ruling::RolledBack, None) => Outcome::Unchecked,
+        (Ruling::Held | Ruling::Covered | Ruling::Counted, None) => Outcome::Verified,
     };
+    let rolled_back = judged
+        .rolled_back
+        .filter(|_| judged.ruling != Ruling::RolledBack);
     DisputeVerdict {
         verdict,
         election: id.to_string(),
@@ -132,10 +144,14 @@ fn ruled(dispute: &Dispute, id: &ElectionId) -> DisputeVerdict {
         why: Some(judged.why),
         vote: judged.receipt.map(VoteShown::from),
         file: None,
-        not_covered: vec![
-            "all other votes, and the anchors: `tallyroot-verify audit` recounts the whole ledger"
-                .to_owned(),
-        ],
+        not_covered: rolled_back
+            .map(|why| format!("why {why}: an old copy, or a log that was cut"))
+            .into_iter()
+            .chain([
+                "all other votes, and the anchors: `tallyroot-verify audit` recounts the whole ledger"
+                    .to_owned(),
+            ])
+            .collect(),
     }
 }
 

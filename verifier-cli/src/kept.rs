@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use protocol::anchor::{ANCHOR_LABEL, AnchorObject};
 use protocol::dispute::{DISPUTE_FORMAT, Dispute};
 use protocol::evidence::{HeldCheckpoint, SPLIT_VIEW_FORMAT, SplitView};
-use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::receipt::{RECEIPT_FORMAT, Receipt};
 use protocol::results::{RESULTS_FORMAT, Results};
@@ -191,7 +190,8 @@ fn of_json(bytes: &[u8], election: &Election) -> Result<(Vec<Vec<u8>>, Option<Re
             let receipt =
                 Receipt::parse(dispute.receipt.as_bytes()).map_err(|error| error.to_string())?;
             let mut notes = of_receipt(&receipt)?;
-            notes.extend(dispute.ledger.map(|ledger| ledger.checkpoint.into_bytes()));
+            let shown = [dispute.ledger, dispute.heads].into_iter().flatten();
+            notes.extend(shown.map(|exhibit| exhibit.checkpoint.into_bytes()));
             if let Some(head) = dispute.head {
                 notes.push(of_proof(head.head.as_bytes())?);
             }
@@ -213,20 +213,6 @@ fn of_receipt(receipt: &Receipt) -> Result<Vec<Vec<u8>>, String> {
     .chain(&receipt.switches)
     .map(|proof| of_proof(proof.as_bytes()))
     .collect()
-}
-
-/// The two kept files' checkpoints of one log: the newest in each, of the first log that both hold.
-#[must_use]
-pub fn common<'k>(a: &'k Kept, b: &'k Kept) -> Option<(&'k HeldCheckpoint, &'k HeldCheckpoint)> {
-    let newest = |kept: &'k Kept, log: LogId| {
-        kept.checkpoints
-            .iter()
-            .filter(|held| held.log == log)
-            .max_by_key(|held| held.checkpoint.size())
-    };
-    a.checkpoints
-        .iter()
-        .find_map(|held| Some((newest(a, held.log)?, newest(b, held.log)?)))
 }
 
 /// The election of this id, from the manifest that a kept file carries.

@@ -28,18 +28,19 @@ pub(super) struct Ledger<'w> {
     pub(super) final_sizes: Option<&'w [u64]>,
 }
 
-/// Judges everything below these paths.
+/// Judges everything below these paths. Returns what was compared, and which files could not be used: no findings, since anybody can make such a file; but no
+/// verdict that passes over them either.
 pub(super) fn judge(
     context: &Context<'_>,
     paths: &[PathBuf],
     ledger: &Ledger<'_>,
-) -> EvidenceCovered {
-    let mut covered = EvidenceCovered::default();
+) -> (EvidenceCovered, Vec<String>) {
+    let (mut covered, mut unusable) = (EvidenceCovered::default(), Vec::new());
     for path in paths {
         let files = match kept::files(path) {
             Ok(files) => files,
             Err(error) => {
-                context.unread.note(error.to_string());
+                unusable.push(error.to_string());
                 continue;
             }
         };
@@ -48,56 +49,54 @@ pub(super) fn judge(
                 Ok(kept) => {
                     covered.files += 1;
                     covered.checkpoints += kept.checkpoints.len() as u64;
-                    judge_file(context, &kept, ledger);
+                    if let Err(problem) = judge_file(context, &kept, ledger) {
+                        unusable.push(problem);
+                    }
                 }
-                // What cannot be used was not compared, and the verdict must not look as if it had been.
-                Err(error) => context.unread.note(error.to_string()),
+                Err(error) => unusable.push(error.to_string()),
             }
         }
     }
-    covered
+    (covered, unusable)
 }
 
-fn judge_file(context: &Context<'_>, kept: &Kept, ledger: &Ledger<'_>) {
+/// `Err`: it is a receipt that proves nothing. (The checkpoints in it were signed, and are compared all the same.)
+fn judge_file(context: &Context<'_>, kept: &Kept, ledger: &Ledger<'_>) -> Result<(), String> {
     for held in &kept.checkpoints {
         if let Some(walk) = ledger.walk(held.log) {
             judge_checkpoint(context, &kept.file, held, walk);
         }
     }
-    let Some(receipt) = &kept.receipt else { return };
-    match receipt.verify(&context.election.id()) {
-        Err(error) => context.add(
-            Code::ReceiptInvalid,
-            Place::file(&kept.file),
-            Votes::AtMost(0),
-            error.to_string(),
-        ),
-        Ok(proven) => {
-            let cell = LogId::Cell(proven.cell);
-            let newest = ledger.cells.get(proven.cell as usize).copied().flatten();
-            if let (Some(newest), Ok(proof)) = (newest, TlogProof::parse(receipt.vote.as_bytes())) {
-                prove::holds_vote(context, cell, &newest.checkpoint, &proof, &kept.file);
-            }
-            let counted = context
-                .election
-                .head_position(cell)
-                .and_then(|position| ledger.final_sizes?.get(position).copied());
-            // "A valid receipt with an index at or above it is `dropped`."
-            if let Some(size) = counted
-                && proven.index >= size
-            {
-                context.add(
-                    Code::Dropped,
-                    Place::at(&kept.file, proven.index),
-                    Votes::AtMost(1),
-                    format!(
-                        "the receipt proves a vote at index {} of {cell}, and the final head counts {size} entries",
-                        proven.index
-                    ),
-                );
-            }
-        }
+    let Some(receipt) = &kept.receipt else {
+        return Ok(());
+    };
+    let proven = receipt
+        .verify(&context.election.id())
+        .map_err(|error| format!("{}: {error}", kept.file))?;
+    let cell = LogId::Cell(proven.cell);
+    let newest = ledger.cells.get(proven.cell as usize).copied().flatten();
+    if let (Some(newest), Ok(proof)) = (newest, TlogProof::parse(receipt.vote.as_bytes())) {
+        prove::holds_vote(context, cell, &newest.checkpoint, &proof, &kept.file);
     }
+    let counted = context
+        .election
+        .head_position(cell)
+        .and_then(|position| ledger.final_sizes?.get(position).copied());
+    // "A valid receipt with an index at or above it is `dropped`."
+    if let Some(size) = counted
+        && proven.index >= size
+    {
+        context.add(
+            Code::Dropped,
+            Place::at(&kept.file, proven.index),
+            Votes::AtMost(1),
+            format!(
+                "the receipt proves a vote at index {} of {cell}, and the final head counts {size} entries",
+                proven.index
+            ),
+        );
+    }
+    Ok(())
 }
 
 /// The published log must have passed through every checkpoint that its keys ever signed.

@@ -124,7 +124,7 @@ pub fn audit(
         audited
     });
     let mut verdict = report::verdict(&election, place, &audited, &findings, &unread, started);
-    verdict.covered.checked_before = checked.count() as u64;
+    verdict.covered.checked_before = checked.hits();
     verdict.not_covered.extend(checked.fault().map(|fault| {
         format!(
             "the state of this audit could not be kept ({fault}): it cannot be resumed from here"
@@ -152,6 +152,8 @@ struct Audited<'a> {
     lists: bool,
     /// What was kept from before, and compared.
     evidence: EvidenceCovered,
+    /// Which kept files could not be used, and why.
+    unusable: Vec<String>,
 }
 
 fn audit_logs<'a>(
@@ -214,7 +216,7 @@ fn audit_logs<'a>(
     let recount = judge_results(&mut logs, &published, &expected, &ends, context, pool);
     let lists = logs.take_census(context, pool);
     logs.compare_checkpoints(&published, context, pool);
-    let evidence = evidence::judge(
+    let (evidence, unusable) = evidence::judge(
         &context,
         &options.evidence,
         &evidence::Ledger {
@@ -227,6 +229,7 @@ fn audit_logs<'a>(
     Audited {
         cosigned: cosigned.covered(context.election),
         evidence,
+        unusable,
         logs,
         state,
         ends,

@@ -104,7 +104,8 @@ pub(super) fn verdict(
 ) -> AuditVerdict {
     let manifest = election.manifest();
     let (findings, findings_by_code) = findings.finish();
-    let unread = unread.finish();
+    let mut unread = unread.finish();
+    unread.extend(audited.unusable.iter().cloned());
     let verdict = if !findings.is_empty() {
         Outcome::Findings
     } else if !unread.is_empty() {

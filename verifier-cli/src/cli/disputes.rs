@@ -28,7 +28,7 @@ With --source it gathers the exhibits from a site, a mirror or a directory; --ou
 The file shows the vote, as the receipt does.";
 
 pub(super) const CONSISTENCY_HELP: &str = "\
-Give any two files that hold a checkpoint of one log: a `checkpoint` that you kept, a receipt, a `.tlog-proof`, a results.json, an anchor, a cosigned checkpoint. Of several in one file, the newest is taken.
+Give any two files that hold checkpoints of one log: a `checkpoint` that you kept, a receipt, a `.tlog-proof`, a results.json, an anchor, a cosigned checkpoint. All checkpoints of every log that both files speak of are compared.
 
 Two of one size tell by themselves. Of two sizes, --source must show the tiles between them; any copy will do, since tiles are proven against the newer checkpoint. Give --source several times: the site, a mirror, another mirror.
 

@@ -21,9 +21,7 @@ const fn ruling(ruling: Ruling) -> &'static str {
         Ruling::Held => {
             "HELD: the published log holds the vote as the receipt says; no head covers it yet."
         }
-        Ruling::Covered => {
-            "COVERED: the published log holds the vote as the receipt says, and a head covers it."
-        }
+        Ruling::Covered => "COVERED: a head covers the vote as the receipt says; more heads come.",
         Ruling::Counted => "COUNTED: the final head counts the vote as the receipt says.",
         Ruling::Dropped => "DROPPED: the vote was recorded, and the final head does not count it.",
         Ruling::SplitView => "SPLIT VIEW: the keys of the ledger signed two histories.",
@@ -60,13 +58,11 @@ pub(crate) fn consistency(verdict: &ConsistencyVerdict, colour: bool) -> String 
     };
     let mut out = format!("{}\n\n", style.outcome(verdict.verdict, headline));
     let _ = writeln!(out, "Election  {}", verdict.election);
-    if let Some(log) = &verdict.log {
-        let _ = writeln!(out, "Log       {log}");
-    }
     for shown in &verdict.checkpoints {
         let _ = writeln!(
             out,
-            "  size {:>12}, root {}, from {}",
+            "  {:<16} size {:>12}, root {}, from {}",
+            shown.log,
             number(shown.size),
             shown.root,
             clean(&shown.from)
