@@ -199,8 +199,8 @@ pub struct Bounds {
     pub late: u64,
     /// Counted votes that a head covered before opening.
     pub early: u64,
-    /// By whose clock `late` and `early` were judged.
-    pub judged_by: &'static str,
+    /// By whose clock `late` and `early` were judged, and up to which size of the heads log witnesses had a part in it.
+    pub judged_by: String,
 }
 
 /// Batches below the minimum.

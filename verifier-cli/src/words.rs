@@ -192,7 +192,16 @@ fn coverage(out: &mut String, verdict: &AuditVerdict, style: Style) {
             .collect::<Vec<_>>()
             .join(", "),
     );
-    if let Some(cosigned) = covered.heads.cosigned {
+    if let Some(cosigned) = covered.heads.cosigned
+        && cosigned.checkpoints == 0
+    {
+        let _ = writeln!(
+            out,
+            "  no checkpoint of it was seen with a quorum of witnesses ({} of {})",
+            cosigned.quorum,
+            count(cosigned.witnesses, "witness"),
+        );
+    } else if let Some(cosigned) = covered.heads.cosigned {
         let _ = writeln!(
             out,
             "  {} of it cosigned by a quorum ({} of {}), the newest of size {}",

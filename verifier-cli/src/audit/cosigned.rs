@@ -1,6 +1,6 @@
 //! What the witnesses vouch for: every `heads/cosigned/<size>`, when each had its quorum, and what follows for the times that heads claim.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ use crate::work::Pool;
 
 /// How far apart the clocks of honest witnesses and of an honest heads log may be (ms).
 const CLOCKS_APART_MAX: u64 = 300_000;
-/// Where the source cannot list: sizes that are tried, one after the other, for the first that was cosigned above a head.
-const TRIED_MAX: usize = 64;
+
+/// What `early` goes by, and `late` where no witness says more.
+pub(super) const HEADS_TIMES: &str = "the heads' times";
 
 /// The cosigned checkpoints with a quorum.
 #[derive(Default)]
@@ -32,12 +33,27 @@ pub(super) struct Cosigned {
     quorum: usize,
     /// Size to the time at which the quorum was complete (ms since 1970).
     complete: BTreeMap<u64, u64>,
+    /// Sizes of which nobody can say whether they have their quorum: what could not be read blames nobody.
+    unknown: BTreeSet<u64>,
 }
 
 impl Cosigned {
     /// Whether the manifest asks for a quorum at all.
-    pub(super) const fn is_asked(&self) -> bool {
+    const fn is_asked(&self) -> bool {
         self.quorum > 0
+    }
+
+    /// By whose clock votes are late or early, in words.
+    pub(super) fn judged_by(&self) -> String {
+        match self.complete.last_key_value() {
+            Some((size, _)) => format!(
+                "{HEADS_TIMES}; late ones up to size {size} also by when a quorum of witnesses had seen them"
+            ),
+            None if self.is_asked() => {
+                format!("{HEADS_TIMES} alone: no quorum of witnesses was seen to vouch for any")
+            }
+            None => HEADS_TIMES.to_owned(),
+        }
     }
 
     /// What the verdict says of it.
@@ -54,17 +70,21 @@ impl Cosigned {
     }
 
     /// The last head that is in time: it and all before it have times of at most `limit`, and were not witnessed more than 5 minutes after it.
+    /// A size that could not be read may have been witnessed in time.
     pub(super) fn last_in_time(&self, heads: &[HeadAt], limit: u64) -> Option<usize> {
         let witnessed_by = limit.saturating_add(CLOCKS_APART_MAX);
         // From the newest to the oldest, so that the earliest quorum above is at hand.
         let mut above = self.complete.iter().rev().peekable();
+        let newest_unknown = self.unknown.last().copied().unwrap_or(0);
         let mut earliest: Option<u64> = None;
         let mut in_time = heads.len();
         for (number, head) in heads.iter().enumerate().rev() {
             while let Some((_, time)) = above.next_if(|(size, _)| **size > head.index()) {
                 earliest = Some(earliest.map_or(*time, |before| before.min(*time)));
             }
-            if head.time > limit || earliest.is_some_and(|time| time > witnessed_by) {
+            let seen_late =
+                newest_unknown <= head.index() && earliest.is_some_and(|time| time > witnessed_by);
+            if head.time > limit || seen_late {
                 in_time = number;
             }
         }
@@ -85,9 +105,10 @@ pub(super) fn take<'a>(
         .iter()
         .filter_map(|vkey| WitnessKey::parse_vkey(vkey).ok())
         .collect();
+    let quorum = usize::try_from(named.quorum).unwrap_or(usize::MAX);
     let mut cosigned = Cosigned {
-        quorum: usize::try_from(named.quorum).unwrap_or(usize::MAX),
-        complete: BTreeMap::new(),
+        quorum,
+        ..Cosigned::default()
     };
     if witnesses.is_empty() {
         return cosigned;
@@ -95,43 +116,60 @@ pub(super) fn take<'a>(
     let reader = Reader {
         context,
         witnesses: Arc::new(witnesses),
-        quorum: cosigned.quorum,
+        quorum,
     };
     let root_of = |size: u64| heads.walk.end_at(size).map(|end| end.root);
     let newest = heads.walk.size();
     if cosigned.is_asked() && heads.content.final_head().is_some() {
         // Cosignatures follow the checkpoint after a moment.
-        wait(settle, || reader.is_complete(newest, root_of(newest)));
+        wait(settle, || reader.is_settled(newest, root_of(newest)));
     }
-    match context.list("heads/cosigned") {
-        Some(listed) => {
-            let sizes = listed
-                .iter()
-                .filter(|listed| listed.kind == ListedKind::File)
-                .filter_map(|listed| strict_decimal(&listed.name))
-                .filter(|size| *size <= newest);
-            let complete = Arc::new(Mutex::new(BTreeMap::new()));
-            for size in sizes {
-                let (reader, complete, root) =
-                    (reader.clone(), Arc::clone(&complete), root_of(size));
-                pool.run(move || {
-                    if let Some(time) = reader.judge(size, root) {
-                        complete
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .insert(size, time);
-                    }
-                });
+    let sizes: Vec<u64> = match context.list("heads/cosigned") {
+        Some(listed) => listed
+            .iter()
+            .filter(|listed| listed.kind == ListedKind::File)
+            .filter_map(|listed| strict_decimal(&listed.name))
+            .filter(|size| *size <= newest)
+            .collect(),
+        // As many requests as the audit has made for the log's batches: so the verdict is the same as where the source can list.
+        None => heads.walk.ends().iter().map(|end| end.size).collect(),
+    };
+    let judged = Arc::new(Mutex::new(cosigned));
+    for size in sizes {
+        let (reader, judged, root) = (reader.clone(), Arc::clone(&judged), root_of(size));
+        pool.run(move || {
+            let said = reader.judge(size, root);
+            let mut judged = judged.lock().unwrap_or_else(PoisonError::into_inner);
+            match said {
+                Said::Complete(time) => {
+                    judged.complete.insert(size, time);
+                }
+                Said::Unknown => {
+                    judged.unknown.insert(size);
+                }
+                Said::Nothing => {}
             }
-            pool.wait();
-            cosigned.complete =
-                std::mem::take(&mut *complete.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        None => reader.try_some(heads, &mut cosigned),
+        });
+    }
+    pool.wait();
+    cosigned = std::mem::take(&mut *judged.lock().unwrap_or_else(PoisonError::into_inner));
+    if heads.walk.stopped() {
+        // Nor is anything known of what witnesses saw above; why the log ends here is said elsewhere.
+        cosigned.unknown.insert(u64::MAX);
     }
     judge_clock(&context, heads.content.heads(), &cosigned);
     judge_final(&context, heads, &cosigned);
     cosigned
+}
+
+/// What there is of the quorum for one size.
+enum Said {
+    /// It was complete at this time (ms since 1970).
+    Complete(u64),
+    /// It is not there, not enough, or wrong.
+    Nothing,
+    /// It could not be found out.
+    Unknown,
 }
 
 /// Reads one of them.
@@ -143,65 +181,24 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Without a list of them: the newest, and the first above the last head in time of each cell.
-    fn try_some<'h>(&self, heads: &Log<Heads<'h>>, cosigned: &mut Cosigned) {
-        let mut read = |size: u64| {
-            let root = heads.walk.end_at(size).map(|end| end.root);
-            let time = self.judge(size, root)?;
-            cosigned.complete.insert(size, time);
-            Some(time)
-        };
-        read(heads.walk.size());
-        let election = self.context.election;
-        let grace = election.manifest().times.grace;
-        let mut limits: Vec<u64> = election
-            .logs()
-            .iter()
-            .filter(|log| matches!(log, LogId::Cell(_)))
-            .map(|log| {
-                heads
-                    .content
-                    .notices()
-                    .closing_of(*log)
-                    .saturating_add(grace)
-            })
-            .collect();
-        limits.sort_unstable();
-        limits.dedup();
-        for limit in limits {
-            let in_time = heads
-                .content
-                .heads()
-                .iter()
-                .rfind(|head| head.time <= limit);
-            let Some(in_time) = in_time else { continue };
-            let above = heads
-                .walk
-                .ends()
-                .iter()
-                .map(|end| end.size)
-                .filter(|size| *size > in_time.index());
-            for size in above.take(TRIED_MAX) {
-                if read(size).is_some() {
-                    break;
-                }
-            }
-        }
-    }
-
-    fn is_complete(&self, size: u64, root: Option<Hash>) -> bool {
+    /// Whether looking again would show nothing else: the quorum is there, or it cannot be told.
+    fn is_settled(&self, size: u64, root: Option<Hash>) -> bool {
         match self.read(size) {
-            Read::File(bytes) => self
-                .check(size, root, &bytes)
-                .is_ok_and(|time| time.is_some()),
-            _ => false,
+            Read::File(bytes) => matches!(
+                self.check(size, root, &bytes),
+                Ok(Said::Complete(_) | Said::Unknown)
+            ),
+            Read::Missing => false,
+            Read::Unusable | Read::Unknown => true,
         }
     }
 
-    /// The time at which the quorum was complete; `None` where it is missing, not enough or wrong, which is a finding.
-    fn judge(&self, size: u64, root: Option<Hash>) -> Option<u64> {
-        let Read::File(bytes) = self.read(size) else {
-            return None;
+    /// What one of them says. A file that is wrong is a finding; one that could not be read is none.
+    fn judge(&self, size: u64, root: Option<Hash>) -> Said {
+        let bytes = match self.read(size) {
+            Read::File(bytes) => bytes,
+            Read::Missing | Read::Unusable => return Said::Nothing,
+            Read::Unknown => return Said::Unknown,
         };
         self.check(size, root, &bytes).unwrap_or_else(|evidence| {
             self.context.add(
@@ -210,7 +207,7 @@ impl Reader<'_> {
                 Votes::AtMost(0),
                 evidence,
             );
-            None
+            Said::Nothing
         })
     }
 
@@ -219,14 +216,15 @@ impl Reader<'_> {
     }
 
     /// "its bytes begin with those of `checkpoints/<size>`", then cosignatures of named witnesses and nothing else.
-    fn check(&self, size: u64, root: Option<Hash>, bytes: &[u8]) -> Result<Option<u64>, String> {
+    fn check(&self, size: u64, root: Option<Hash>, bytes: &[u8]) -> Result<Said, String> {
         let own = match self
             .context
             .read(&format!("heads/checkpoints/{size}"), NOTE_BYTES_MAX)
         {
             Read::File(own) => own,
             // Where it is missing, nobody vouches for the log's own line.
-            _ => Vec::new(),
+            Read::Missing | Read::Unusable => Vec::new(),
+            Read::Unknown => return Ok(Said::Unknown),
         };
         let Some(lines) = bytes
             .strip_prefix(own.as_slice())
@@ -256,7 +254,8 @@ impl Reader<'_> {
         Ok(self
             .quorum
             .checked_sub(1)
-            .and_then(|last| times.get(last).copied()))
+            .and_then(|last| times.get(last).copied())
+            .map_or(Said::Nothing, Said::Complete))
     }
 }
 
@@ -306,6 +305,7 @@ fn judge_final(context: &Context<'_>, heads: &Log<Heads<'_>>, cosigned: &Cosigne
     if cosigned.is_asked()
         && heads.content.final_head().is_some()
         && !cosigned.complete.contains_key(&size)
+        && !cosigned.unknown.contains(&size)
     {
         context.add(
             Code::Quorum,
@@ -337,6 +337,7 @@ mod tests {
             let cosigned = Cosigned {
                 quorum: 1,
                 complete: complete.iter().copied().collect(),
+                unknown: BTreeSet::new(),
             };
             cosigned.last_in_time(&heads, limit)
         };
@@ -353,5 +354,22 @@ mod tests {
         // What nobody has seen yet is judged by its own time, but not behind a head that was seen late.
         assert_eq!(of(&[(2, 15)], 30), Some(2));
         assert_eq!(of(&[(3, 31 + FAR)], 30), None);
+    }
+    #[test]
+    fn what_could_not_be_read_makes_nobody_late() {
+        let heads = [head(1, 10), head(2, 20), head(4, 40)];
+        let of = |unknown: &[u64]| {
+            let cosigned = Cosigned {
+                quorum: 1,
+                complete: BTreeMap::from([(5, 31 + CLOCKS_APART_MAX)]),
+                unknown: unknown.iter().copied().collect(),
+            };
+            cosigned.last_in_time(&heads, 30)
+        };
+        assert_eq!(of(&[]), None);
+        // A quorum for size 2 vouches for the first head alone; whatever witnesses say, the third claims a time that is too late itself.
+        assert_eq!(of(&[2]), Some(0));
+        assert_eq!(of(&[2, 3]), Some(1));
+        assert_eq!(of(&[u64::MAX]), Some(1));
     }
 }

@@ -6,7 +6,7 @@ use protocol::entry::{HeadLog, LogState};
 use protocol::ids::LogId;
 
 use super::context::Context;
-use super::cosigned::Cosigned;
+use super::cosigned::{Cosigned, HEADS_TIMES};
 use super::heads::{HeadAt, Heads};
 use super::walk::Walk;
 use crate::finding::{Code, Place, Votes};
@@ -242,13 +242,13 @@ fn judge_unclosed(context: &Context<'_>, heads: &Heads<'_>, walks: &Walks<'_>) {
     }
 }
 
-/// Votes outside the time of voting, by the heads' own times.
-#[derive(Clone, Copy, Debug, Default)]
+/// Votes outside the time of voting.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Timing {
     pub(super) late: u64,
     pub(super) early: u64,
     /// By whose clock.
-    pub(super) judged_by: &'static str,
+    pub(super) judged_by: String,
 }
 
 /// "Votes of a cell below the size in the last head, and not below the size in the last head *in time* (1 where there is none), are `late`; votes
@@ -261,11 +261,7 @@ fn judge_timing(
 ) -> Timing {
     let times = &context.election.manifest().times;
     let mut timing = Timing {
-        judged_by: if cosigned.is_asked() {
-            "the heads' times, within 5 minutes of the witnesses'"
-        } else {
-            "the heads' times"
-        },
+        judged_by: cosigned.judged_by(),
         ..Timing::default()
     };
     // Nearly all cells end at the same time.
@@ -302,7 +298,7 @@ fn judge_timing(
             walk,
             late,
             "were first covered by a head after closing plus grace",
-            timing.judged_by,
+            &timing.judged_by,
         );
         timing.late += late;
 
@@ -316,7 +312,7 @@ fn judge_timing(
             walk,
             early,
             "were covered by a head before opening",
-            timing.judged_by,
+            HEADS_TIMES,
         );
         timing.early += early;
     }

@@ -9,6 +9,7 @@ use protocol::manifest::Election;
 use super::Audited;
 use super::cell::SmallBatches;
 use super::context::Unread;
+use super::cosigned::HEADS_TIMES;
 use super::manifest::NoManifest;
 use super::walk::Walk;
 use crate::finding::{Findings, Place, Votes};
@@ -17,9 +18,6 @@ use crate::verdict::{
     AnchorCovered, AuditVerdict, Bounds, CellCovered, Covered, HeadsCovered, IssuanceCovered,
     Issued, Outcome, SmallBatchReport, State,
 };
-
-/// By whose clock late and early votes are told.
-const JUDGED_BY: &str = "the heads' times";
 
 /// Nothing could be read.
 pub(super) fn unreachable(given: &str, election: &ElectionId, error: &SourceError) -> AuditVerdict {
@@ -82,7 +80,7 @@ fn empty(place: &str, election: &ElectionId, verdict: Outcome) -> AuditVerdict {
         roll: 0,
         results: None,
         bounds: Bounds {
-            judged_by: JUDGED_BY,
+            judged_by: HEADS_TIMES.to_owned(),
             ..Bounds::default()
         },
         small_batches: SmallBatchReport::default(),
@@ -149,7 +147,7 @@ pub(super) fn verdict(
             voters_without_vote: manifest.roll.size.saturating_sub(votes),
             late: audited.timing.late,
             early: audited.timing.early,
-            judged_by: audited.timing.judged_by,
+            judged_by: audited.timing.judged_by.clone(),
         },
         small_batches: SmallBatchReport {
             batch_min: manifest.batch_min,

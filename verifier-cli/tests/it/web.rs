@@ -12,8 +12,9 @@ use verifier_cli::audit;
 use verifier_cli::progress::Progress;
 use verifier_cli::verdict::{AuditVerdict, Outcome};
 
+use crate::common::keys::{CLOSING, GRACE};
 use crate::common::world::{Plan, World};
-use crate::common::{found, options};
+use crate::common::{audit as audit_folder, found, options};
 
 /// What a server does with a request for a path; `None`: serve the file.
 type Mischief = dyn Fn(&str, u64) -> Option<Answer> + Send + Sync;
@@ -124,17 +125,19 @@ fn answer(
     }
 }
 
+const PLAN: Plan = Plan {
+    votes: 60,
+    issued: 300,
+    batch: 20,
+    finished: true,
+};
+
 /// A site with a finished election.
 fn site() -> (tempfile::TempDir, World, String) {
-    let world = World::new(
-        "web",
-        Plan {
-            votes: 60,
-            issued: 300,
-            batch: 20,
-            finished: true,
-        },
-    );
+    published(World::new("web", PLAN))
+}
+
+fn published(world: World) -> (tempfile::TempDir, World, String) {
     let folder = tempfile::tempdir().unwrap();
     let below = format!("elections/{}", world.keys.election.id());
     world.publish(&folder.path().join(&below));
@@ -263,6 +266,102 @@ fn what_cannot_be_known_is_no_verdict() {
         verdict.not_covered[0].contains("another origin"),
         "{:?}",
         verdict.not_covered
+    );
+}
+
+#[test]
+fn what_witnesses_said_and_cannot_be_read_blames_nobody() {
+    let (folder, mut world, below) = published(World::witnessed("unread", PLAN));
+    for unread in [
+        "heads/cosigned/8",
+        "heads/checkpoints/3",
+        "heads/cosigned/3",
+    ] {
+        let address = serve(folder.path(), move |path, _| {
+            path.ends_with(unread).then_some(Answer::Status(403, ""))
+        });
+        let verdict = audit_url(&address, &world);
+        assert_eq!(found(&verdict), [], "{unread}");
+        assert_eq!(verdict.verdict, Outcome::Unchecked, "{unread}");
+        assert!(
+            verdict.not_covered.iter().any(|what| what.contains(unread)),
+            "{:?}",
+            verdict.not_covered
+        );
+    }
+    // Nor does a quorum that came late where one that was there before cannot be read: without the file they are late.
+    world.cosign = |size, time| {
+        let late = if size < 8 { 7_200_000 } else { 0 };
+        (0..3).map(|n| (n, (time + late) / 1_000)).collect()
+    };
+    let root = folder.path().join(&below);
+    world.publish(&root);
+    let last = "heads/cosigned/8";
+    let address = serve(folder.path(), move |path, _| {
+        path.ends_with(last).then_some(Answer::Status(403, ""))
+    });
+    let verdict = audit_url(&address, &world);
+    assert_eq!(found(&verdict), []);
+    assert_eq!(verdict.verdict, Outcome::Unchecked);
+    fs::remove_file(root.join(last)).unwrap();
+    let verdict = audit_folder(&root, &world.keys.election.id());
+    let codes: Vec<_> = verdict.findings_by_code.keys().copied().collect();
+    assert_eq!(codes, ["late", "quorum"]);
+}
+
+#[test]
+fn witnesses_are_judged_over_http_as_in_a_folder() {
+    // All votes stand in heads of closing plus grace at most. Witnesses saw them in time, were away for a hundred heads around the end, and
+    // cosigned what came then; or they saw one head that claims an hour more than it was.
+    let away: fn(u64, u64) -> Vec<(usize, u64)> = |_, time| {
+        if (CLOSING - 50_000..=CLOSING + GRACE).contains(&time) {
+            return Vec::new();
+        }
+        let late = if time > CLOSING { 3_600_000 } else { 0 };
+        (0..3).map(|n| (n, (time + late) / 1_000)).collect()
+    };
+    let ahead: fn(u64, u64) -> Vec<(usize, u64)> = |size, time| {
+        let ahead = if size == 4 { 3_600_000 } else { 0 };
+        (0..3).map(|n| (n, (time - ahead) / 1_000)).collect()
+    };
+    let mut world = World::witnessed(
+        "alike",
+        Plan {
+            finished: false,
+            ..PLAN
+        },
+    );
+    let first = CLOSING - 50_000;
+    for n in 0..100 {
+        world.head(first + n * 500);
+    }
+    world.head(CLOSING + GRACE + 1_000);
+    let mut seen = Vec::new();
+    for cosign in [away, ahead] {
+        world.cosign = cosign;
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder
+            .path()
+            .join(format!("elections/{}", world.keys.election.id()));
+        world.publish(&root);
+        let address = serve(folder.path(), |_, _| None);
+        let (web, local) = (
+            audit_url(&address, &world),
+            audit_folder(&root, &world.keys.election.id()),
+        );
+        assert_eq!(found(&web), found(&local));
+        assert_eq!(web.bounds.late, local.bounds.late);
+        assert_eq!(web.bounds.judged_by, local.bounds.judged_by);
+        assert_eq!(web.verdict, local.verdict);
+        seen.push((web.bounds.late, found(&web)));
+    }
+    // Only that one head is wrong, and no vote is late: a quorum had seen the last before the end.
+    assert_eq!(
+        seen,
+        [
+            (0, Vec::new()),
+            (0, vec![("clock", "heads/cosigned/4".to_owned())])
+        ]
     );
 }
 

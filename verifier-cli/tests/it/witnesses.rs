@@ -31,7 +31,12 @@ fn a_witnessed_election_verifies() {
     let verdict = judge(&World::witnessed("witnessed", PLAN));
     assert_eq!(found(&verdict), []);
     assert_eq!(verdict.verdict, Outcome::Verified);
-    assert!(verdict.bounds.judged_by.contains("witnesses"));
+    assert!(
+        verdict.bounds.judged_by.contains("witnesses")
+            && verdict.bounds.judged_by.contains("size 8"),
+        "{}",
+        verdict.bounds.judged_by
+    );
     // While it is open nobody asks for a quorum.
     let mut open = World::witnessed(
         "open",
@@ -48,6 +53,15 @@ fn a_witnessed_election_verifies() {
         }
     };
     assert_eq!(found(&judge(&open)), []);
+    // Witnesses who said nothing vouch for nothing.
+    open.cosign = |_, _| Vec::new();
+    let verdict = judge(&open);
+    assert_eq!(found(&verdict), []);
+    assert!(
+        verdict.bounds.judged_by.contains("no quorum"),
+        "{}",
+        verdict.bounds.judged_by
+    );
 }
 
 #[test]
