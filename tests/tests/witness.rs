@@ -191,12 +191,16 @@ fn an_election_under_a_quorum_of_witnesses_that_come_and_go() {
         vote(&local, &data, &folder.path().join("a"), 0),
         [name(1), name(2)]
     );
-    // It comes back, and is behind.
+    // Another's state is copied, while nobody writes to it. Then both come back, the first far behind.
+    local.kill("witness-2");
     let old_state = folder.path().join("old");
     copy(&data.join("witnesses/2/state"), &old_state);
     local.up(&[]);
     reaches(&local, 3, heads_size());
-    // Another is killed, and comes back with an old state: it has forgotten, and says so.
+    // It is asked for one head after another: when it has cosigned a second one, the first answer has arrived.
+    reaches(&local, 2, heads_size() + 1);
+    reaches(&local, 2, heads_size() + 1);
+    // It is killed, and comes back with that old state: it has forgotten, and says so.
     local.kill("witness-2");
     fs::remove_dir_all(data.join("witnesses/2/state")).unwrap();
     copy(&old_state, &data.join("witnesses/2/state"));
@@ -385,6 +389,15 @@ impl Witness {
         self.process = Some(process.unwrap());
     }
 
+    /// Its port is free while it is dead, and another test may hold it for a moment.
+    fn start_again_if_ended(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        if process.try_wait().unwrap().is_some() {
+            std::thread::sleep(Duration::from_millis(50));
+            self.start();
+        }
+    }
+
     fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
@@ -464,6 +477,7 @@ fn a_witness_that_is_killed_at_any_moment_cosigns_one_history() {
             let began = Instant::now();
             while client.send(client.http.get(&witness.url)).is_none() {
                 assert!(began.elapsed() < PATIENCE, "it does not start");
+                witness.start_again_if_ended();
             }
             // What it shows is what it has cosigned at last, or the one whose answer was lost.
             let shown = client.shown(&witness.url, ORIGIN);
