@@ -70,6 +70,23 @@ impl HeadsContent {
         }
     }
 
+    /// The log's grammar goes by the last head's time, and heads may pause while the logs close by their own clocks: an extension after closing would make them
+    /// look closed early.
+    fn check_in_time(&self, now_ms: u64, entry: &Entry) -> Result<(), String> {
+        let closing = self.log.schedule().closing();
+        match entry {
+            Entry::Notice(notice)
+                if matches!(notice.body.action, NoticeAction::Extend { .. })
+                    && now_ms > closing =>
+            {
+                Err(format!(
+                    "it extends after the closing time {closing}, and by this machine's clock it is {now_ms}: logs may have closed, so nothing can be extended any more"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether `last` may follow the log and the entries of `before`, which may.
     fn check(&self, n: u64, before: &[Vec<u8>], last: &[u8]) -> Result<Entry, String> {
         let entry = Entry::decode(last, &self.election).map_err(|error| error.to_string())?;
@@ -106,12 +123,15 @@ impl Content for HeadsContent {
     fn arrange(
         &mut self,
         at: Position,
-        _now_ms: u64,
+        now_ms: u64,
         items: &[Submission],
     ) -> Result<Arranged, ContentError> {
         let mut arranged = Arranged::default();
         for item in items {
-            let place = match self.check(at.n, &arranged.entries, &item.entry) {
+            let checked = self
+                .check(at.n, &arranged.entries, &item.entry)
+                .and_then(|entry| self.check_in_time(now_ms, &entry).map(|()| entry));
+            let place = match checked {
                 Ok(Entry::Head(_) | Entry::Notice(_)) => {
                     arranged.entries.push(item.entry.clone());
                     let last = arranged.entries.len().saturating_sub(1);

@@ -9,9 +9,10 @@
 
 mod common;
 
-use anchoring::{NoticeRefused, StartError};
+use anchoring::{HeadsContent, HeadsKey, NoticeRefused, StartError};
 use common::service::{head_where, next_head, states};
 use common::{CLOSING, GRACE, Site};
+use ledger::content::{Content as _, Place, Position, Submission};
 use ledger::heads::HeadsFollower;
 use protocol::entry::LogState::{Closed, Open, Stale};
 use protocol::entry::{AuthorityKey, NoticeAction};
@@ -104,6 +105,53 @@ async fn nothing_is_extended_after_closing() {
         },
     );
     assert!(refusal(anchoring.submit_notice(&late).await).contains("after the closing time"));
+}
+
+/// Heads may pause over the closing time, while the logs close by their own clocks: then the last head says that there is time still.
+#[test]
+fn nothing_is_extended_after_closing_by_the_clock() {
+    let site = Site::new();
+    let extend = |sequence: u32, closing: u64| {
+        let notice = site.notice(sequence, NoticeAction::Extend { closing });
+        Submission {
+            key: None,
+            same: [0; 32],
+            entry: notice.encode(),
+        }
+    };
+    let mut content = HeadsContent::new(&site.election, HeadsKey::Main);
+    let genesis = content.genesis();
+    let at = |n: u64| Position { n, first_index: n };
+    content.replay(at(0), &[&genesis]).unwrap();
+    let mut place = |now_ms: u64, item: Submission| {
+        let arranged = content.arrange(at(1), now_ms, &[item]).unwrap();
+        arranged.places.into_iter().next().unwrap()
+    };
+    assert_eq!(place(CLOSING, extend(0, CLOSING + 9)), Place::At(0));
+    let late = place(CLOSING + 1, extend(0, CLOSING + 9));
+    assert!(
+        matches!(&late, Place::Refused(reason) if reason.contains("after the closing time")),
+        "{late:?}"
+    );
+    // What else the authority has to say, it can say at any time.
+    let cancel = Submission {
+        entry: site.notice(0, NoticeAction::Cancel).encode(),
+        ..extend(0, CLOSING + 9)
+    };
+    assert_eq!(place(CLOSING + 1, cancel), Place::At(0));
+}
+
+/// An answer that was lost can be asked for again, whatever time it is.
+#[tokio::test]
+async fn an_extension_that_stands_is_answered_after_closing() {
+    let site = Site::new();
+    let _logs = site.logs().await;
+    let anchoring = site.anchoring().await;
+    let later = CLOSING + 500;
+    let notice = site.notice(0, NoticeAction::Extend { closing: later });
+    let first = anchoring.submit_notice(&notice).await.unwrap();
+    site.clock.set(later + 1);
+    assert_eq!(anchoring.submit_notice(&notice).await.unwrap(), first);
 }
 
 #[tokio::test]
