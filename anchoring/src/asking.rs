@@ -27,6 +27,15 @@ pub(crate) struct Line {
     pub(crate) signature: NoteSignature,
 }
 
+/// Where one witness stands.
+#[derive(Debug, Default)]
+struct Known {
+    /// The size that it says, or shows by its cosignature, that it has cosigned last; `None` where that is to be found out.
+    size: Option<u64>,
+    /// The size of its last cosignature that this process saw. A smaller size that it says later is something it has forgotten; what it only said is not.
+    cosigned: u64,
+}
+
 /// Asks one witness for each target.
 pub(crate) struct Asker {
     pub(crate) index: usize,
@@ -63,8 +72,7 @@ impl Asker {
     /// Runs until there are no more targets (`Ok`), or the witness shows that our log forked.
     pub(crate) async fn run(mut self) -> Result<(), String> {
         let mut wait = self.times.retry;
-        // What it has cosigned last, as far as we know.
-        let mut known = None;
+        let mut known = Known::default();
         let mut asked = 0;
         loop {
             let next = self
@@ -100,6 +108,9 @@ impl Asker {
                     return Err(format!("witness {}: {reason}", self.name()));
                 }
                 Err(failed) => {
+                    // Where it stands is found out anew: what it said may be what it will not hear again. An old size above the checkpoint's is malformed to an
+                    // honest witness, which then never says that it stands elsewhere.
+                    known.size = None;
                     self.failed(&failed);
                     tokio::time::sleep(wait).await;
                     wait = wait
@@ -139,32 +150,34 @@ impl Asker {
     }
 
     /// One cosignature on the target, verified.
-    async fn ask(&self, known: &mut Option<u64>, target: &Target) -> Result<NoteSignature, Failed> {
+    async fn ask(&self, known: &mut Known, target: &Target) -> Result<NoteSignature, Failed> {
         let note = target.note.encode();
         for _ in 0..=CORRECTIONS_MAX {
             // "If a client doesn't have information on the latest cosigned checkpoint, it MAY initially make a request with a old size of zero to obtain it."
-            let old_size = known.unwrap_or(0);
+            let old_size = known.size.unwrap_or(0);
             let proof = self.proof(old_size, target).await?;
             let asked = self
                 .witness
                 .add_checkpoint(old_size, &proof, &note, target.note.text());
             match asked.await? {
                 Answer::Cosigned(signature, time_s) => {
-                    *known = Some(target.checkpoint.size());
+                    known.size = Some(target.checkpoint.size());
+                    known.cosigned = target.checkpoint.size();
                     self.check_time(time_s)?;
                     return Ok(signature);
                 }
                 Answer::OtherSize(size) => {
-                    if let Some(before) = known.filter(|before| size < *before) {
+                    if size < known.cosigned {
                         // It will cosign again from there; what it no longer remembers it could cosign twice.
                         tracing::error!(
                             witness = self.name(),
-                            before,
+                            before = known.cosigned,
                             now = size,
                             "a witness has forgotten what it cosigned: its state was set back, and its operator must know"
                         );
+                        known.cosigned = size;
                     }
-                    if known.replace(size) == Some(size) {
+                    if known.size.replace(size) == Some(size) {
                         return Err(Failed::Odd(format!(
                             "it answers that it cosigned size {size}, which is what it was told"
                         )));

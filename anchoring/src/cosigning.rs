@@ -35,7 +35,8 @@ pub struct CosigningTimes {
     pub round: Duration,
     /// The first wait before a witness that failed is asked again; doubles up to 32 times that.
     pub retry: Duration,
-    /// How far a cosignature's time may lie from ours.
+    /// How far a cosignature's time may lie from ours. Below the 5 minutes that auditors allow, or a witness whose clock is that much ahead puts heads into
+    /// doubt that others have seen in time.
     pub clock_off: Duration,
 }
 
@@ -46,7 +47,7 @@ impl Default for CosigningTimes {
             stragglers_at_end: Duration::from_secs(10),
             round: Duration::from_secs(30),
             retry: Duration::from_millis(500),
-            clock_off: Duration::from_secs(300),
+            clock_off: Duration::from_secs(240),
         }
     }
 }

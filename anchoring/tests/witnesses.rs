@@ -98,8 +98,12 @@ async fn a_quorum_cosigns_while_one_witness_is_down() {
     witnesses[1].be(Mode::Down);
     let anchoring = start(&site, &witnesses).await.unwrap();
     let head = next_head(&anchoring).await;
-    let state = cosigned_where(&anchoring, "quorum", |state| state.size >= head.end.size).await;
-    assert!(state.witnesses[1].wrong.as_ref().unwrap().contains("503"));
+    // Its answer may come after the others have joined the quorum.
+    let state = cosigned_where(&anchoring, "quorum without the one that is down", |state| {
+        let wrong = state.witnesses[1].wrong.as_ref();
+        state.size >= head.end.size && wrong.is_some_and(|wrong| wrong.contains("503"))
+    })
+    .await;
     assert_eq!(cosigners(&site, state.size).unwrap(), [0, 2]);
     // It comes back, far behind.
     witnesses[1].be(Mode::Honest);
@@ -159,8 +163,8 @@ async fn what_a_witness_only_says_is_no_reason_to_stop() {
     for (mode, said) in [
         (Mode::Says(1_000_000), "more than ours"),
         (Mode::Refuses, "no consistency"),
-        (Mode::At(1_000 + 301), "clock"),
-        (Mode::At(1_000 - 301), "clock"),
+        (Mode::At(1_000 + 241), "clock"),
+        (Mode::At(1_000 - 241), "clock"),
     ] {
         witnesses[2].be(mode.clone());
         let state = cosigned_where(&anchoring, said, |state| {

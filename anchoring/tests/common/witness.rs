@@ -121,6 +121,10 @@ async fn add(State(inner): State<Arc<Inner>>, body: String) -> Response {
     let proof: Vec<Hash> = lines.map(|line| Hash::from_base64(line).unwrap()).collect();
     let signed = SignedNote::parse(note.as_bytes()).unwrap();
     let checkpoint = Checkpoint::parse_body(signed.text()).unwrap();
+    // "The old size MUST be equal to or lower than the checkpoint size", which comes before "409 Conflict".
+    if old > checkpoint.size() {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
     let mut newest = inner.newest.lock().unwrap();
     let before = newest.as_ref().map(|newest| &newest.checkpoint);
     if before.map_or(0, Checkpoint::size) != old {

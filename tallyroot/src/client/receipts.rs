@@ -3,11 +3,13 @@
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use ledger::heads::name_of;
 use ledger::publisher::{ReadError, Reader};
 use ledger::read::LogClient;
 use protocol::anchor::{ANCHOR_LEN_MAX, AnchorObject};
 use protocol::checkpoint::Checkpoint;
+use protocol::cosignature::WitnessKey;
 use protocol::entry::{Entry, Head};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
@@ -20,8 +22,13 @@ use super::in_force::InForce;
 use super::site::Site;
 use super::voter::InLog;
 
-/// How far back a cosigned checkpoint is looked for. Witnesses that are away for longer are waited for.
-const COSIGNED_BACK_MAX: u64 = 64;
+/// How far back a cosigned checkpoint is looked for, in milliseconds of heads. Anchoring waits 30 s for a quorum before it asks for a newer checkpoint in place of
+/// the one that waits; witnesses that are away for longer are waited for.
+const COSIGNED_BACK_MS: u64 = 45_000;
+/// And at least so many sizes, where heads are far apart and notices stand between them.
+const COSIGNED_BACK_MIN: u64 = 64;
+/// So many of them are asked for at once.
+const COSIGNED_AT_ONCE: usize = 4;
 /// Notices between two heads are few: a run longer than this is not an election's.
 const NOTICES_IN_A_ROW_MAX: u64 = 4_096;
 
@@ -157,12 +164,19 @@ pub async fn newest_sealing(
         return Ok(None);
     };
     // Not each one is cosigned: while witnesses were away, heads went on. Those in a row without are few otherwise.
-    for back in 0..newest.size().min(COSIGNED_BACK_MAX) {
-        let size = newest.size() - back;
-        if let Some(found) = cosigned(site, election, in_force, size).await? {
+    let back = newest
+        .size()
+        .min(cosigned_back_max(manifest.head_interval_ms));
+    let mut found = futures::stream::iter(0..back)
+        .map(|back| cosigned(site, election, in_force, newest.size().saturating_sub(back)))
+        // In order, so the first that is there is the newest.
+        .buffered(COSIGNED_AT_ONCE);
+    while let Some(found) = found.next().await {
+        if let Some(found) = found? {
             return Ok(Some(found));
         }
     }
+    drop(found);
     if manifest.witnesses.quorum == 0 {
         return newest_anchored(site, election, in_force).await;
     }
@@ -181,15 +195,41 @@ async fn cosigned(
     };
     let origin = election.origin(LogId::Heads);
     let key = in_force.keys(LogId::Heads)?.at(size);
-    let (checkpoint, _, witnesses) =
-        Checkpoint::verify_cosigned(&note, &origin, &[key], election.witnesses())
-            .with_context(|| path.clone())?;
+    let quorum = election.manifest().witnesses.quorum as usize;
+    let found = with_quorum(&note, (&origin, size), &key, (election.witnesses(), quorum))
+        .with_context(|| path.clone())?;
+    Ok(found.map(|checkpoint| (checkpoint, note)))
+}
+
+/// How many sizes back a cosigned checkpoint is looked for.
+const fn cosigned_back_max(head_interval_ms: u64) -> u64 {
+    let heads = COSIGNED_BACK_MS
+        / if head_interval_ms == 0 {
+            1
+        } else {
+            head_interval_ms
+        };
+    if heads > COSIGNED_BACK_MIN {
+        heads
+    } else {
+        COSIGNED_BACK_MIN
+    }
+}
+
+/// The checkpoint of a cosigned note; `None` where fewer than the quorum have cosigned it. That is nothing wrong (SPEC, section 4), and it seals nothing.
+fn with_quorum(
+    note: &[u8],
+    (origin, size): (&str, u64),
+    key: &[u8; 32],
+    (witnesses, quorum): (&[WitnessKey], usize),
+) -> Result<Option<Checkpoint>> {
+    let (checkpoint, _, cosigned) = Checkpoint::verify_cosigned(note, origin, &[*key], witnesses)?;
     anyhow::ensure!(
-        checkpoint.size() == size
-            && witnesses.len() >= election.manifest().witnesses.quorum as usize,
-        "{path} is of another size, or has fewer cosignatures than the quorum"
+        checkpoint.size() == size,
+        "it is of size {}: the site shows another file than the one that was asked for",
+        checkpoint.size()
     );
-    Ok(Some((checkpoint, note)))
+    Ok((cosigned.len() >= quorum).then_some(checkpoint))
 }
 
 /// The newest heads checkpoint that every anchor holds, with its note; `None` before the first.
@@ -272,4 +312,46 @@ pub async fn newest_head(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::cosignature;
+    use protocol::ed25519::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn a_file_below_the_quorum_is_passed_over() {
+        const ORIGIN: &str = "votes.example/heads";
+        let log = SigningKey::from_seed(&[1; 32]);
+        let secrets = [2, 3, 4].map(|seed| SigningKey::from_seed(&[seed; 32]));
+        let witnesses: Vec<_> = secrets
+            .iter()
+            .zip(["a.example", "b.example", "c.example"])
+            .map(|(secret, name)| WitnessKey::new(name, secret.public()).unwrap())
+            .collect();
+        let checkpoint = Checkpoint::new(ORIGIN, 7, leaf_hash(b"tree")).unwrap();
+        let mut note = checkpoint.signed(&log.public(), &log.sign(checkpoint.body().as_bytes()));
+        for (cosigned, (secret, witness)) in secrets.iter().zip(&witnesses).enumerate() {
+            let judged =
+                |size| with_quorum(&note, (ORIGIN, size), &log.public(), (&witnesses, 2)).unwrap();
+            let expected = (cosigned >= 2).then(|| checkpoint.clone());
+            assert_eq!(judged(7), expected, "{cosigned} cosignatures");
+            let signature = secret.sign(&cosignature::message(9, &checkpoint.body()));
+            let line = cosignature::line(witness, 9, &signature).unwrap();
+            note.extend(line.encode().into_bytes());
+        }
+        // Of another size, or by another log.
+        let quorum = (witnesses.as_slice(), 2);
+        assert!(with_quorum(&note, (ORIGIN, 8), &log.public(), quorum).is_err());
+        assert!(with_quorum(&note, (ORIGIN, 7), &secrets[0].public(), quorum).is_err());
+    }
+
+    #[test]
+    fn it_is_looked_back_over_a_round_of_cosigning() {
+        assert_eq!(cosigned_back_max(100), 450);
+        assert_eq!(cosigned_back_max(1_000), 64);
+        assert_eq!(cosigned_back_max(3_600_000), 64);
+    }
 }
