@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use protocol::ed25519;
@@ -33,6 +33,8 @@ pub struct Witness {
     key: CosigningKey,
     clock: Clock,
     logs: BTreeMap<String, Log>,
+    /// Origins by their hashes.
+    origins: BTreeMap<String, String>,
     metrics: Metrics,
     /// Holds the lock.
     _state: StateFolder,
@@ -41,13 +43,37 @@ pub struct Witness {
 struct Log {
     keys: Vec<[u8; 32]>,
     folder: LogFolder,
-    newest: Mutex<Option<Cosigned>>,
+    /// Held for as long as a request is decided, over its writes to disk.
+    newest: Mutex<Option<Arc<Cosigned>>>,
+    /// The same once it is durable, for those who only look: held for a moment.
+    shown: Mutex<Option<Arc<Cosigned>>>,
 }
 
 impl Log {
+    fn new(keys: &[[u8; 32]], folder: LogFolder, newest: Option<Cosigned>) -> Self {
+        let newest = newest.map(Arc::new);
+        Self {
+            keys: keys.to_vec(),
+            folder,
+            shown: Mutex::new(newest.clone()),
+            newest: Mutex::new(newest),
+        }
+    }
+
     /// What is behind the lock is replaced as a whole, so what a panic left is whole.
-    fn newest(&self) -> MutexGuard<'_, Option<Cosigned>> {
+    fn newest(&self) -> MutexGuard<'_, Option<Arc<Cosigned>>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shown(&self) -> Option<Arc<Cosigned>> {
+        self.shown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn show(&self, cosigned: Arc<Cosigned>) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(cosigned);
     }
 }
 
@@ -102,16 +128,15 @@ impl Witness {
         let mut opened = BTreeMap::new();
         for (origin, keys) in logs.iter() {
             let (folder, newest) = state.log(origin, &key)?;
-            let log = Log {
-                keys: keys.to_vec(),
-                folder,
-                newest: Mutex::new(newest),
-            };
-            opened.insert(origin.to_owned(), log);
+            opened.insert(origin.to_owned(), Log::new(keys, folder, newest));
         }
+        let origins = opened
+            .keys()
+            .map(|origin| (origin_hash(origin), origin.clone()));
         Ok(Self {
             key,
             clock,
+            origins: origins.collect(),
             logs: opened,
             metrics: Metrics::default(),
             _state: state,
@@ -155,7 +180,7 @@ impl Witness {
 
         // From here to the end nobody else decides about this log.
         let mut newest = log.newest();
-        let now_s = self.now_s(newest.as_ref())?;
+        let now_s = self.now_s(newest.as_deref())?;
         if let Some(ours) = newest.as_ref()
             && ours.size == submitted.size
             && ours.root != submitted.root
@@ -218,9 +243,13 @@ impl Witness {
             tracing::error!(%error, "the newest checkpoint cannot be written down: nothing is cosigned until it can");
             return Err(Refusal::Unavailable("its disk cannot be written"));
         }
-        let answer = cosigned.line.encode();
-        *newest = Some(cosigned);
-        Ok(Answer::Cosigned(answer))
+        let cosigned = Arc::new(cosigned);
+        log.show(Arc::clone(&cosigned));
+        *newest = Some(Arc::clone(&cosigned));
+        if let Err(error) = log.folder.settle(&cosigned) {
+            tracing::warn!(%error, "what was kept as evidence against the log, and is none any more, could not be removed");
+        }
+        Ok(Answer::Cosigned(cosigned.line.encode()))
     }
 
     /// The time of the next cosignature: "as of the specified time, the consistent tree head with the largest size", so it never falls.
@@ -263,21 +292,15 @@ impl Witness {
     /// The newest cosigned checkpoint of the log with this origin hash, for monitors.
     #[must_use]
     pub fn checkpoint(&self, hash: &str) -> Option<Vec<u8>> {
-        let (_, log) = self
-            .logs
-            .iter()
-            .find(|(origin, _)| origin_hash(origin) == hash)?;
-        log.newest().as_ref().map(|ours| ours.note.clone())
+        let log = self.logs.get(self.origins.get(hash)?)?;
+        log.shown().map(|ours| ours.note.clone())
     }
 
     /// Figures in Prometheus's text form.
     #[must_use]
     pub fn metrics(&self) -> String {
         let logs = self.logs.iter().map(|(origin, log)| {
-            let newest = log.newest();
-            let (size, time_s) = newest
-                .as_ref()
-                .map_or((0, 0), |ours| (ours.size, ours.time_s));
+            let (size, time_s) = log.shown().map_or((0, 0), |ours| (ours.size, ours.time_s));
             (origin.as_str(), size, time_s)
         });
         self.metrics.text(logs)

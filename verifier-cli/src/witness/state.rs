@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use protocol::cosignature;
 use protocol::merkle::Hash;
-use protocol::note::{NOTE_BYTES_MAX, NoteSignature};
+use protocol::note::{NOTE_BYTES_MAX, NoteSignature, SignedNote};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -26,8 +26,12 @@ use super::files::{self, Step};
 use super::key::CosigningKey;
 use super::request::{AddCheckpoint, Submitted};
 
-/// Pieces of evidence that are kept of one log and kind. What can fill this is whoever holds the log's key, and a few are all that it takes.
-const EVIDENCE_MAX: usize = 512;
+/// Pieces of evidence that are kept of one log and kind. Two roots of one size are made by whoever holds the log's key alone, and a few are all that it takes: the
+/// first ones stay. For lack of consistency anybody can send the log's true checkpoints with wrong proofs: there the oldest makes room.
+pub(super) const EVIDENCE_MAX: usize = 512;
+
+/// A piece of evidence holds two notes and a proof, as JSON.
+const PIECE_BYTES_MAX: usize = 4 * NOTE_BYTES_MAX + (64 << 10);
 
 /// The folder of one witness, locked for this process.
 #[derive(Debug)]
@@ -215,6 +219,70 @@ impl LogFolder {
         )
     }
 
+    /// Where a piece of evidence is kept.
+    fn piece(&self, contradiction: Contradiction, size: u64, text: &str) -> PathBuf {
+        let digest = hex::encode(Sha256::digest(text));
+        self.evidence().join(format!(
+            "{}-{size}-{}.json",
+            contradiction.name(),
+            digest.get(..16).unwrap_or(&digest)
+        ))
+    }
+
+    /// Removes what this cosignature shows to be no evidence: the same checkpoint, sent before with a proof that did not hold.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn settle(&self, cosigned: &Cosigned) -> io::Result<()> {
+        let (Ok(note), kind) = (
+            SignedNote::parse(&cosigned.note),
+            Contradiction::NotConsistent,
+        ) else {
+            return Ok(());
+        };
+        let path = self.piece(kind, cosigned.size, note.text());
+        let Some(bytes) = files::read(&path, PIECE_BYTES_MAX)? else {
+            return Ok(());
+        };
+        // Two texts may share the part of the digest that is in the name, if whoever holds the log's key takes the trouble.
+        let is_same = serde_json::from_slice::<serde_json::Value>(&bytes)
+            .ok()
+            .and_then(|piece| Some(piece.get("submitted")?.as_str()?.to_owned()))
+            .and_then(|submitted| SignedNote::parse(submitted.as_bytes()).ok())
+            .is_some_and(|submitted| submitted.text() == note.text());
+        if is_same {
+            fs::remove_file(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that one more piece of this kind can be kept.
+    fn make_room(&self, contradiction: Contradiction) -> io::Result<()> {
+        let mut held = Vec::new();
+        for file in fs::read_dir(self.evidence())? {
+            let file = file?;
+            if file
+                .file_name()
+                .to_string_lossy()
+                .starts_with(contradiction.name())
+            {
+                held.push((file.metadata()?.modified()?, file.path()));
+            }
+        }
+        if held.len() < EVIDENCE_MAX {
+            return Ok(());
+        }
+        match (contradiction, held.into_iter().min()) {
+            (Contradiction::NotConsistent, Some((_, oldest))) => {
+                tracing::warn!(piece = %oldest.display(), "{EVIDENCE_MAX} pieces of this kind are kept: the oldest makes room");
+                fs::remove_file(oldest)
+            }
+            _ => Err(io::Error::other(format!(
+                "{EVIDENCE_MAX} pieces of this kind are kept already"
+            ))),
+        }
+    }
+
     /// Keeps a request that contradicts what was cosigned. The same one again is kept once.
     ///
     /// # Errors
@@ -229,24 +297,11 @@ impl LogFolder {
     ) -> io::Result<Kept> {
         let text = request.checkpoint.note.text();
         let kind = contradiction.name();
-        let digest = hex::encode(Sha256::digest(text));
-        let path = self.evidence().join(format!(
-            "{kind}-{}-{}.json",
-            request.checkpoint.size,
-            &digest.get(..16).unwrap_or(&digest)
-        ));
+        let path = self.piece(contradiction, request.checkpoint.size, text);
         if path.exists() {
             return Ok(Kept::Before);
         }
-        let held = fs::read_dir(self.evidence())?
-            .filter_map(Result::ok)
-            .filter(|file| file.file_name().to_string_lossy().starts_with(kind))
-            .count();
-        if held >= EVIDENCE_MAX {
-            return Err(io::Error::other(format!(
-                "{held} pieces of this kind are kept already"
-            )));
-        }
+        self.make_room(contradiction)?;
         let lines: String = signed.iter().map(NoteSignature::encode).collect();
         let evidence = json!({
             "format": "tallyroot/v1/witness-evidence",

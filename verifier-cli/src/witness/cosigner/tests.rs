@@ -314,6 +314,92 @@ fn two_signed_roots_of_one_size_are_kept_whatever_was_asked() {
     assert!(ours.size() == theirs.size() && ours.root() != theirs.root());
 }
 
+/// Somebody sends a true checkpoint with a proof that does not hold, as anybody can.
+fn stranger(witness: &Witness, log: &TestLog, old: usize, new: usize) {
+    let answer = witness.add_checkpoint(&with(old, &[leaf_hash(b"wrong")], &log.note(new)));
+    assert_eq!(answer, Answer::Refused(Refusal::NotConsistent));
+}
+
+#[test]
+fn what_is_cosigned_later_is_no_evidence_any_more() {
+    let bench = Bench::new();
+    let witness = bench.open();
+    let (log, fork) = (TestLog::new(20, u64::MAX), TestLog::new(20, 5));
+    line(witness.add_checkpoint(&log.request(0, 3)));
+    stranger(&witness, &log, 3, 12);
+    line(witness.add_checkpoint(&log.request(3, 10)));
+    stranger(&witness, &log, 10, 12);
+    stranger(&witness, &fork, 10, 12);
+    assert_eq!(bench.evidence().len(), 2);
+    line(witness.add_checkpoint(&log.request(10, 12)));
+    // The other root of that size remains.
+    let [name] = &bench.evidence()[..] else {
+        panic!("{:?}", bench.evidence());
+    };
+    let logs = bench.folder.path().join("state/logs");
+    let file = logs.join(origin_hash(ORIGIN)).join("evidence").join(name);
+    let evidence: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(evidence["submitted"], fork.note(12));
+}
+
+#[test]
+fn strangers_cannot_fill_the_evidence() {
+    const MAX: usize = crate::witness::state::EVIDENCE_MAX;
+    let bench = Bench::new();
+    let witness = bench.open();
+    let size = MAX + 20;
+    let (log, fork) = (
+        TestLog::new(size as u64, u64::MAX),
+        TestLog::new(size as u64, 5),
+    );
+    line(witness.add_checkpoint(&log.request(0, 10)));
+    for new in 11..11 + MAX {
+        stranger(&witness, &log, 10, new);
+    }
+    assert_eq!(bench.evidence().len(), MAX);
+    // A fork that comes then is still kept.
+    stranger(&witness, &fork, 10, 12);
+    let logs = bench.folder.path().join("state/logs");
+    let folder = logs.join(origin_hash(ORIGIN)).join("evidence");
+    let kept = bench.evidence();
+    assert_eq!(kept.len(), MAX);
+    let forks = kept.iter().filter(|name| {
+        let evidence: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap();
+        evidence["submitted"] == fork.note(12)
+    });
+    assert_eq!(forks.count(), 1);
+}
+
+/// Monitors and the operator read while the disk is waited for, and see what is durable.
+#[test]
+fn whoever_reads_does_not_wait_for_the_disk() {
+    let bench = Bench::new();
+    let witness = Arc::new(bench.open());
+    let log = TestLog::new(20, u64::MAX);
+    line(witness.add_checkpoint(&log.request(0, 3)));
+    let hash = origin_hash(ORIGIN);
+    let before = witness.checkpoint(&hash).unwrap();
+    let answer = witness.decide(&log.request(3, 10), |_| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (witness, hash) = (Arc::clone(&witness), hash.clone());
+        std::thread::spawn(move || sender.send((witness.checkpoint(&hash), witness.metrics())));
+        let (shown, metrics) = receiver
+            .recv_timeout(std::time::Duration::from_secs(10))
+            .expect("a reader waits for the disk");
+        assert_eq!(shown.as_ref(), Some(&before));
+        assert!(metrics.contains("witness_size{origin=\"log.example/heads\"} 3\n"));
+        Ok(())
+    });
+    line(answer);
+    assert_ne!(witness.checkpoint(&hash).unwrap(), before);
+    assert!(
+        witness
+            .metrics()
+            .contains("witness_size{origin=\"log.example/heads\"} 10\n")
+    );
+}
+
 #[test]
 fn a_crash_between_any_two_steps_leaves_no_cosignature_behind_the_state() {
     for at in [Step::Written, Step::Synced, Step::Renamed] {
