@@ -68,7 +68,8 @@ fn election() -> Election {
             closing: CLOSING,
             grace: 10_000,
         },
-        retention: CLOSING,
+        // Room for what the tests extend.
+        retention: CLOSING + 1_000_000,
         cells: vec![pair(1)],
         registrars: vec![Registrar {
             name: "Registrar".into(),
