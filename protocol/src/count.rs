@@ -29,6 +29,7 @@ pub struct RunOff {
 
 /// One round of a run-off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Round {
     /// For each option its ballots; `None` if it was eliminated before.

@@ -64,6 +64,7 @@ pub struct HeadExhibit {
 
 /// What a dispute comes to. The strongest that the file proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Ruling {
     /// The receipt is none: it proves no vote.

@@ -62,6 +62,7 @@ pub struct CellResult {
 
 /// One contest's totals, and when final its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ContestResult {
     /// Ballots without an option here.

@@ -63,6 +63,7 @@ impl Place {
             threads: NonZeroUsize::MIN,
             settle: Duration::ZERO,
             evidence: evidence.to_vec(),
+            witnesses: Vec::new(),
             state: None,
         };
         audit::run(

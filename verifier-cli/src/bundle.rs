@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use protocol::ids::ElectionId;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::finding::Finding;
@@ -16,7 +17,7 @@ use crate::source::package;
 use crate::verdict::Outcome;
 
 /// What bundling came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct BundleVerdict {
     /// Verified: the package is written. Findings: the source is not what was signed, and there is no package. Unchecked: something could not be read or written.
     pub verdict: Outcome,

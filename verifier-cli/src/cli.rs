@@ -24,7 +24,7 @@ use crate::audit::{self, Options};
 use crate::finding::Code;
 use crate::progress::Progress;
 use crate::verdict::Outcome;
-use crate::{receipt, witness, words};
+use crate::{receipt, schema, witness, words};
 
 const ABOUT: &str = "Recounts and verifies a whole Tallyroot election, or one voter's receipt.";
 
@@ -57,6 +57,8 @@ It reads an election that is still open, too: the verdict then holds for what wa
 
 An operator who signs everything anew makes a ledger that is well formed. What such a ledger cannot have is what others kept: give it with --evidence. Receipts, copies of `checkpoint`, results.json, `.tlog-proof`s and anchors all hold checkpoints that bind the operator.
 
+The manifest names witnesses. What they cosigned is read where the operator publishes it; with --witness URL, each is asked for its own copy, and one conflict outweighs any quorum. The verdict says which were not heard.
+
 With --state it can be stopped at any moment and resumed by the same command: everything is read, hashed and counted again, and only signatures that were found right are not checked twice. Whoever can write that file can make this program skip signatures: keep it as you keep the program.
 
 What it cannot see is printed with the verdict: how many credentials were issued and not used, and what a web server does not list.
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Bundle(args) => copies::run_bundle(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Explain { code } => run_explain(code.as_deref()),
+        Command::Schema { command } => run_schema(command.as_deref()),
         Command::Witness(args) => run_witness(&args),
     };
     ExitCode::from(u8::from(outcome))
@@ -145,27 +148,42 @@ enum Command {
         /// A finding's code, such as vote-duplicate
         code: Option<String>,
     },
+    /// Print the JSON schema of what a command prints with --json; without a command, name those that have one
+    Schema {
+        /// A command, such as audit
+        command: Option<String>,
+    },
     /// Run a witness: cosign the checkpoints of logs that only grow (C2SP tlog-witness)
     Witness(witness::WitnessArgs),
 }
 
+/// What every command that reads a published election takes.
 #[derive(Args)]
-struct AuditArgs {
+struct ElectionArgs {
     /// Where the election is published: the site's or the election's URL, a directory (the site's root, or the folder with manifest.json), or a package of `bundle`
     #[arg(value_name = "URL, DIRECTORY OR PACKAGE")]
     source: String,
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
     #[arg(long, value_name = "ID")]
     election: ElectionId,
-    /// What was kept from before (receipts, checkpoints, results.json, anchors): a file, or a folder of them; may be given several times
-    #[arg(long, value_name = "FILE OR FOLDER")]
-    evidence: Vec<PathBuf>,
-    /// Remember in this file what was checked, and go on from there: an audit that was interrupted is resumed by the same command
-    #[arg(long, value_name = "FILE")]
-    state: Option<PathBuf>,
     /// Print the verdict as one JSON document
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct AuditArgs {
+    #[command(flatten)]
+    of: ElectionArgs,
+    /// What was kept from before (receipts, checkpoints, results.json, anchors): a file, or a folder of them; may be given several times
+    #[arg(long, value_name = "FILE OR FOLDER")]
+    evidence: Vec<PathBuf>,
+    /// Where a witness serves what it cosigned last: it is asked for its own copy of the heads log; may be given several times
+    #[arg(long, value_name = "URL")]
+    witness: Vec<String>,
+    /// Remember in this file what was checked, and go on from there: an audit that was interrupted is resumed by the same command
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
     /// Threads that verify signatures [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -207,17 +225,14 @@ fn run_audit(args: &AuditArgs) -> Outcome {
             .unwrap_or(NonZeroUsize::MIN),
         settle: Duration::from_secs(args.settle.min(600)),
         evidence: args.evidence.clone(),
+        witnesses: args.witness.clone(),
         state: args.state.clone(),
     };
-    let progress = Progress::on_stderr();
-    let verdict = audit::run(&args.source, &args.election, &options, &progress);
-    progress.finish();
-    let outcome = verdict.verdict;
-    say(
-        args.json,
-        &verdict,
-        || words::audit(&verdict, colour()),
-        outcome,
+    read_and_say(
+        &args.of,
+        |source, election, progress| audit::run(source, election, &options, progress),
+        |verdict| verdict.verdict,
+        words::audit,
     )
 }
 
@@ -240,7 +255,7 @@ fn run_receipt(args: &ReceiptArgs) -> Outcome {
 fn run_explain(code: Option<&str>) -> Outcome {
     let text = match code {
         None => words::all_codes(),
-        Some(crate::watch::LATE_HEAD) => words::late_head(),
+        Some(name) if let Some(text) = words::by_clock(name) => text,
         Some(name) => match Code::by_name(name) {
             Some(code) => words::code(code),
             None => {
@@ -254,6 +269,23 @@ fn run_explain(code: Option<&str>) -> Outcome {
     print(&text, Outcome::Verified)
 }
 
+fn run_schema(command: Option<&str>) -> Outcome {
+    let Some(command) = command else {
+        return print(
+            &format!("{}\n", schema::COMMANDS.join("\n")),
+            Outcome::Verified,
+        );
+    };
+    let Some(schema) = schema::of(command) else {
+        complain(&format!(
+            "{command:?} has no --json; those that have: {}",
+            schema::COMMANDS.join(", ")
+        ));
+        return Outcome::Unchecked;
+    };
+    say(true, &schema, String::new, Outcome::Verified)
+}
+
 fn run_witness(args: &witness::WitnessArgs) -> Outcome {
     match witness::run(args) {
         Ok(text) => print(&text, Outcome::Verified),
@@ -262,6 +294,20 @@ fn run_witness(args: &witness::WitnessArgs) -> Outcome {
             Outcome::Unchecked
         }
     }
+}
+
+/// Reads an election, with a progress bar on stderr, and says the verdict.
+fn read_and_say<V: serde::Serialize>(
+    of: &ElectionArgs,
+    read: impl FnOnce(&str, &ElectionId, &Progress) -> V,
+    outcome: impl FnOnce(&V) -> Outcome,
+    in_words: impl FnOnce(&V, bool) -> String,
+) -> Outcome {
+    let progress = Progress::on_stderr();
+    let verdict = read(&of.source, &of.election, &progress);
+    progress.finish();
+    let outcome = outcome(&verdict);
+    say(of.json, &verdict, || in_words(&verdict, colour()), outcome)
 }
 
 /// Prints the verdict in one of its two forms.

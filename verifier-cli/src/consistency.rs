@@ -9,6 +9,7 @@ use std::path::Path;
 use protocol::evidence::{HeldCheckpoint, SplitView};
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::Election;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::audit::context::{Context, Unread};
@@ -21,7 +22,7 @@ use crate::source::{Located, locate};
 use crate::verdict::Outcome;
 
 /// What was found of two checkpoints.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ConsistencyVerdict {
     /// Verified: one log can have both. Findings: it cannot. Unchecked: nobody showed enough.
     pub verdict: Outcome,
@@ -41,7 +42,7 @@ pub struct ConsistencyVerdict {
 }
 
 /// One checkpoint.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CheckpointShown {
     /// Of which log.
     pub log: String,

@@ -15,6 +15,7 @@ use protocol::merkle::Hash;
 use protocol::merkle::tile::inclusion_tiles;
 use protocol::receipt::Receipt;
 use protocol::tlog_proof::TlogProof;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::audit::checkpoint::read_newest;
@@ -29,7 +30,7 @@ use crate::source::{Located, locate};
 use crate::verdict::Outcome;
 
 /// What a dispute comes to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DisputeVerdict {
     /// Verified: the ledger keeps what the receipt promises. Findings: it does not, or the receipt is none. Unchecked: not enough was shown.
     pub verdict: Outcome,

@@ -5,6 +5,7 @@
 
 use protocol::entry::Entry;
 use protocol::ids::{ElectionId, LogId};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::audit::checkpoint::read_newest;
@@ -17,7 +18,7 @@ use crate::source::locate;
 use crate::verdict::Outcome;
 
 /// What the issuance logs say of one place on the roll.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct IssuedVerdict {
     /// Verified: every registrar's log was read, and is what its key signed. It says nothing about whether a credential was issued: see `registrars`.
     pub verdict: Outcome,
@@ -34,7 +35,7 @@ pub struct IssuedVerdict {
 }
 
 /// What one registrar's log says.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RegistrarShown {
     /// Its index.
     pub registrar: u16,

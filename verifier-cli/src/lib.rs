@@ -2,6 +2,7 @@
 //!
 //! It shares the `protocol` crate with the services and nothing else. The idea of the audit is in [`audit`]; what it can find is in [`finding`].
 
+mod ask;
 pub mod audit;
 pub mod bundle;
 pub mod cli;
@@ -19,6 +20,7 @@ pub mod receipt;
 pub mod reconcile;
 pub mod result;
 pub mod sample;
+pub mod schema;
 pub mod source;
 mod stretch;
 pub mod verdict;

@@ -19,6 +19,7 @@ use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::Election;
 use protocol::note::NOTE_BYTES_MAX;
 use protocol::results::{RESULTS_LEN_MAX, Results, Status};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::copy::{Copy, CopyError};
@@ -39,7 +40,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(500);
 
 /// What copying came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct MirrorVerdict {
     /// Verified: the copy is complete and, unless left out, its audit finds nothing. Findings: something is wrong with the source or the copy. Unchecked: something could not be read or written.
     pub verdict: Outcome,

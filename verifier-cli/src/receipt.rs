@@ -9,6 +9,7 @@ use std::path::Path;
 use protocol::ids::ElectionId;
 use protocol::manifest::Election;
 use protocol::receipt::{RECEIPT_LEN_MAX, Receipt, ReceiptCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::finding::{Code, Finding, Findings, Place, Votes};
@@ -16,7 +17,7 @@ use crate::source::locate;
 use crate::verdict::Outcome;
 
 /// What the check of a receipt says.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ReceiptVerdict {
     /// How it ended.
     pub verdict: Outcome,
@@ -33,7 +34,7 @@ pub struct ReceiptVerdict {
 }
 
 /// What a valid receipt shows. Whoever sees it knows the vote.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct VoteShown {
     /// The election's title.
     pub title: String,
@@ -52,7 +53,7 @@ pub struct VoteShown {
 }
 
 /// One contest's choice.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ChoiceShown {
     /// The contest's name.
     pub contest: String,
@@ -61,7 +62,7 @@ pub struct ChoiceShown {
 }
 
 /// The head in a receipt.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SealShown {
     /// Its index in the heads log.
     pub head_index: u64,
@@ -74,7 +75,7 @@ pub struct SealShown {
 }
 
 /// What the published ledger says.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LedgerShown {
     /// Where it is.
     pub source: String,
@@ -87,7 +88,7 @@ pub struct LedgerShown {
 }
 
 /// Whether heads cover the vote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Counted {
     /// No head covers it yet.

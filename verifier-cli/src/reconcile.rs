@@ -9,6 +9,7 @@ use protocol::checkpoint::Checkpoint;
 use protocol::entry::{Entry, TallyTotals};
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::Method;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::audit::checkpoint::Signed;
@@ -21,7 +22,7 @@ use crate::verdict::Outcome;
 use crate::{prove, stretch};
 
 /// The books.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ReconcileVerdict {
     /// Verified: they agree. Findings: they do not. Unchecked: something could not be read.
     pub verdict: Outcome,
@@ -56,7 +57,7 @@ pub struct ReconcileVerdict {
 }
 
 /// Which sizes the books are of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Moment {
     /// What counts.
@@ -66,7 +67,7 @@ pub enum Moment {
 }
 
 /// A registrar.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RegistrarBooks {
     /// Its index.
     pub registrar: u16,
@@ -85,7 +86,7 @@ pub struct RegistrarBooks {
 }
 
 /// One issuance log.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ShardBooks {
     /// Its index.
     pub shard: u32,
@@ -102,7 +103,7 @@ pub struct ShardBooks {
 }
 
 /// Refused requests by kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Refusals {
     /// No such code.
     pub unknown_code: u64,
@@ -137,7 +138,7 @@ impl Refusals {
 }
 
 /// A cell.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CellBooks {
     /// Its index.
     pub cell: u32,
@@ -152,7 +153,7 @@ pub struct CellBooks {
 }
 
 /// Something that must hold.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Identity {
     /// In words.
     pub what: String,

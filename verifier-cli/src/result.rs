@@ -10,6 +10,7 @@ use std::time::Duration;
 use protocol::ids::{ElectionId, LogId};
 use protocol::note::NOTE_BYTES_MAX;
 use protocol::results::{ContestResult, RESULTS_LEN_MAX, Results, Status};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::audit::checkpoint::Signed;
@@ -30,7 +31,7 @@ pub(crate) const FILE: &str = "results.json";
 const POLL: Duration = Duration::from_millis(500);
 
 /// What results.json is worth.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ResultVerdict {
     /// Verified: it shows what the signed trees hold. Findings: it does not. Unchecked: something could not be read.
     pub verdict: Outcome,
@@ -61,7 +62,7 @@ pub struct ResultVerdict {
 }
 
 /// A cell's part of the sum.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CellShown {
     /// Its index.
     pub cell: u32,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::checkpoint::Checkpoint;
 use protocol::ids::{ElectionId, LogId};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::audit::heads_reader;
@@ -17,7 +18,7 @@ use crate::stretch::{self, CellEnd};
 use crate::verdict::Outcome;
 
 /// What a sample came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SampleVerdict {
     /// Verified: every batch that was drawn is right. Findings: something is wrong. Unchecked: something could not be read, or there is nothing to draw.
     pub verdict: Outcome,
@@ -50,7 +51,7 @@ pub struct SampleVerdict {
 }
 
 /// A cell as it was sampled.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SampledCell {
     /// Its index.
     pub cell: u32,
@@ -63,7 +64,7 @@ pub struct SampledCell {
 }
 
 /// How sure the sample makes.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Confidence {
     /// If so many percent of all batches were wrong,
     pub percent_wrong: u64,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use protocol::results::ContestResult;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::finding::Finding;
 
 /// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Everything that was checked is right.
@@ -30,7 +31,7 @@ impl From<Outcome> for u8 {
 }
 
 /// How far an election is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// There is no final head: more votes may come.
@@ -42,7 +43,7 @@ pub enum State {
 }
 
 /// What an audit says.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AuditVerdict {
     /// How it ended.
     pub verdict: Outcome,
@@ -83,7 +84,7 @@ pub struct AuditVerdict {
 }
 
 /// What was looked at.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Covered {
     /// Each cell.
     pub cells: Vec<CellCovered>,
@@ -93,6 +94,8 @@ pub struct Covered {
     pub heads: HeadsCovered,
     /// Each anchor.
     pub anchors: Vec<AnchorCovered>,
+    /// Each witness that was asked for its own copy, and answered.
+    pub witnesses: Vec<WitnessCovered>,
     /// What was kept from before, and compared with the logs.
     pub evidence: EvidenceCovered,
     /// Batches whose signatures an earlier run of this audit had checked.
@@ -100,7 +103,7 @@ pub struct Covered {
 }
 
 /// A cell's log as followed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CellCovered {
     /// Its index.
     pub cell: u32,
@@ -113,7 +116,7 @@ pub struct CellCovered {
 }
 
 /// An issuance log as followed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct IssuanceCovered {
     /// The registrar's index.
     pub registrar: u16,
@@ -128,7 +131,7 @@ pub struct IssuanceCovered {
 }
 
 /// The heads log as followed.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct HeadsCovered {
     /// Entries.
     pub size: u64,
@@ -141,7 +144,7 @@ pub struct HeadsCovered {
 }
 
 /// The heads log's checkpoints that a quorum of witnesses has cosigned, as far as they were looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CosignedCovered {
     /// Witnesses that the manifest names.
     pub witnesses: u64,
@@ -156,7 +159,7 @@ pub struct CosignedCovered {
 }
 
 /// An anchor as followed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AnchorCovered {
     /// Its name.
     pub name: String,
@@ -166,8 +169,21 @@ pub struct AnchorCovered {
     pub size: u64,
 }
 
+/// What a witness itself holds of the heads log.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct WitnessCovered {
+    /// Its name in the manifest.
+    pub name: String,
+    /// Where it was asked.
+    pub url: String,
+    /// The size of the checkpoint that it cosigned last.
+    pub size: u64,
+    /// When, by its own clock (ms since 1970).
+    pub time: u64,
+}
+
 /// Files that somebody kept from before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EvidenceCovered {
     /// Files that could be used.
     pub files: u64,
@@ -176,7 +192,7 @@ pub struct EvidenceCovered {
 }
 
 /// What a registrar issued.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Issued {
     /// Its index.
     pub registrar: u16,
@@ -189,7 +205,7 @@ pub struct Issued {
 }
 
 /// What the files cannot exclude.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Bounds {
     /// The smallest of `issued - votes` over the registrars: credentials that exist and have not voted. Null where it cannot be told.
     pub unused_credentials: Option<u64>,
@@ -204,7 +220,7 @@ pub struct Bounds {
 }
 
 /// Batches below the minimum.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct SmallBatchReport {
     /// The manifest's minimum.
     pub batch_min: u32,

@@ -17,7 +17,7 @@ use std::path::Path;
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::Election;
 
-pub use alarm::{Event, LATE_HEAD};
+pub use alarm::{Event, HEAD_AHEAD, LATE_HEAD};
 pub use keep::KeepError;
 pub use metrics::{Metrics, serve};
 
@@ -25,9 +25,10 @@ use self::alarm::Alarms;
 use self::cells::Cells;
 use self::heads::Heads;
 use self::keep::Keep;
+use crate::ask::{Shown, ask};
 use crate::audit::context::Unread;
 use crate::audit::manifest::{self, NoManifest};
-use crate::finding::{Code, Findings, Place, Votes};
+use crate::finding::{Code, Findings, Place, Severity, Votes};
 use crate::source::{Located, locate};
 use crate::verdict::Outcome;
 
@@ -35,12 +36,16 @@ use crate::verdict::Outcome;
 const LATE_INTERVALS: u64 = 3;
 /// but is not late before this (ms).
 const LATE_AT_LEAST: u64 = 30_000;
+/// How far the watcher's clock and an honest head's may be apart (ms); the same as between heads and witnesses.
+const AHEAD_MAX: u64 = 300_000;
 
 /// Follows one election. See the [module](self).
 pub struct Watcher {
     id: ElectionId,
     election: Option<Election>,
     sources: Vec<Watched>,
+    /// Where witnesses serve what they cosigned last.
+    witnesses: Vec<String>,
     /// Those that were found: any of them may show the tiles that another lacks.
     located: Vec<Located>,
     keep: Keep,
@@ -69,11 +74,16 @@ struct Watched {
 }
 
 impl Watcher {
-    /// A watcher of these sources (URLs or directories), with its memory in the folder `state`.
+    /// A watcher of these sources (URLs or directories), which asks witnesses at these URLs, with its memory in the folder `state`.
     ///
     /// # Errors
     /// The folder cannot be used: another watcher's, another election's, or not writable.
-    pub fn open(id: &ElectionId, sources: &[String], state: &Path) -> Result<Self, KeepError> {
+    pub fn open(
+        id: &ElectionId,
+        sources: &[String],
+        witnesses: &[String],
+        state: &Path,
+    ) -> Result<Self, KeepError> {
         let keep = Keep::open(state, id)?;
         Ok(Self {
             id: *id,
@@ -90,6 +100,7 @@ impl Watcher {
                     seen: BTreeMap::new(),
                 })
                 .collect(),
+            witnesses: witnesses.to_vec(),
             located: Vec::new(),
             keep,
             cells: Cells::default(),
@@ -130,15 +141,19 @@ impl Watcher {
         }
     }
 
-    /// Looks at every source once. `now` is the watcher's own clock (ms since 1970).
+    /// Looks at every source once. `now` is the watcher's own clock (ms since 1970); without one, no head is late or ahead.
     ///
     /// # Errors
     /// What was seen could not be kept: a watcher without memory is none.
-    pub fn round(&mut self, now: u64) -> Result<Vec<Event>, KeepError> {
+    pub fn round(&mut self, now: Option<u64>) -> Result<Vec<Event>, KeepError> {
+        let clock = now;
+        let now = clock.unwrap_or(0);
         self.round += 1;
         self.unread = false;
         self.alarms.begin(self.round, now);
         let mut sources = std::mem::take(&mut self.sources);
+        // Before the sources: whatever a witness cosigned by now is published by the time when they are read.
+        let asked = self.ask();
         let mut newest_head: Option<u64> = None;
         let (mut heads_read, mut is_final) = (false, false);
         // Per log: how many sources showed it, and the largest size.
@@ -174,8 +189,14 @@ impl Watcher {
         result?;
         if let Some(election) = self.election.clone() {
             self.judge_all(&election, count, &shown);
-            if heads_read && !is_final {
-                self.judge_lateness(&election, now, newest_head);
+            self.judge_witnesses(&election, clock, &asked, shown.get(&LogId::Heads))?;
+            if let Some(now) = clock
+                && heads_read
+            {
+                if !is_final {
+                    self.judge_lateness(&election, now, newest_head);
+                }
+                self.judge_ahead(now, newest_head);
             }
         }
         self.unread |= self.alarms.any_unread();
@@ -260,21 +281,93 @@ impl Watcher {
             .take("all sources", &findings, &Unread::default());
     }
 
+    /// Asks every witness, once it is known which election this is.
+    fn ask(&self) -> Vec<(String, Result<Shown, String>)> {
+        let Some(election) = &self.election else {
+            return Vec::new();
+        };
+        let answers = ask(&self.witnesses, election);
+        self.witnesses.iter().cloned().zip(answers).collect()
+    }
+
+    /// What witnesses hold is held against what was seen, and kept with it. `heads`: how many sources showed the heads log, and its largest size.
+    fn judge_witnesses(
+        &mut self,
+        election: &Election,
+        clock: Option<u64>,
+        asked: &[(String, Result<Shown, String>)],
+        heads: Option<&(usize, u64)>,
+    ) -> Result<(), KeepError> {
+        for (url, answer) in asked {
+            let name = format!("witness {url}");
+            let shown = match answer {
+                Ok(shown) => shown,
+                Err(problem) => {
+                    self.alarms.unread(&name, problem.clone());
+                    continue;
+                }
+            };
+            let findings = Findings::new(election.manifest().roll.size);
+            let unread = Unread::default();
+            let result = self.observe_witness(election, shown, &findings, &unread);
+            let (answered, largest) = heads.copied().unwrap_or_default();
+            let size = shown.checkpoint().size();
+            if answered == self.sources.len()
+                && largest < size
+                && clock.is_some_and(|now| now.saturating_sub(shown.time) > allowed_age(election))
+            {
+                findings.add(
+                    Code::CheckpointRollback,
+                    Place::file("heads/checkpoint"),
+                    Votes::AtMost(size - largest),
+                    format!(
+                        "a witness cosigned size {size}, and every source shows at most size {largest}: the log was cut, or all sources are older copies"
+                    ),
+                );
+            }
+            self.alarms.take(&name, &findings, &unread);
+            result?;
+        }
+        Ok(())
+    }
+
     fn judge_lateness(&mut self, election: &Election, now: u64, newest: Option<u64>) {
         let manifest = election.manifest();
-        let allowed = manifest
-            .head_interval_ms
-            .saturating_mul(LATE_INTERVALS)
-            .max(LATE_AT_LEAST);
+        let allowed = allowed_age(election);
         // Before the first head, nothing is due until the election opens.
         let since = newest.unwrap_or(manifest.times.opening);
         let age = now.saturating_sub(since);
         if age > allowed {
-            self.alarms.late(format!(
+            self.alarms.clock(LATE_HEAD, Severity::Major, 0, format!(
                 "the newest head is {} s old by this machine's clock, and at most {} s are allowed: what is published since is covered by nothing that anchors or witnesses keep",
                 age / 1_000,
                 allowed / 1_000
             ));
         }
     }
+
+    /// Whoever sets the heads' times forward can end the voting early, and have witnesses cosign when the true time has caught up: only who looks meanwhile sees it.
+    fn judge_ahead(&mut self, now: u64, newest: Option<u64>) {
+        let Some(ahead) = newest.and_then(|time| time.checked_sub(now)) else {
+            return;
+        };
+        if ahead > AHEAD_MAX {
+            let roll = self.election.as_ref();
+            let roll = roll.map_or(0, |election| election.manifest().roll.size);
+            self.alarms.clock(HEAD_AHEAD, Severity::Critical, roll, format!(
+                "the newest head claims a time {} s ahead of this machine's clock, and at most {} s are allowed: openings and closings go by the heads' times",
+                ahead / 1_000,
+                AHEAD_MAX / 1_000
+            ));
+        }
+    }
+}
+
+/// How old the newest head may be, and how long a cosigned one may stay unseen (ms).
+fn allowed_age(election: &Election) -> u64 {
+    election
+        .manifest()
+        .head_interval_ms
+        .saturating_mul(LATE_INTERVALS)
+        .max(LATE_AT_LEAST)
 }

@@ -23,7 +23,7 @@ pub(crate) use receipt::receipt;
 pub(crate) use reconcile::reconcile;
 pub(crate) use result::result;
 pub(crate) use sample::sample;
-pub(crate) use watch::{late_head, watch};
+pub(crate) use watch::{by_clock, watch};
 
 /// Text that goes to a terminal. Labels come from a manifest that may be hostile; it allows no control characters, and evidence is quoted by whoever
 /// makes it, but nothing else keeps a stranger's escape sequences off the terminal.
@@ -220,6 +220,14 @@ fn coverage(out: &mut String, verdict: &AuditVerdict, style: Style) {
             out,
             "  of {} the signatures had been checked before, by the audit that this one resumes",
             count(covered.checked_before, "batch"),
+        );
+    }
+    for witness in &covered.witnesses {
+        let _ = writeln!(
+            out,
+            "  witness {} holds it up to size {}",
+            clean(&witness.name),
+            number(witness.size)
         );
     }
     let evidence = covered.evidence;

@@ -298,6 +298,7 @@ async fn audit(folder: &Folder, election: &Election) -> Result<AuditVerdict> {
         threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         settle: AUDIT_SETTLE,
         evidence: Vec::new(),
+        witnesses: Vec::new(),
         state: None,
     };
     tokio::task::spawn_blocking(move || {

@@ -138,6 +138,7 @@ pub(super) async fn audit(given: &str, place: &Place) -> Result<AuditVerdict> {
         threads: std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN),
         settle: SETTLE,
         evidence: Vec::new(),
+        witnesses: Vec::new(),
         state: None,
     };
     tokio::task::spawn_blocking(move || {

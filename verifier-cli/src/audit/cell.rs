@@ -108,10 +108,14 @@ impl<'a> Cell<'a> {
         self.snapshots.get(&size)
     }
 
-    /// Keeps the totals at the size that the log was followed to, should it be followed further later.
+    /// Keeps the totals at the size that the log was followed to, should it be followed further later. A closed log takes no more votes (whatever follows is a
+    /// finding), so that its credentials can be forgotten: of a finished election the audit holds one cell's at a time.
     pub(super) fn keep_end(&mut self, size: u64) {
         let now = self.now();
         self.snapshots.entry(size).or_insert(now);
+        if self.closed {
+            self.voted = HashMap::new();
+        }
     }
 
     /// The totals and the newest tally as they are now.

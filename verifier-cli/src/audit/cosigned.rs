@@ -157,7 +157,10 @@ pub(super) fn take<'a>(
         // Nor is anything known of what witnesses saw above; why the log ends here is said elsewhere.
         cosigned.unknown.insert(u64::MAX);
     }
-    judge_clock(&context, heads.content.heads(), &cosigned);
+    for (size, seen) in &cosigned.complete {
+        let place = Place::file(path(*size));
+        judge_clock(&context, heads.content.heads(), place, *size, *seen);
+    }
     judge_final(&context, heads, &cosigned);
     cosigned
 }
@@ -277,25 +280,29 @@ fn verify(
         .map_err(|error| error.to_string())
 }
 
-/// "No head claims a time more than 5 minutes after a quorum saw it": finding `clock`.
-fn judge_clock(context: &Context<'_>, heads: &[HeadAt], cosigned: &Cosigned) {
-    for (size, seen) in &cosigned.complete {
-        let below = heads.partition_point(|head| head.index() < *size);
-        let Some(newest) = below.checked_sub(1).and_then(|number| heads.get(number)) else {
-            continue;
-        };
-        if newest.time > seen.saturating_add(CLOCKS_APART_MAX) {
-            context.add(
-                Code::Clock,
-                Place::file(path(*size)),
-                Votes::WholeRoll,
-                format!(
-                    "the head at index {} claims the time {}; a quorum of witnesses had seen it by {seen} (ms since 1970)",
-                    newest.index(),
-                    newest.time
-                ),
-            );
-        }
+/// "No head claims a time more than 5 minutes after a quorum saw it": finding `clock`. A quorum had cosigned this size by the time `seen` (ms since 1970).
+pub(super) fn judge_clock(
+    context: &Context<'_>,
+    heads: &[HeadAt],
+    place: Place,
+    size: u64,
+    seen: u64,
+) {
+    let below = heads.partition_point(|head| head.index() < size);
+    let Some(newest) = below.checked_sub(1).and_then(|number| heads.get(number)) else {
+        return;
+    };
+    if newest.time > seen.saturating_add(CLOCKS_APART_MAX) {
+        context.add(
+            Code::Clock,
+            place,
+            Votes::WholeRoll,
+            format!(
+                "the head at index {} claims the time {}; a quorum of witnesses had seen it by {seen} (ms since 1970)",
+                newest.index(),
+                newest.time
+            ),
+        );
     }
 }
 

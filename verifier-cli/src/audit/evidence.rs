@@ -100,7 +100,12 @@ fn judge_file(context: &Context<'_>, kept: &Kept, ledger: &Ledger<'_>) -> Result
 }
 
 /// The published log must have passed through every checkpoint that its keys ever signed.
-fn judge_checkpoint(context: &Context<'_>, file: &str, held: &HeldCheckpoint, walk: &Walk) {
+pub(super) fn judge_checkpoint(
+    context: &Context<'_>,
+    file: &str,
+    held: &HeldCheckpoint,
+    walk: &Walk,
+) {
     let (size, root) = (held.checkpoint.size(), held.checkpoint.root());
     let note = String::from_utf8_lossy(&held.note);
     if size == 0 {

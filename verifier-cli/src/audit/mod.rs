@@ -10,6 +10,7 @@
 
 mod ahead;
 mod anchors;
+mod asked;
 mod cell;
 mod census;
 mod checked;
@@ -47,7 +48,7 @@ use self::walk::End;
 use crate::finding::Findings;
 use crate::progress::Progress;
 use crate::source::{Source, locate};
-use crate::verdict::{AuditVerdict, CosignedCovered, EvidenceCovered, State};
+use crate::verdict::{AuditVerdict, CosignedCovered, EvidenceCovered, State, WitnessCovered};
 use crate::work::Pool;
 
 /// How an audit goes about it.
@@ -59,6 +60,8 @@ pub struct Options {
     pub settle: Duration,
     /// What somebody kept from before: files, or folders of them, that hold checkpoints. See [`crate::kept`].
     pub evidence: Vec<PathBuf>,
+    /// Where witnesses serve what they hold: their URLs. Each is asked for its own copy of the heads log's checkpoint.
+    pub witnesses: Vec<String>,
     /// Where to remember which batches' signatures were checked, so that an audit that was interrupted goes on there.
     pub state: Option<PathBuf>,
 }
@@ -152,6 +155,10 @@ struct Audited<'a> {
     lists: bool,
     /// What was kept from before, and compared.
     evidence: EvidenceCovered,
+    /// What witnesses said when they were asked.
+    witnesses: Vec<WitnessCovered>,
+    /// What that leaves open, in words.
+    witnesses_open: Vec<String>,
     /// Which kept files could not be used, and why.
     unusable: Vec<String>,
 }
@@ -163,6 +170,7 @@ fn audit_logs<'a>(
     checked: &'a Checked,
 ) -> Audited<'a> {
     let settle = options.settle;
+    let asked = asked::all(&context, &options.witnesses);
     let moment::Moment {
         mut published,
         heads,
@@ -226,9 +234,12 @@ fn audit_logs<'a>(
             final_sizes: final_sizes.as_deref(),
         },
     );
+    asked.judge(&context, &logs.heads);
     Audited {
         cosigned: cosigned.covered(context.election),
         evidence,
+        witnesses: asked.covered(&context),
+        witnesses_open: asked.not_covered(&context),
         unusable,
         logs,
         state,

@@ -155,7 +155,7 @@ pub(super) fn verdict(
             votes: small.votes,
             smallest: small.smallest,
         },
-        not_covered: not_covered(election, audited, unread),
+        not_covered: not_covered(audited, unread),
         results: audited
             .recount
             .as_ref()
@@ -199,6 +199,7 @@ fn covered(audited: &Audited<'_>) -> Covered {
             })
             .collect(),
         evidence: audited.evidence,
+        witnesses: audited.witnesses.clone(),
         ..Covered::default()
     };
     for (walk, end) in walks(audited).zip(&audited.ends) {
@@ -272,7 +273,7 @@ fn issued(election: &Election, audited: &Audited<'_>) -> Vec<Issued> {
 }
 
 /// What the verdict does not rest on, in words.
-fn not_covered(election: &Election, audited: &Audited<'_>, unread: Vec<String>) -> Vec<String> {
+fn not_covered(audited: &Audited<'_>, unread: Vec<String>) -> Vec<String> {
     let mut words: Vec<String> = unread
         .into_iter()
         .map(|problem| format!("could not be read: {problem}"))
@@ -290,13 +291,7 @@ fn not_covered(election: &Election, audited: &Audited<'_>, unread: Vec<String>) 
                 .to_owned(),
         );
     }
-    if election.manifest().witnesses.keys.is_empty() {
-        words.push("witnesses: the manifest names none".to_owned());
-    } else {
-        words.push(
-            "the witnesses' own copies: only published cosignatures were verified".to_owned(),
-        );
-    }
+    words.extend(audited.witnesses_open.iter().cloned());
     words.push(
         "the anchors' own stores: the objects were read where the election is published".to_owned(),
     );

@@ -5,11 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use protocol::ids::ElectionId;
 
-use super::{colour, say};
+use super::{ElectionArgs, read_and_say};
 use crate::audit::Options;
-use crate::progress::Progress;
 use crate::verdict::Outcome;
 use crate::{bundle, mirror, words};
 
@@ -37,37 +35,23 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct MirrorArgs {
-    /// Where the election is published: its URL or directory
-    #[arg(value_name = "URL OR DIRECTORY")]
-    source: String,
+    #[command(flatten)]
+    of: ElectionArgs,
     /// The copy's folder; made if it is not there
     #[arg(value_name = "DIR")]
     copy: PathBuf,
-    /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
-    #[arg(long, value_name = "ID")]
-    election: ElectionId,
     /// Leave out the audit of the copy
     #[arg(long)]
     no_audit: bool,
-    /// Print the verdict as one JSON document
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]
 pub(super) struct BundleArgs {
-    /// Where the election is published: its URL or directory
-    #[arg(value_name = "URL OR DIRECTORY")]
-    source: String,
+    #[command(flatten)]
+    of: ElectionArgs,
     /// The package; it must not exist
     #[arg(value_name = "FILE.tar")]
     file: PathBuf,
-    /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
-    #[arg(long, value_name = "ID")]
-    election: ElectionId,
-    /// Print the verdict as one JSON document
-    #[arg(long)]
-    json: bool,
 }
 
 pub(super) fn run_mirror(args: &MirrorArgs) -> Outcome {
@@ -75,35 +59,23 @@ pub(super) fn run_mirror(args: &MirrorArgs) -> Outcome {
         threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         settle: Duration::ZERO,
         evidence: Vec::new(),
+        witnesses: Vec::new(),
         state: None,
     };
-    let progress = Progress::on_stderr();
-    let verdict = mirror::run(
-        &args.source,
-        &args.copy,
-        &args.election,
-        (!args.no_audit).then_some(&options),
-        &progress,
-    );
-    progress.finish();
-    let outcome = verdict.verdict;
-    say(
-        args.json,
-        &verdict,
-        || words::mirror(&verdict, colour()),
-        outcome,
+    let audit = (!args.no_audit).then_some(&options);
+    read_and_say(
+        &args.of,
+        |source, election, progress| mirror::run(source, &args.copy, election, audit, progress),
+        |verdict| verdict.verdict,
+        words::mirror,
     )
 }
 
 pub(super) fn run_bundle(args: &BundleArgs) -> Outcome {
-    let progress = Progress::on_stderr();
-    let verdict = bundle::run(&args.source, &args.file, &args.election, &progress);
-    progress.finish();
-    let outcome = verdict.verdict;
-    say(
-        args.json,
-        &verdict,
-        || words::bundle(&verdict, colour()),
-        outcome,
+    read_and_say(
+        &args.of,
+        |source, election, progress| bundle::run(source, &args.file, election, progress),
+        |verdict| verdict.verdict,
+        words::bundle,
     )
 }

@@ -1,10 +1,8 @@
 //! The command `issued`.
 
 use clap::Args;
-use protocol::ids::ElectionId;
 
-use super::{colour, say};
-use crate::progress::Progress;
+use super::{ElectionArgs, read_and_say};
 use crate::verdict::Outcome;
 use crate::{issued, words};
 
@@ -17,29 +15,18 @@ It reads the whole log of each registrar that your place belongs to, so that nob
 
 #[derive(Args)]
 pub(super) struct IssuedArgs {
-    /// Where the election is published: the site's or the election's URL, or a directory
-    #[arg(value_name = "URL OR DIRECTORY")]
-    source: String,
-    /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
-    #[arg(long, value_name = "ID")]
-    election: ElectionId,
+    #[command(flatten)]
+    of: ElectionArgs,
     /// Your place on the roll
     #[arg(long, value_name = "N")]
     roll_index: u64,
-    /// Print the answer as one JSON document
-    #[arg(long)]
-    json: bool,
 }
 
 pub(super) fn run(args: &IssuedArgs) -> Outcome {
-    let progress = Progress::on_stderr();
-    let verdict = issued::run(&args.source, &args.election, args.roll_index, &progress);
-    progress.finish();
-    let outcome = verdict.verdict;
-    say(
-        args.json,
-        &verdict,
-        || words::issued(&verdict, colour()),
-        outcome,
+    read_and_say(
+        &args.of,
+        |source, election, progress| issued::run(source, election, args.roll_index, progress),
+        |verdict| verdict.verdict,
+        words::issued,
     )
 }

@@ -1,10 +1,8 @@
 //! The command `reconcile`.
 
 use clap::Args;
-use protocol::ids::ElectionId;
 
-use super::{colour, say};
-use crate::progress::Progress;
+use super::{ElectionArgs, read_and_say};
 use crate::verdict::Outcome;
 use crate::{reconcile, words};
 
@@ -21,26 +19,15 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct ReconcileArgs {
-    /// Where the election is published: its URL, directory or package
-    #[arg(value_name = "URL OR DIRECTORY")]
-    source: String,
-    /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
-    #[arg(long, value_name = "ID")]
-    election: ElectionId,
-    /// Print the verdict as one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    of: ElectionArgs,
 }
 
 pub(super) fn run(args: &ReconcileArgs) -> Outcome {
-    let progress = Progress::on_stderr();
-    let verdict = reconcile::run(&args.source, &args.election, &progress);
-    progress.finish();
-    let outcome = verdict.verdict;
-    say(
-        args.json,
-        &verdict,
-        || words::reconcile(&verdict, colour()),
-        outcome,
+    read_and_say(
+        &args.of,
+        reconcile::run,
+        |verdict| verdict.verdict,
+        words::reconcile,
     )
 }

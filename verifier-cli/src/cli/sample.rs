@@ -1,10 +1,8 @@
 //! The command `sample`.
 
 use clap::Args;
-use protocol::ids::ElectionId;
 
-use super::{colour, say};
-use crate::progress::Progress;
+use super::{ElectionArgs, read_and_say};
 use crate::verdict::Outcome;
 use crate::{sample, words};
 
@@ -21,21 +19,14 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct SampleArgs {
-    /// Where the election is published: its URL or directory
-    #[arg(value_name = "URL OR DIRECTORY")]
-    source: String,
-    /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
-    #[arg(long, value_name = "ID")]
-    election: ElectionId,
+    #[command(flatten)]
+    of: ElectionArgs,
     /// How many batches to draw
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     stretches: u64,
     /// Draw the same batches as a run that printed this seed [default: fresh from the operating system]
     #[arg(long, value_name = "HEX", value_parser = seed)]
     seed: Option<[u8; 32]>,
-    /// Print the verdict as one JSON document
-    #[arg(long)]
-    json: bool,
 }
 
 fn seed(text: &str) -> Result<[u8; 32], String> {
@@ -46,20 +37,12 @@ fn seed(text: &str) -> Result<[u8; 32], String> {
 }
 
 pub(super) fn run(args: &SampleArgs) -> Outcome {
-    let progress = Progress::on_stderr();
-    let verdict = sample::run(
-        &args.source,
-        &args.election,
-        args.stretches,
-        args.seed,
-        &progress,
-    );
-    progress.finish();
-    let outcome = verdict.verdict;
-    say(
-        args.json,
-        &verdict,
-        || words::sample(&verdict, colour()),
-        outcome,
+    read_and_say(
+        &args.of,
+        |source, election, progress| {
+            sample::run(source, election, args.stretches, args.seed, progress)
+        },
+        |verdict| verdict.verdict,
+        words::sample,
     )
 }

@@ -22,6 +22,8 @@ Follows an election while it runs. Give every place where it is published: the s
   a false tally     results.json is not the sum of signed tally entries; or a batch's tally is not the sum of its votes (every new batch is recounted, with the signatures of some of its votes)
   a wrong key       a checkpoint is not signed by the key that the manifest, and the notices, name
   a late head       the newest head is older than three intervals (30 s at least) by this machine's clock, and there is no final head. Code: late-head
+  a head ahead      the newest head claims a time more than five minutes ahead of this machine's clock. Code: head-ahead
+  what a witness knows   with --witness: its own newest copy of the heads log contradicts what the sources show, or they end below it
   and whatever else is wrong with what it reads, by the codes of `tallyroot-verify explain`.
 
 A finding is said when it begins, not in every round. A source that does not answer is no finding: it is said to be unread.
@@ -45,6 +47,9 @@ pub(super) struct WatchArgs {
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
     #[arg(long, value_name = "ID")]
     election: ElectionId,
+    /// Where a witness serves what it cosigned last: each round asks for its own copy of the heads log; may be given several times
+    #[arg(long, value_name = "URL")]
+    witness: Vec<String>,
     /// The folder for what is kept; made if it is not there
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
@@ -93,7 +98,8 @@ impl Stop {
 }
 
 pub(super) fn run(args: &WatchArgs) -> Outcome {
-    let mut watcher = match Watcher::open(&args.election, &args.sources, &args.state) {
+    let mut watcher = match Watcher::open(&args.election, &args.sources, &args.witness, &args.state)
+    {
         Ok(watcher) => watcher,
         Err(error) => {
             complain(&error.to_string());
@@ -165,12 +171,9 @@ fn say(json: bool, event: &Event, outcome: Outcome) -> Outcome {
 }
 
 /// By this machine's clock (ms since 1970).
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| u64::try_from(since.as_millis()).ok())
-        .unwrap_or(0)
+fn now() -> Option<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
 }
 
 /// The first signal ends the watch after its round, the second at once.

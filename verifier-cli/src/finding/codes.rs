@@ -2,6 +2,10 @@
 //!
 //! Codes are a published interface: scripts, other verifiers and reports name them. They are added to, never renamed.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
 use super::Severity;
 
 macro_rules! codes {
@@ -54,6 +58,21 @@ impl Code {
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+}
+
+impl JsonSchema for Code {
+    fn schema_name() -> Cow<'static, str> {
+        "Code".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = Self::ALL.iter().map(|code| code.name()).collect();
+        json_schema!({
+            "description": "The stable code of a finding: `tallyroot-verify explain` says what each means. Codes are added to, never renamed.",
+            "type": "string",
+            "enum": names,
+        })
     }
 }
 

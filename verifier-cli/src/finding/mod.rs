@@ -5,13 +5,14 @@ mod collect;
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 pub use codes::Code;
 pub use collect::{Findings, LISTED_MAX};
 
 /// How much a finding weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing and within what the rules bound: counted, and reported with its number.
@@ -33,7 +34,7 @@ impl fmt::Display for Severity {
 }
 
 /// Where a finding is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Place {
     /// The file, relative to the election's folder.
     pub file: String,
@@ -81,10 +82,11 @@ pub enum Votes {
 }
 
 /// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// What kind.
     #[serde(serialize_with = "code_text")]
+    #[schemars(with = "Code")]
     pub code: Code,
     /// How much it weighs.
     pub severity: Severity,

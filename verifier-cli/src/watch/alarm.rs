@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::audit::context::Unread;
 use crate::finding::{Code, Findings, Place, Severity};
 use crate::verdict::Outcome;
 
-/// The one alarm that is no finding of an audit: an audit does not know what time it is.
+/// The newest head is too old. No finding of an audit: an audit does not know what time it is.
 pub const LATE_HEAD: &str = "late-head";
+/// The newest head claims a time that has not come. No finding of an audit either.
+pub const HEAD_AHEAD: &str = "head-ahead";
 
 /// Something worth saying.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
     /// Something is wrong. Said once, and again after a round without it.
@@ -23,7 +26,7 @@ pub enum Event {
         at: u64,
         /// Which source showed it.
         source: String,
-        /// What kind: a finding's code, or `late-head`.
+        /// What kind: a finding's code, or [`LATE_HEAD`] or [`HEAD_AHEAD`].
         code: &'static str,
         /// How much it weighs.
         severity: Severity,
@@ -149,18 +152,25 @@ impl Alarms {
         }
     }
 
-    pub(super) fn late(&mut self, evidence: String) {
-        let file = "heads/checkpoint".to_owned();
-        if self.is_new((LATE_HEAD, "all sources".to_owned(), file.clone())) {
+    /// An alarm by the watcher's own clock.
+    pub(super) fn clock(
+        &mut self,
+        code: &'static str,
+        severity: Severity,
+        votes_at_most: u64,
+        evidence: String,
+    ) {
+        let (source, file) = ("all sources".to_owned(), "heads/checkpoint".to_owned());
+        if self.is_new((code, source.clone(), file.clone())) {
             self.events.push(Event::Finding {
                 round: self.round,
                 at: self.at,
-                source: "all sources".to_owned(),
-                code: LATE_HEAD,
-                severity: Severity::Major,
+                source,
+                code,
+                severity,
                 place: Place::file(file),
                 evidence,
-                votes_at_most: 0,
+                votes_at_most,
             });
         }
     }

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::cells::Budget;
 use super::keep::{KeepError, Standing};
 use super::{Watched, Watcher};
+use crate::ask::Shown;
 use crate::audit::checkpoint::{Signed, read_newest};
 use crate::audit::context::{Context, Read, Unread};
 use crate::audit::heads_reader::HeadsToday;
@@ -21,6 +22,15 @@ use crate::finding::{Code, Findings, Place, Votes};
 use crate::progress::Progress;
 use crate::result;
 use crate::source::Located;
+
+/// What whoever showed a checkpoint shows besides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// The tree: a source, which must have it.
+    Tree,
+    /// Nothing: a witness.
+    Checkpoint,
+}
 
 /// What a source showed.
 #[derive(Default)]
@@ -169,7 +179,7 @@ impl Watcher {
         signed: &Signed,
     ) -> Result<(), KeepError> {
         match HeldCheckpoint::read(&signed.bytes, context.election) {
-            Ok(held) => self.observe_held(context, located, &held),
+            Ok(held) => self.observe_held(context, located, &held, Shows::Tree),
             // It was verified when it was read.
             Err(_) => Ok(()),
         }
@@ -180,6 +190,7 @@ impl Watcher {
         context: &Context<'_>,
         located: &Located,
         held: &HeldCheckpoint,
+        shows: Shows,
     ) -> Result<(), KeepError> {
         if held.checkpoint.size() == 0 || self.keep.knows(held) {
             return Ok(());
@@ -241,7 +252,7 @@ impl Watcher {
             Relation::Unknown(why) => {
                 self.keep.keep(held, Standing::Unproven)?;
                 // The tree that this source signed must be the one that it shows.
-                let shows_it = newer == held;
+                let shows_it = newer == held && shows == Shows::Tree;
                 let what = format!(
                     "that size {} starts with size {} is not shown: {}",
                     newer.checkpoint.size(),
@@ -263,6 +274,28 @@ impl Watcher {
         }
     }
 
+    /// Holds what a witness cosigned last against what was seen before, and keeps it.
+    pub(super) fn observe_witness(
+        &mut self,
+        election: &Election,
+        shown: &Shown,
+        findings: &Findings,
+        unread: &Unread,
+    ) -> Result<(), KeepError> {
+        let Some(located) = self.located.first().cloned() else {
+            return Ok(());
+        };
+        let progress = Progress::hidden();
+        let context = Context {
+            election,
+            source: located.source.as_ref(),
+            findings,
+            unread,
+            progress: &progress,
+        };
+        self.observe_held(&context, &located, &shown.held, Shows::Checkpoint)
+    }
+
     /// The checkpoints that results carry bind the operator as any other.
     fn observe_results(
         &mut self,
@@ -276,7 +309,7 @@ impl Watcher {
                 .ok()
                 .and_then(|proof| HeldCheckpoint::read(proof.checkpoint(), context.election).ok());
             if let Some(held) = held {
-                self.observe_held(context, located, &held)?;
+                self.observe_held(context, located, &held, Shows::Tree)?;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::{Style, clean, count, number};
 use crate::verdict::Outcome;
-use crate::watch::{Event, LATE_HEAD};
+use crate::watch::{Event, HEAD_AHEAD, LATE_HEAD};
 
 /// One event, as a line or two.
 pub(crate) fn watch(event: &Event, colour: bool) -> String {
@@ -60,9 +60,22 @@ pub(crate) fn watch(event: &Event, colour: bool) -> String {
     }
 }
 
-/// What `explain` says of the one alarm that is no finding of an audit.
-pub(crate) fn late_head() -> String {
-    format!(
-        "{LATE_HEAD} (major, of `watch` alone)\n\nThe newest head is older than three intervals, and at least 30 seconds, by the watcher's own clock, and there is no final head.\n\nWhat to do: compare your clock. Ask the operator why: votes that no head covers are kept by no anchor and no witness, and could still be taken back.\n"
-    )
+/// What `explain` says of the alarms that are no findings of an audit: those by the watcher's own clock.
+pub(crate) fn by_clock(code: &str) -> Option<String> {
+    let (severity, meaning, advice) = match code {
+        LATE_HEAD => (
+            "major",
+            "The newest head is older than three intervals, and at least 30 seconds, by the watcher's own clock, and there is no final head.",
+            "compare your clock. Ask the operator why: votes that no head covers are kept by no anchor and no witness, and could still be taken back.",
+        ),
+        HEAD_AHEAD => (
+            "critical",
+            "The newest head claims a time more than five minutes ahead of the watcher's own clock. Openings and closings go by the heads' times, so voting could end early.",
+            "compare your clock. If it is right, say at once what you saw, and ask the election's witnesses for their own copies (`audit --witness`): once the time has come, the files alone no longer show it.",
+        ),
+        _ => return None,
+    };
+    Some(format!(
+        "{code} ({severity}, of `watch` alone)\n\n{meaning}\n\nWhat to do: {advice}\n"
+    ))
 }

@@ -80,6 +80,7 @@ fn audit_while_growing(
         threads: NonZeroUsize::new(2).unwrap(),
         settle: Duration::from_secs(20),
         evidence: Vec::new(),
+        witnesses: Vec::new(),
         state: None,
     };
     let verdict = audit::audit(
@@ -168,6 +169,7 @@ fn growth_that_is_not_the_same_log_is_found() {
         threads: NonZeroUsize::MIN,
         settle: Duration::ZERO,
         evidence: Vec::new(),
+        witnesses: Vec::new(),
         state: None,
     };
     let verdict = audit::audit(

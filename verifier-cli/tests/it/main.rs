@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod asked;
 mod command;
 mod common;
 mod copies;
@@ -21,6 +22,7 @@ mod result;
 mod resume;
 mod right;
 mod sample;
+mod schema;
 mod trees;
 mod watch;
 mod web;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::checkpoint::Checkpoint;
 use protocol::entry::Entry;
@@ -10,9 +11,9 @@ use protocol::ids::{ElectionId, LogId};
 use protocol::results::Results;
 use verifier_cli::consistency;
 use verifier_cli::verdict::Outcome;
-use verifier_cli::watch::{Event as Said, LATE_HEAD, Watcher};
+use verifier_cli::watch::{Event as Said, HEAD_AHEAD, LATE_HEAD, Watcher};
 
-use crate::common::keys::OPENING;
+use crate::common::keys::{CLOSING, OPENING};
 use crate::common::world::World;
 use crate::common::{audit_with, write};
 use crate::receipts::{PLAN, early};
@@ -57,7 +58,7 @@ impl Scene {
 
     fn watcher(&self, sources: &[&str]) -> Watcher {
         let sources: Vec<String> = sources.iter().map(|name| self.given(name)).collect();
-        Watcher::open(&self.id, &sources, &self.path("state")).unwrap()
+        Watcher::open(&self.id, &sources, &[], &self.path("state")).unwrap()
     }
 }
 
@@ -80,9 +81,9 @@ fn codes(events: &[Said]) -> Vec<&'static str> {
         .collect()
 }
 
-/// The clock stands before every head, so that none is late.
+/// Without a clock, so that no head is late or ahead.
 fn round(watcher: &mut Watcher) -> Vec<Said> {
-    watcher.round(0).unwrap()
+    watcher.round(None).unwrap()
 }
 
 /// Two rounds, of which one must raise this.
@@ -262,13 +263,35 @@ fn a_late_head() {
     let scene = Scene::new();
     let mut watcher = scene.watcher(&["site"]);
     let newest = OPENING + 65_000 + 10_000;
-    assert_eq!(codes(&watcher.round(newest + 30_000).unwrap()), [""; 0]);
-    let events = watcher.round(newest + 31_000).unwrap();
+    assert_eq!(
+        codes(&watcher.round(Some(newest + 30_000)).unwrap()),
+        [""; 0]
+    );
+    let events = watcher.round(Some(newest + 31_000)).unwrap();
     assert_eq!(codes(&events), [LATE_HEAD], "{events:#?}");
     // With the final head, nothing more is due.
     scene.show("site", &scene.world);
-    let events = watcher.round(newest + 1_000_000_000).unwrap();
+    let events = watcher.round(Some(newest + 1_000_000_000)).unwrap();
     assert_eq!(codes(&events), [""; 0], "{events:#?}");
+}
+
+#[test]
+fn a_head_ahead_of_the_time() {
+    let scene = Scene::new();
+    let mut watcher = scene.watcher(&["site"]);
+    let newest = OPENING + 65_000 + 10_000;
+    assert_eq!(
+        codes(&watcher.round(Some(newest - 300_000)).unwrap()),
+        [""; 0]
+    );
+    let events = watcher.round(Some(newest - 300_001)).unwrap();
+    assert_eq!(codes(&events), [HEAD_AHEAD], "{events:#?}");
+    // A final head that came early is the worst of them.
+    drop(watcher);
+    scene.show("site", &scene.world);
+    let mut watcher = scene.watcher(&["site"]);
+    let events = watcher.round(Some(CLOSING - 600_000)).unwrap();
+    assert_eq!(codes(&events), [HEAD_AHEAD], "{events:#?}");
 }
 
 #[test]
@@ -310,7 +333,7 @@ fn a_source_that_does_not_answer_is_no_finding() {
 fn a_memory_is_of_one_election_and_one_watcher() {
     let scene = Scene::new();
     let watcher = scene.watcher(&["site"]);
-    let open = |id| Watcher::open(&id, &[scene.given("site")], &scene.path("state"));
+    let open = |id| Watcher::open(&id, &[scene.given("site")], &[], &scene.path("state"));
     assert!(open(scene.id).is_err());
     drop(watcher);
     assert!(open(ElectionId([1; 32])).is_err());
@@ -385,12 +408,16 @@ fn an_interrupt_ends_it_with_its_verdict() {
         .unwrap();
     assert!(killed.success());
     let output = running.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .contains("NOTHING RAISED")
-    );
+    // This machine's clock is used here: until the day of this election has come, its heads are ahead.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let (code, words) = if now.as_millis() < u128::from(OPENING) {
+        (1, "FINDINGS")
+    } else {
+        (0, "NOTHING RAISED")
+    };
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(words), "{said}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::common::{audit as audit_folder, found, options};
 /// What a server does with a request for a path; `None`: serve the file.
 type Mischief = dyn Fn(&str, u64) -> Option<Answer> + Send + Sync;
 
-enum Answer {
+pub enum Answer {
     Status(u16, &'static str),
     Redirect(String),
     /// Says more than it sends.
@@ -29,7 +29,7 @@ enum Answer {
 }
 
 /// Serves a folder until the test ends. Returns its address.
-fn serve(
+pub fn serve(
     root: &Path,
     mischief: impl Fn(&str, u64) -> Option<Answer> + Send + Sync + 'static,
 ) -> String {

@@ -32,6 +32,7 @@ pub fn options() -> Options {
         threads: NonZeroUsize::new(2).unwrap(),
         settle: Duration::ZERO,
         evidence: Vec::new(),
+        witnesses: Vec::new(),
         state: None,
     }
 }
