@@ -105,6 +105,11 @@ pub fn make(receipt: &Path, source: &str, id: &ElectionId) -> DisputeVerdict {
         Err(error) => missing.push(error.to_string()),
     }
     let mut verdict = ruled(&dispute, id, Shown::JustNow);
+    if verdict.ruling == Some(Ruling::Held) && dispute.head.is_none() {
+        // A head may cover the vote, or drop it: whoever hides the heads log must not get a yes.
+        verdict.verdict = Outcome::Unchecked;
+        missing.push("no head is shown: whether one covers the vote, or the final head drops it, cannot be told".to_owned());
+    }
     verdict.not_covered.splice(0..0, missing);
     if verdict.ruling.is_some() {
         verdict.file = dispute.encode().ok();

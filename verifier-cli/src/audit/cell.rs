@@ -315,9 +315,9 @@ impl<'a> Content<'a> for Cell<'a> {
         let ends_log = matches!(entries.last(), Some((_, Entry::Close(_))));
         let mut votes: Vec<u64> = Vec::new();
         let mut unverified: Vec<(u64, Vote)> = Vec::new();
-        let (n, root) = (judge.batch.n, &judge.batch.root);
-        let is_checked = self.checked.knows(self.cell, n, root);
-        let pending = Pending::new(self.checked, self.cell, n, root);
+        let (first, root) = (judge.batch.first, &judge.batch.root);
+        let is_checked = self.checked.knows(self.cell, first, root);
+        let pending = Pending::new(self.checked, self.cell, first, root);
         for (index, entry) in entries {
             match entry {
                 Entry::Genesis(genesis) => {

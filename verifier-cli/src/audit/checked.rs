@@ -1,8 +1,9 @@
 //! What makes an audit resumable: a file that remembers which batches' signatures were checked and found right.
 //!
-//! Signatures are nearly all of the work, and whether they are right follows from a batch's bytes alone, which its root fixes. So a resumed audit reads, hashes,
-//! counts and compares everything again, and skips only the signatures of a batch that has the very root that is written down. A batch with any wrong signature
-//! is never written down: it is found again.
+//! Signatures are nearly all of the work, and whether they are right follows from a batch's entries alone. Those are fixed by the index of the first of them and the
+//! root that the log has behind the last (the root alone says where a batch ends, not where it begins). So a resumed audit reads, hashes, counts and compares
+//! everything again, and skips only the signatures of a batch of which both are written down. A batch with any wrong signature is never written down: it is found
+//! again.
 //!
 //! The file is a header, then one record for each batch, appended as they are finished; a record that was cut off is dropped. Whoever can write the file can make
 //! the audit skip signatures, so it belongs to the auditor alone, like the program.
@@ -19,8 +20,8 @@ use protocol::merkle::Hash;
 use sha2::{Digest as _, Sha256};
 
 /// `label ‖ 0x00 ‖ election id`. Another version of the checks needs another label.
-const LABEL: &[u8] = b"tallyroot-verify/checked/v1\0";
-/// `cell u32 ‖ batch u64 ‖ root (32) ‖ the first 4 bytes of SHA-256 of these`.
+const LABEL: &[u8] = b"tallyroot-verify/checked/v2\0";
+/// `cell u32 ‖ first index u64 ‖ root (32) ‖ the first 4 bytes of SHA-256 of these`.
 const RECORD_LEN: usize = 4 + 8 + 32 + 4;
 /// Most bytes that are read: records of 20 million batches.
 const FILE_LEN_MAX: u64 = 1 << 30;
@@ -39,12 +40,12 @@ pub(super) struct Checked {
 
 type Key = [u8; RECORD_LEN - 4];
 
-fn key(cell: u32, n: u64, root: &Hash) -> Key {
+fn key(cell: u32, first: u64, root: &Hash) -> Key {
     let mut key = [0; RECORD_LEN - 4];
     let (at_cell, rest) = key.split_at_mut(4);
-    let (at_n, at_root) = rest.split_at_mut(8);
+    let (at_first, at_root) = rest.split_at_mut(8);
     at_cell.copy_from_slice(&cell.to_be_bytes());
-    at_n.copy_from_slice(&n.to_be_bytes());
+    at_first.copy_from_slice(&first.to_be_bytes());
     at_root.copy_from_slice(root.as_bytes());
     key
 }
@@ -130,9 +131,9 @@ impl Checked {
         })
     }
 
-    /// Whether this batch's signatures were checked before.
-    pub(super) fn knows(&self, cell: u32, n: u64, root: &Hash) -> bool {
-        let known = self.known.contains(&key(cell, n, root));
+    /// Whether the signatures of the batch from this index to the end with this root were checked before.
+    pub(super) fn knows(&self, cell: u32, first: u64, root: &Hash) -> bool {
+        let known = self.known.contains(&key(cell, first, root));
         self.hits.fetch_add(u64::from(known), Ordering::Relaxed);
         known
     }
@@ -181,10 +182,10 @@ struct Batch<'c> {
 }
 
 impl<'c> Pending<'c> {
-    pub(super) fn new(checked: &'c Checked, cell: u32, n: u64, root: &Hash) -> Self {
+    pub(super) fn new(checked: &'c Checked, cell: u32, first: u64, root: &Hash) -> Self {
         Self(Arc::new(Batch {
             checked,
-            key: key(cell, n, root),
+            key: key(cell, first, root),
             open: AtomicUsize::new(1),
             spoiled: AtomicBool::new(false),
         }))
@@ -272,8 +273,9 @@ mod tests {
         let checked = reopened(&path);
         assert!(checked.knows(0, 1, &ROOT) && checked.knows(0, 3, &ROOT));
         assert!(!checked.knows(0, 2, &ROOT));
-        // Another cell, another root: another batch.
+        // Another cell, another beginning, another end: another batch.
         assert!(!checked.knows(1, 1, &ROOT) && !checked.knows(0, 1, &Hash([4; 32])));
+        assert!(!checked.knows(0, 4, &ROOT));
     }
 
     #[test]

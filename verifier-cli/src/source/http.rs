@@ -1,7 +1,7 @@
 //! A web server. Answers are bounded, requests time out, and what fails is asked for again a few times before it counts as not known.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::blocking::{Client, Response};
 use reqwest::header::RETRY_AFTER;
@@ -13,6 +13,8 @@ use super::{Fetched, Listed, Source, SourceError};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one whole file: 16 MiB at most, so a line of a few Mbit/s suffices.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// After so many request time-outs a file is given up, however many tries are left.
+const PATIENCE: u32 = 2;
 /// Waits before the second, third, … try.
 const BACKOFF: [Duration; 4] = [
     Duration::from_millis(200),
@@ -32,6 +34,8 @@ pub struct Http {
     client: Client,
     /// Ends with `/`.
     base: Url,
+    /// For one try, its whole answer included.
+    timeout: Duration,
 }
 
 impl Http {
@@ -40,6 +44,14 @@ impl Http {
     /// # Errors
     /// The address is no `http` or `https` URL, or the machine's TLS set-up cannot be read.
     pub fn new(url: &str) -> Result<Self, SourceError> {
+        Self::with_timeout(url, REQUEST_TIMEOUT)
+    }
+
+    /// As [`Http::new`], with another bound on the time of one answer.
+    ///
+    /// # Errors
+    /// As [`Http::new`].
+    pub fn with_timeout(url: &str, timeout: Duration) -> Result<Self, SourceError> {
         let mut base = Url::parse(url).map_err(|e| SourceError::new(url, e))?;
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(SourceError::new(
@@ -55,12 +67,15 @@ impl Http {
         }
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
             .redirect(redirect::Policy::custom(same_origin_only))
             .user_agent(concat!("tallyroot-verify/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| SourceError::new(url, full_text(&e)))?;
-        Ok(Self { client, base })
+        Ok(Self {
+            client,
+            base,
+            timeout,
+        })
     }
 
     /// The folder's address.
@@ -77,6 +92,7 @@ impl Http {
         Ok(Self {
             client: self.client.clone(),
             base: self.address(&format!("{folder}/"))?,
+            timeout: self.timeout,
         })
     }
 
@@ -86,7 +102,9 @@ impl Http {
 
     /// One try. `Err(Try::…)` says whether another makes sense.
     fn try_once(&self, url: Url, max_len: usize) -> Result<Fetched, Failure> {
-        let response = self.client.get(url).send().map_err(|e| Failure {
+        // A request's own time-out covers its body as well; the blocking client's would begin anew with every read, for whoever sends a byte now and then.
+        let request = self.client.get(url).timeout(self.timeout);
+        let response = request.send().map_err(|e| Failure {
             // Where it leads elsewhere, it will again.
             again: !e.is_redirect(),
             ..Failure::passing(full_text(&e))
@@ -138,13 +156,18 @@ impl Source for Http {
     fn read(&self, path: &str, max_len: usize) -> Result<Fetched, SourceError> {
         let url = self.address(path)?;
         let mut waits = BACKOFF.iter();
+        let begun = Instant::now();
         loop {
             let failure = match self.try_once(url.clone(), max_len) {
                 Ok(fetched) => return Ok(fetched),
                 Err(failure) => failure,
             };
             match waits.next() {
-                Some(wait) if failure.again => thread::sleep((*wait).max(failure.not_before)),
+                Some(wait)
+                    if failure.again && begun.elapsed() < self.timeout.saturating_mul(PATIENCE) =>
+                {
+                    thread::sleep((*wait).max(failure.not_before));
+                }
                 _ => return Err(SourceError::new(path, failure.problem)),
             }
         }

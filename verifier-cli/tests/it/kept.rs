@@ -446,3 +446,18 @@ fn a_dispute_without_a_receipt_or_a_ledger() {
     ledger.checkpoint = std::fs::read_to_string(fork.path("honest/heads/checkpoint")).unwrap();
     assert!(swapped.judge(&fork.id).is_err());
 }
+
+#[test]
+fn a_ledger_that_hides_its_heads_holds_nothing() {
+    let fork = Fork::new();
+    let honest = fork.path("honest");
+    let receipt = fork.receipt();
+    let shown = dispute::make(&receipt, honest.to_str().unwrap(), &fork.id);
+    assert_eq!(shown.verdict, Outcome::Verified, "{shown:#?}");
+    std::fs::remove_dir_all(honest.join("heads")).unwrap();
+    let hidden = dispute::make(&receipt, honest.to_str().unwrap(), &fork.id);
+    assert_eq!(hidden.ruling, Some(Ruling::Held), "{hidden:#?}");
+    assert_eq!(hidden.verdict, Outcome::Unchecked);
+    let said = hidden.not_covered.join("\n");
+    assert!(said.contains("no head is shown"), "{said}");
+}

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use protocol::ids::ElectionId;
+use protocol::batch::BatchFile;
+use protocol::entry::Vote;
+use protocol::ids::{ElectionId, LogId};
+use protocol::merkle::CompactRange;
 use serde_json::Value;
 use verifier_cli::audit::{self, Options};
 use verifier_cli::progress::Progress;
@@ -160,4 +163,49 @@ fn a_state_that_cannot_be_used_stops_the_audit_before_it_begins() {
         verdict.not_covered
     );
     assert_eq!(std::fs::read(&state).unwrap(), b"something else");
+}
+
+/// The first run is served the same entries, but cut into other batches, so that one vote that nobody signed ends the batch before: what it wrote down says nothing
+/// of the batches that the second run sees.
+#[test]
+fn batches_that_were_cut_elsewhere_are_others() {
+    let mut world = World::new("resume", Plan { batch: 100, ..PLAN });
+    let election = world.keys.election.clone();
+    world.change_votes(0, 1, |votes| {
+        let mut vote = Vote::decode(&votes[0], &election).unwrap();
+        vote.signature[40] ^= 1;
+        votes[0] = vote.encode();
+    });
+    let forged = |bytes: &Vec<u8>| {
+        Vote::decode(bytes, &election).is_ok_and(|vote| vote.verify(&election).is_err())
+    };
+    let behind = 1 + world.batch_of_votes(0, 1).iter().position(forged).unwrap();
+    // Votes follow it, and the tally.
+    assert!(behind + 2 < world.batch_of_votes(0, 1).len());
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, state) = (folder.path().join("tree"), folder.path().join("state"));
+    world.publish(&tree);
+    let id = election.id();
+    let whole = essence(&audited(&tree, &id, None));
+    assert_eq!(whole["findings_by_code"]["vote-ballot-signature"], 1);
+
+    let path = |n: u64| tree.join(format!("cells/0/batches/{n}"));
+    let files: Vec<Vec<u8>> = (0..3).map(|n| std::fs::read(path(n)).unwrap()).collect();
+    let batches: Vec<BatchFile<'_>> = files
+        .iter()
+        .map(|bytes| BatchFile::decode(bytes, &election).unwrap())
+        .collect();
+    let mut edge = CompactRange::new();
+    batches[0].apply(&mut edge).unwrap();
+    let (first, rest) = batches[2].entries.split_at(behind);
+    let stretched = [batches[1].entries.as_slice(), first].concat();
+    for (n, entries) in [(1, stretched), (2, rest.to_vec())] {
+        let batch = BatchFile::build(&election, LogId::Cell(0), n, &mut edge, entries).unwrap();
+        std::fs::write(path(n), batch.encode()).unwrap();
+    }
+    audited(&tree, &id, Some(&state));
+    for (n, file) in (0..).zip(&files) {
+        std::fs::write(path(n), file).unwrap();
+    }
+    assert_eq!(essence(&audited(&tree, &id, Some(&state))), whole);
 }

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use verifier_cli::audit;
 use verifier_cli::progress::Progress;
+use verifier_cli::source::{Http, Source as _};
 use verifier_cli::verdict::{AuditVerdict, Outcome};
 
 use crate::common::keys::{CLOSING, GRACE};
@@ -26,6 +28,8 @@ pub enum Answer {
     CutShort,
     /// Never ends.
     Endless,
+    /// Sends a byte now and then, for as long as anybody listens.
+    Drip,
 }
 
 /// Serves a folder until the test ends. Returns its address.
@@ -105,6 +109,14 @@ fn answer(
                 )?;
                 loop {
                     stream.write_all(&[b'x'; 65536])?;
+                }
+            }
+            Some(Answer::Drip) => {
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")?;
+                loop {
+                    stream.write_all(b"x")?;
+                    stream.flush()?;
+                    thread::sleep(Duration::from_millis(20));
                 }
             }
             None => match fs::read(root.join(&path)) {
@@ -378,4 +390,14 @@ fn endless_answers_are_cut() {
         "{:#?}",
         found(&verdict)
     );
+}
+
+/// Each single byte comes in time, and the file never does.
+#[test]
+fn an_answer_that_drips_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = serve(folder.path(), |_, _| Some(Answer::Drip));
+    let server = Http::with_timeout(&site, Duration::from_millis(300)).unwrap();
+    let error = server.read("file", 1_000_000).unwrap_err();
+    assert!(error.problem.contains("time"), "{error}");
 }
