@@ -23,6 +23,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use crate::content;
 use crate::judge::{Judged, Look, judge};
 use crate::observe::{Known, observe};
+use crate::recount::Recount;
 
 /// The newest head, and where the heads log ended when it was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(crate) struct Heads {
     newest: watch::Sender<Option<NewestHead>>,
     /// For each log its last good state, as we saw it or as the last head says.
     known: Vec<Known>,
+    /// For each log, how far its issuances were counted one by one, where that was asked for.
+    recounts: Vec<Recount>,
     /// For each log the alarm that was raised and not yet lifted.
     alarms: Vec<Option<String>>,
 }
@@ -72,6 +75,7 @@ impl Heads {
         let genesis = |log: &LogId| Known::genesis(&election, *log);
         Self {
             known: election.logs().iter().map(genesis).collect(),
+            recounts: vec![Recount::default(); election.logs().len()],
             alarms: vec![None; election.logs().len()],
             follower: HeadsFollower::new(own, &election),
             reader,
@@ -193,22 +197,56 @@ impl Heads {
     }
 
     /// Looks at all logs, cells first, and judges what the next head may say.
-    async fn look(&self) -> Judged {
+    async fn look(&mut self) -> Judged {
         let mut looks = self.look_at(|log| matches!(log, LogId::Cell(_))).await;
         looks.extend(self.look_at(|log| !matches!(log, LogId::Cell(_))).await);
-        let last = self
-            .follower
-            .log()
-            .last_head()
-            .map_or(0, |(_, head)| head.time);
+        self.distrust(&mut looks);
+        let judged = self.judge(looks.clone());
+        if !judged.unexplained {
+            return judged;
+        }
+        self.recount(&looks).await;
+        self.distrust(&mut looks);
+        self.judge(looks)
+    }
+
+    fn judge(&self, looks: Vec<Look>) -> Judged {
+        let last = self.follower.log().last_head();
         judge(
             &self.election,
             self.schedule(),
             self.clock.now_ms(),
-            last,
+            last.map_or(0, |(_, head)| head.time),
             &self.known,
             looks,
         )
+    }
+
+    /// An issuance log that was found to misstate its own issuances is believed no more.
+    fn distrust(&self, looks: &mut [Look]) {
+        for (look, recount) in looks.iter_mut().zip(&self.recounts) {
+            if let Some(fault) = recount.fault() {
+                *look = Err(fault.to_owned());
+            }
+        }
+    }
+
+    /// Counts on in the issuance logs that are fresh. What cannot be read now is counted in a later round; until then the cell is held.
+    async fn recount(&mut self, looks: &[Look]) {
+        let schedule = self.follower.log().schedule();
+        let logs = self.election.logs().iter().zip(looks);
+        for ((log, look), recount) in logs.zip(&mut self.recounts) {
+            if !matches!(log, LogId::Issuance { .. }) || look.is_err() {
+                continue;
+            }
+            let counted = recount.advance(&self.reader, &self.election, schedule, *log);
+            match timeout(self.read_timeout, counted).await {
+                Ok(Ok(())) | Err(_) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(%log, %error, "its issuances could not be counted now");
+                }
+            }
+        }
     }
 
     async fn look_at(&self, which: fn(&LogId) -> bool) -> Vec<Look> {

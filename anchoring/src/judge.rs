@@ -30,6 +30,8 @@ pub(crate) struct Judged {
     pub(crate) stale: Vec<Option<String>>,
     /// Whether this head may be the final one.
     pub(crate) is_final: bool,
+    /// Whether cells were held because of votes that no issuance explains.
+    pub(crate) unexplained: bool,
 }
 
 /// Judges the looks at all logs, in the order of [`Election::logs`], against the states before them.
@@ -76,6 +78,7 @@ pub(crate) fn judge(
         known: table.rows.iter().map(|row| row.after).collect(),
         stale: table.rows.into_iter().map(|row| row.stale).collect(),
         is_final,
+        unexplained,
     }
 }
 

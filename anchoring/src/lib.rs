@@ -22,6 +22,7 @@ mod keeper;
 mod notices;
 mod object;
 mod observe;
+mod recount;
 mod service;
 mod start;
 mod witness;

@@ -156,6 +156,31 @@ async fn votes_that_no_issuance_explains_wait_and_so_does_the_final_head() {
     assert_eq!(states(&last), [Open; 4]);
 }
 
+/// Its close says that it issued nothing, and its entries say otherwise: honest votes are not held back for that.
+#[tokio::test]
+async fn a_registrar_that_belies_itself_holds_nobody_back() {
+    let site = Site::new();
+    let cells = [
+        site.log(LogId::Cell(0)).await,
+        site.log(LogId::Cell(1)).await,
+    ];
+    let (lying, right) = (site.lying_log(shard(0)).await, site.log(shard(1)).await);
+    for voter in 1..=3 {
+        lying.issue(voter).await;
+    }
+    right.close().await;
+    lying.close().await;
+    cells[0].vote(1, BALLOT).await;
+    cells[1].vote(2, BALLOT).await;
+    let anchoring = site.anchoring().await;
+    let head = head_where(&anchoring, "both votes", |head| sizes(head)[..2] == [3, 3]).await;
+    assert_eq!(states(&head), [Open, Open, Stale, Closed]);
+    // And the election can end without it.
+    site.clock.set(CLOSING + 2 * GRACE + 1);
+    let last = anchoring.finished().await.unwrap();
+    assert_eq!(sizes(&last)[..2], [3, 3]);
+}
+
 #[tokio::test]
 async fn after_the_grace_the_final_head_takes_what_there_is() {
     let site = Site::new();

@@ -26,7 +26,7 @@ use ledger::sequencer::{Config, Handle, Parts, Published, Sequencer};
 use ledger::{Directory, DirectoryReader, Keys, LogName, Sqlite};
 use protocol::ballot::Ballot;
 use protocol::entry::{
-    AuthorityKey, Entry, Genesis, Issuance, Notice, NoticeAction, NoticeBody, Vote,
+    AuthorityKey, Close, Entry, Genesis, Issuance, Notice, NoticeAction, NoticeBody, Vote,
 };
 use protocol::grammar::{CellLog, IssuanceLog};
 use protocol::ids::LogId;
@@ -132,10 +132,16 @@ impl Site {
         if let Some(size) = switched {
             keys = keys.switched(key(&log.prefix(), true).public(), size);
         }
-        self.start(log, name, keys, switched.is_some()).await
+        self.start(log, name, keys, switched.is_some(), false).await
     }
 
-    async fn start(&self, log: LogId, name: LogName, keys: Keys, spare: bool) -> Log {
+    /// An issuance log whose close says that nothing was ever issued.
+    pub(crate) async fn lying_log(&self, log: LogId) -> Log {
+        let (name, keys) = LogName::of(&self.election, log).unwrap();
+        self.start(log, name, keys, false, true).await
+    }
+
+    async fn start(&self, log: LogId, name: LogName, keys: Keys, spare: bool, lies: bool) -> Log {
         let mut config = Config::new(name, keys);
         config.batch.count_max = 1_000;
         let election = self.election.clone();
@@ -147,6 +153,9 @@ impl Site {
                     LogId::Cell(cell),
                 ))
             }),
+            LogId::Issuance { .. } if lies => {
+                Arc::new(move || Box::new(Lying(election.clone(), log)))
+            }
             LogId::Issuance { registrar, shard } => Arc::new(move || {
                 Box::new(Issuances(
                     IssuanceLog::new(&election, registrar, shard),
@@ -385,5 +394,59 @@ impl Content for Issuances {
             keyed,
             closed: summary.close().is_some(),
         })
+    }
+}
+
+/// An issuance log that keeps no rules.
+struct Lying(Election, LogId);
+
+impl Content for Lying {
+    fn genesis(&self) -> Vec<u8> {
+        Genesis::of(&self.0, self.1).encode()
+    }
+
+    fn arrange(
+        &mut self,
+        _at: Position,
+        _now_ms: u64,
+        items: &[Submission],
+    ) -> Result<Arranged, ContentError> {
+        Ok(Arranged {
+            entries: items.iter().map(|item| item.entry.clone()).collect(),
+            places: (0..).take(items.len()).map(Place::At).collect(),
+        })
+    }
+
+    fn close(
+        &mut self,
+        _at: Position,
+        now_ms: u64,
+        _given: Option<&[u8]>,
+    ) -> Result<Vec<u8>, ContentError> {
+        let close = Close {
+            time: now_ms,
+            count: 0,
+        };
+        Ok(Entry::Close(close).encode())
+    }
+
+    fn replay(&mut self, at: Position, entries: &[&[u8]]) -> Result<Replayed, ContentError> {
+        let mut keyed = Vec::new();
+        let mut closed = false;
+        for (offset, entry) in (0..).zip(entries) {
+            match Entry::decode(entry, &self.0).map_err(fault)? {
+                Entry::Issuance(issuance) if at.n > 0 => {
+                    let key = Sha256::digest(issuance.roll_index.to_be_bytes()).into();
+                    keyed.push(Keyed {
+                        offset,
+                        key,
+                        same: key,
+                    });
+                }
+                Entry::Close(_) => closed = true,
+                _ => {}
+            }
+        }
+        Ok(Replayed { keyed, closed })
     }
 }
