@@ -11,7 +11,7 @@ use protocol::note::NoteSignature;
 use tokio::sync::{mpsc, watch};
 
 use crate::cosigning::{Belongs, Cosigned, CosigningTimes, Target, belongs};
-use crate::witness::{Answer, Witness, WitnessError};
+use crate::witness::{Answer, Binding, Witness, WitnessError};
 
 /// How often a witness may correct us about its size before it counts as confused. (Its first answer to a new process is a correction.)
 const CORRECTIONS_MAX: usize = 4;
@@ -41,7 +41,7 @@ pub(crate) struct Asker {
     pub(crate) index: usize,
     pub(crate) witness: Witness,
     pub(crate) log: LogName,
-    pub(crate) keys: [[u8; 32]; 2],
+    pub(crate) binding: Binding,
     /// Reads our own log.
     pub(crate) client: LogClient,
     pub(crate) target: watch::Receiver<Option<Arc<Target>>>,
@@ -220,7 +220,7 @@ impl Asker {
 
     /// Whether it can show what it says. Only what our own key has signed is evidence.
     async fn examine(&self, said: &str) -> Failed {
-        let theirs = match self.witness.newest(&self.log, &self.keys).await {
+        let theirs = match self.witness.newest(&self.log, &self.binding).await {
             Ok(Some(theirs)) => theirs,
             Ok(None) => return Failed::Odd(format!("{said}, and shows no checkpoint of our log")),
             Err(error) => return Failed::Odd(format!("{said}, and does not show it: {error}")),

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::asking::{Asker, Line};
-use crate::witness::Witness;
+use crate::witness::{Binding, Witness};
 
 /// How cosignatures are gathered.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +86,7 @@ pub(crate) struct Cosigning {
     pub(crate) witnesses: Vec<Witness>,
     pub(crate) publisher: Arc<dyn Publisher>,
     pub(crate) handle: Handle,
+    pub(crate) binding: Binding,
     pub(crate) clock: Arc<dyn ledger::clock::Clock>,
     pub(crate) times: CosigningTimes,
     pub(crate) state: Arc<watch::Sender<Cosigned>>,
@@ -106,7 +107,7 @@ impl Cosigning {
                 index,
                 witness: witness.clone(),
                 log: name_of(&self.election, LogId::Heads),
-                keys: self.keys()?,
+                binding: self.binding.clone(),
                 client: self.client(),
                 target: target.clone(),
                 lines: line_sender.clone(),

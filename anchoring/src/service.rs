@@ -92,7 +92,7 @@ impl Anchoring {
         let for_cosigning = (Arc::clone(&publisher), Arc::clone(&clock));
         let own: Arc<dyn Reader> = Arc::clone(&publisher) as Arc<dyn Reader>;
         let outside = Arc::clone(&reader);
-        let (sequencer, handle) = sequencer(
+        let (sequencer, handle, binding) = sequencer(
             &config,
             &own,
             store,
@@ -147,6 +147,7 @@ impl Anchoring {
                 witnesses: config.witnesses.clone(),
                 publisher,
                 handle: handle.clone(),
+                binding,
                 clock,
                 times: config.cosigning,
                 state: Arc::new(cosigned_sender),

@@ -19,7 +19,7 @@ use crate::AnchoringConfig;
 use crate::anchor::Anchor;
 use crate::content::{HeadsContent, HeadsKey};
 use crate::keeper::held;
-use crate::witness::Witness;
+use crate::witness::{Binding, Witness};
 
 /// How long a witness may take to show what it has, at start: an outage of witnesses must not keep heads from being made.
 const WITNESS_AT_START: Duration = Duration::from_secs(5);
@@ -111,7 +111,7 @@ pub(crate) async fn sequencer(
     signer: Checked,
     anchors: &[Arc<dyn Anchor>],
     clock: Arc<dyn Clock>,
-) -> Result<(Sequencer, Handle), StartError> {
+) -> Result<(Sequencer, Handle, Binding), StartError> {
     let election = &config.election;
     let mut follower = HeadsFollower::new(Arc::clone(own), election);
     follower.advance().await?;
@@ -119,7 +119,9 @@ pub(crate) async fn sequencer(
     let pair = election.log_keys(LogId::Heads).ok_or_else(missing)?;
     let in_force =
         keys_of(election, follower.log().schedule(), LogId::Heads).ok_or_else(missing)?;
-    let switched = follower.log().schedule().switch(LogId::Heads).is_some();
+    let notice = follower.log().schedule().switch(LogId::Heads);
+    let binding = Binding::new(election, notice.map(|switch| switch.size));
+    let switched = notice.is_some();
     let (key, keys) = if signer.public_key() == *pair.spare.as_bytes() {
         let size = follower.end().size;
         match (switched, size) {
@@ -151,7 +153,7 @@ pub(crate) async fn sequencer(
     sequencing.queue_max = 256;
     // A head that the writer before left without a checkpoint is not the spare's to sign alone: the first checkpoint that it may sign includes the notice.
     sequencing.covers_rest = key == HeadsKey::Main || switched;
-    sequencing.floor = floor(config, own, anchors).await?;
+    sequencing.floor = floor(config, own, anchors, &binding).await?;
     let for_content = election.clone();
     let parts = Parts {
         store,
@@ -162,7 +164,7 @@ pub(crate) async fn sequencer(
     };
     let sequencer = Sequencer::spawn(sequencing, parts);
     let handle = sequencer.handle();
-    Ok((sequencer, handle))
+    Ok((sequencer, handle, binding))
 }
 
 /// The farthest end that an anchor holds. An anchor that cannot be asked now is asked later, by its keeper.
@@ -170,6 +172,7 @@ async fn floor(
     config: &AnchoringConfig,
     own: &Arc<dyn Reader>,
     anchors: &[Arc<dyn Anchor>],
+    binding: &Binding,
 ) -> Result<Option<End>, StartError> {
     let mut floor: Option<End> = None;
     for anchor in anchors {
@@ -189,7 +192,7 @@ async fn floor(
             Err(_) => tracing::warn!(anchor = anchor.name(), "an anchor did not answer at start"),
         }
     }
-    let witnessed = witnessed(config).await;
+    let witnessed = witnessed(config, binding).await;
     Ok(floor
         .into_iter()
         .chain(witnessed)
@@ -197,15 +200,11 @@ async fn floor(
 }
 
 /// What each witness shows of our log, under our own key: a log that was set back must not sign anything before it learns so. One that cannot be asked now is asked later.
-async fn witnessed(config: &AnchoringConfig) -> Vec<End> {
-    let election = &config.election;
-    let Some(keys) = election.log_keys(LogId::Heads).map(|keys| keys.to_bytes()) else {
-        return Vec::new();
-    };
-    let name = name_of(election, LogId::Heads);
+async fn witnessed(config: &AnchoringConfig, binding: &Binding) -> Vec<End> {
+    let name = name_of(&config.election, LogId::Heads);
     let patience = config.read_timeout.min(WITNESS_AT_START);
     let ask = async |witness: &Witness| {
-        let shown = match timeout(patience, witness.newest(&name, &keys)).await {
+        let shown = match timeout(patience, witness.newest(&name, binding)).await {
             Ok(shown) => shown.map_err(|error| error.to_string()),
             Err(_) => Err("it did not answer in time".to_owned()),
         };

@@ -105,9 +105,9 @@ impl Witness {
     /// # Errors
     /// It cannot be reached, or what it shows is not of this heads log.
     pub async fn reach(&self, election: &Election) -> Result<Option<u64>, WitnessError> {
-        let keys = election.log_keys(LogId::Heads).map(|keys| keys.to_bytes());
+        let binding = Binding::new(election, None);
         let name = name_of(election, LogId::Heads);
-        let newest = self.newest(&name, &keys.unwrap_or_default()).await?;
+        let newest = self.newest(&name, &binding).await?;
         Ok(newest.map(|checkpoint| checkpoint.size()))
     }
 
@@ -176,7 +176,7 @@ impl Witness {
     pub(crate) async fn newest(
         &self,
         log: &LogName,
-        keys: &[[u8; 32]],
+        binding: &Binding,
     ) -> Result<Option<Checkpoint>, WitnessError> {
         let hash = Sha256::digest(log.origin())
             .iter()
@@ -200,10 +200,38 @@ impl Witness {
         if checkpoint.origin() != log.origin() {
             return Err(wrong("it is of another log".to_owned()));
         }
-        if signed_by(&note, log.origin(), keys) {
+        if signed_by(&note, log.origin(), binding.at(checkpoint.size())) {
             Ok(Some(checkpoint))
         } else {
             Err(wrong("no key of our log has signed it".to_owned()))
+        }
+    }
+}
+
+/// Whose signature binds our log, by size. Above a switch that the log itself holds, the main key's is void: it may be a thief's.
+/// Without one both keys bind: an unknown checkpoint under either means that we may not be where the log is.
+#[derive(Debug, Clone)]
+pub(crate) struct Binding {
+    main_and_spare: [[u8; 32]; 2],
+    /// The size up to which the main key binds.
+    switched: Option<u64>,
+}
+
+impl Binding {
+    /// `switched`: the size in the notice that switched the heads log, where that is published.
+    pub(crate) fn new(election: &Election, switched: Option<u64>) -> Self {
+        let keys = election.log_keys(LogId::Heads).map(|keys| keys.to_bytes());
+        Self {
+            main_and_spare: keys.unwrap_or_default(),
+            switched,
+        }
+    }
+
+    fn at(&self, size: u64) -> &[[u8; 32]] {
+        let [_, spare] = &self.main_and_spare;
+        match self.switched {
+            Some(above) if size > above => std::slice::from_ref(spare),
+            _ => &self.main_and_spare,
         }
     }
 }

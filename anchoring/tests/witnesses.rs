@@ -17,8 +17,10 @@ use common::Site;
 use common::manifest::{key, manifest};
 use common::service::{PATIENCE, head_where, next_head};
 use common::witness::{FakeWitness, Mode, Newest, vkey};
+use ledger::heads::HeadsFollower;
 use protocol::checkpoint::Checkpoint;
 use protocol::ed25519::SigningKey;
+use protocol::entry::NoticeAction;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::merkle::{Hash, leaf_hash};
@@ -257,6 +259,44 @@ async fn a_checkpoint_that_our_key_signed_and_we_do_not_have_stops_everything() 
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!(anchoring.handle().published().end.size, size);
     }
+}
+
+/// Whoever stole a main key that was taken out of use signs on with it, and a witness shows that: the notice makes it void.
+#[tokio::test]
+async fn what_a_retired_key_signed_above_its_switch_is_no_evidence() {
+    let (site, witnesses) = election().await;
+    let logs = site.logs().await;
+    let anchoring = start(&site, &witnesses).await.unwrap();
+    next_head(&anchoring).await;
+    drop(anchoring);
+    let clients = || witnesses.iter().map(FakeWitness::client).collect();
+    let anchoring = site.spare_anchoring_with(clients()).await.unwrap();
+    let mut heads = HeadsFollower::new(site.reader(), &site.election);
+    heads.advance().await.unwrap();
+    let at = heads.end();
+    let switch = NoticeAction::Switch {
+        log: LogId::Heads,
+        size: at.size,
+        root: at.root,
+    };
+    let notice = site.notice(0, switch);
+    anchoring.submit_notice(&notice).await.unwrap();
+    next_head(&anchoring).await;
+    drop(anchoring);
+
+    let stolen = forged(&site, 1_000_000, leaf_hash(b"other"));
+    witnesses[2].remember(Some(stolen));
+    let anchoring = site.spare_anchoring_with(clients()).await.unwrap();
+    cosigned_where(&anchoring, "oddity", |state| {
+        let wrong = state.witnesses[2].wrong.as_ref();
+        wrong.is_some_and(|wrong| wrong.contains("no key of our log has signed it"))
+    })
+    .await;
+    // What it signed below is as binding as ever.
+    witnesses[2].remember(Some(forged(&site, 2, leaf_hash(b"other"))));
+    let reason = ended(&anchoring).await.unwrap_err();
+    assert!(reason.contains("w2.example"), "{reason}");
+    drop(logs);
 }
 
 #[tokio::test]

@@ -48,6 +48,14 @@ impl Site {
         self.start_anchoring(self.anchors(), false, witnesses).await
     }
 
+    /// As [`Site::anchoring_with`], signing with the heads log's spare key.
+    pub(crate) async fn spare_anchoring_with(
+        &self,
+        witnesses: Vec<Witness>,
+    ) -> Result<Anchoring, StartError> {
+        self.start_anchoring(self.anchors(), true, witnesses).await
+    }
+
     async fn start_anchoring(
         &self,
         anchors: Vec<Arc<dyn Anchor>>,
