@@ -111,8 +111,9 @@ pub fn check_label(label: &str, max_bytes: usize) -> Result<(), LabelError> {
     Ok(())
 }
 
-/// Characters that a label must not hold.
-fn is_forbidden(c: char) -> bool {
+/// Whether a label must not hold this character: it shows nothing, or changes how the text around it is shown. Controls are among them.
+#[must_use]
+pub fn is_forbidden(c: char) -> bool {
     matches!(u32::from(c),
         // Cc: C0, DEL and C1 controls.
         0..=0x1f | 0x7f..=0x9f

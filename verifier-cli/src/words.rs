@@ -12,6 +12,7 @@ mod watch;
 use std::fmt::Write as _;
 
 use protocol::results::ContestResult;
+use protocol::text::is_forbidden;
 
 use crate::finding::{Code, Finding, Severity};
 use crate::verdict::{AuditVerdict, Outcome, State};
@@ -25,11 +26,11 @@ pub(crate) use result::result;
 pub(crate) use sample::sample;
 pub(crate) use watch::{by_clock, watch};
 
-/// Text that goes to a terminal. Labels come from a manifest that may be hostile; it allows no control characters, and evidence is quoted by whoever
-/// makes it, but nothing else keeps a stranger's escape sequences off the terminal.
+/// Text that goes to a terminal. A manifest's labels hold no character that shows nothing or moves others; names of files and what servers say may, and nothing else
+/// keeps a stranger's escape sequences and directional overrides off the terminal.
 fn clean(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if is_forbidden(c) { '\u{fffd}' } else { c })
         .collect()
 }
 
@@ -446,5 +447,9 @@ mod tests {
     #[test]
     fn nothing_from_outside_moves_the_cursor() {
         assert_eq!(clean("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(
+            clean("x\u{202e}gpj.\u{200b}exe"),
+            "x\u{fffd}gpj.\u{fffd}exe"
+        );
     }
 }
