@@ -102,7 +102,8 @@ fn check_depth_and_numbers(bytes: &[u8]) -> Result<(), CanonicalError> {
     let mut rest = bytes.iter().enumerate().peekable();
     while let Some((offset, byte)) = rest.next() {
         match byte {
-            b'\\' if in_string => {
+            // Outside a string there is none in JSON.
+            b'\\' => {
                 rest.next();
             }
             b'"' => in_string = !in_string,

@@ -73,11 +73,8 @@ pub fn run_off(options: u16, rankings: &Rankings, tie_rule: TieRule) -> RunOff {
             exhausted: piles.exhausted,
             tie_broken: false,
         };
-        // "if nobody has a count above 0, there is no winner"
-        let winner = match counted {
-            0 => None,
-            _ => winner_of(&round.counts, counted),
-        };
+        // "if nobody has a count above 0, there is no winner": nor has anybody more than half of nothing.
+        let winner = winner_of(&round.counts, counted);
         if counted == 0 || winner.is_some() {
             rounds.push(round);
             return RunOff { rounds, winner };
@@ -99,17 +96,11 @@ pub fn run_off(options: u16, rankings: &Rankings, tie_rule: TieRule) -> RunOff {
     }
 }
 
-/// "If an option has more than half of the round's counted ballots, or is the only one continuing, it wins."
+/// "If an option has more than half of the round's counted ballots, or is the only one continuing, it wins." The only one has them all.
 fn winner_of(counts: &[Option<u64>], counted: u128) -> Option<u16> {
-    let mut continuing = continuing(counts);
-    let majority = continuing
-        .clone()
-        .find(|(_, count)| u128::from(*count) * 2 > counted);
-    let only = match (continuing.next(), continuing.next()) {
-        (Some(only), None) => Some(only),
-        _ => None,
-    };
-    majority.or(only).map(|(option, _)| option)
+    continuing(counts)
+        .find(|(_, count)| u128::from(*count) * 2 > counted)
+        .map(|(option, _)| option)
 }
 
 /// "Otherwise the option with the lowest count is eliminated, one a round." Also says whether there were several.
@@ -134,7 +125,7 @@ fn keep_lowest(mut options: Vec<u16>, counts: &[Option<u64>]) -> Vec<u16> {
     options
 }
 
-fn continuing(counts: &[Option<u64>]) -> impl Iterator<Item = (u16, u64)> + Clone {
+fn continuing(counts: &[Option<u64>]) -> impl Iterator<Item = (u16, u64)> {
     (0..)
         .zip(counts)
         .filter_map(|(option, count)| Some((option, (*count)?)))

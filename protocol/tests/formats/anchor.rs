@@ -53,6 +53,23 @@ impl Raw {
         raw.encode()
     }
 
+    /// An object of so many bytes, whose note is one byte.
+    fn of_len(len: usize) -> Vec<u8> {
+        Self::with(1, |raw| {
+            raw.note = vec![b'x'];
+            raw.note_len = 1;
+            raw.entries.clear();
+            let mut left = len - raw.encode().len();
+            while left > 0 {
+                // Two bytes of length and the entry; what is left always has room for one more.
+                let taken = if left > 65_537 { 65_530 } else { left };
+                raw.entries.push(vec![1; taken - 2]);
+                left -= taken;
+            }
+            raw.sizes.1 = raw.sizes.0 + raw.entries.len() as u64;
+        })
+    }
+
     fn note(len: usize) -> Vec<u8> {
         Self::with(1, |raw| {
             raw.note = vec![b'x'; len];
@@ -116,10 +133,19 @@ fn notes_and_objects_are_bounded() {
         AnchorObject::decode(&Raw::note(65_537), &id),
         Err(AnchorError::Sizes(_))
     ));
-    let long = vec![0; ANCHOR_LEN_MAX + 1];
+    let longest = Raw::of_len(ANCHOR_LEN_MAX);
+    assert_eq!(longest.len(), ANCHOR_LEN_MAX);
+    let object = AnchorObject::decode(&longest, &id).unwrap();
+    assert!(object.encode().unwrap() == longest);
+    let longer = AnchorObject {
+        note: &[b'x'; 2],
+        ..object
+    };
+    let len = ANCHOR_LEN_MAX + 1;
+    assert_eq!(longer.encode(), Err(AnchorError::TooLong { len }));
     assert_eq!(
-        AnchorObject::decode(&long, &id),
-        Err(AnchorError::TooLong { len: long.len() })
+        AnchorObject::decode(&Raw::of_len(len), &id),
+        Err(AnchorError::TooLong { len })
     );
 }
 

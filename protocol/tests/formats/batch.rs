@@ -1,7 +1,7 @@
 //! Batch files: one encoding, bounds, and the chain of trees.
 
 use proptest::prelude::*;
-use protocol::batch::{BATCH_ENTRIES_MAX, BATCH_LEN_MAX, BatchError, BatchFile};
+use protocol::batch::{BATCH_ENTRIES_MAX, BATCH_HEADER_LEN, BATCH_LEN_MAX, BatchError, BatchFile};
 use protocol::ids::LogId;
 use protocol::merkle::{CompactRange, Hash, empty_root, leaf_hash};
 use serde_json::{Value, json};
@@ -130,11 +130,57 @@ fn a_file_of_any_size_is_judged_by_the_same_rules() {
         BatchFile::decode(&full(BATCH_ENTRIES_MAX + 1), &ELECTION),
         Err(BatchError::Sizes(_))
     ));
-    let long = vec![0; BATCH_LEN_MAX + 1];
+    let of_len = |len: usize| {
+        Raw::with(1, |raw| {
+            raw.entries = entries_of(len - BATCH_HEADER_LEN);
+            raw.new.0 = raw.old.0 + raw.entries.len() as u64;
+        })
+    };
+    let longest = of_len(BATCH_LEN_MAX);
+    assert_eq!(longest.len(), BATCH_LEN_MAX);
+    assert!(BatchFile::decode(&longest, &ELECTION).is_ok());
+    let len = BATCH_LEN_MAX + 1;
     assert_eq!(
-        BatchFile::decode(&long, &ELECTION),
-        Err(BatchError::TooLong { len: long.len() })
+        BatchFile::decode(&of_len(len), &ELECTION),
+        Err(BatchError::TooLong { len })
     );
+}
+
+/// Entries that take so many bytes of a batch file.
+fn entries_of(len: usize) -> Vec<Vec<u8>> {
+    let mut entries = Vec::new();
+    let mut left = len;
+    while left > 0 {
+        // Two bytes of length and the entry; what is left always has room for one more.
+        let taken = if left > 65_537 { 65_530 } else { left };
+        entries.push(vec![1; taken - 2]);
+        left -= taken;
+    }
+    entries
+}
+
+#[test]
+fn who_knows_the_log_takes_no_batch_of_another() {
+    let bytes = Raw::new(2).encode();
+    let id = ELECTION.id();
+    assert_eq!(
+        BatchFile::decode_of(&bytes, &id, LogId::Cell(1)),
+        BatchFile::decode(&bytes, &ELECTION)
+    );
+    for other in [LogId::Cell(0), ISSUANCE, LogId::Heads] {
+        assert_eq!(
+            BatchFile::decode_of(&bytes, &id, other),
+            Err(BatchError::Log)
+        );
+    }
+    // A log that the election lacks is refused by whoever knows the manifest alone; the numbers, by everybody.
+    let lacking = Raw::with(2, |raw| raw.log = LogId::Cell(2));
+    assert!(BatchFile::decode_of(&lacking, &id, LogId::Cell(2)).is_ok());
+    let numbers = Raw::with(2, |raw| raw.n = 4);
+    assert!(matches!(
+        BatchFile::decode_of(&numbers, &id, LogId::Cell(1)),
+        Err(BatchError::Sizes(_))
+    ));
 }
 
 #[test]
@@ -192,7 +238,6 @@ fn a_batch_that_does_not_fit_leaves_the_tree_alone() {
 
 #[test]
 fn no_batch_is_built_that_no_decoder_accepts() {
-    let big = vec![1; 65_535];
     let huge = vec![1; 65_536];
     let refused = |n, entries: Vec<&[u8]>| {
         let mut tree = CompactRange::new();
@@ -212,11 +257,20 @@ fn no_batch_is_built_that_no_decoder_accepts() {
         refused(1, vec![b"a"; BATCH_ENTRIES_MAX + 1]),
         BatchError::Sizes(_)
     ));
-    // 256 * (2 + 65,535) bytes are 16 MiB and 256 bytes.
-    assert!(matches!(
-        refused(1, vec![&big; 256]),
-        BatchError::TooLong { .. }
-    ));
+    // As long as a file may be; a byte more is refused.
+    let longest = entries_of(BATCH_LEN_MAX - BATCH_HEADER_LEN);
+    let longer = entries_of(BATCH_LEN_MAX - BATCH_HEADER_LEN + 1);
+    assert_eq!(
+        refused(1, longer.iter().map(Vec::as_slice).collect()),
+        BatchError::TooLong {
+            len: BATCH_LEN_MAX + 1
+        }
+    );
+    let mut tree = CompactRange::new();
+    tree.push(leaf_hash(b"genesis"));
+    let entries = longest.iter().map(Vec::as_slice).collect();
+    let made = BatchFile::build(&ELECTION, LogId::Cell(0), 1, &mut tree, entries).unwrap();
+    assert_eq!(made.encode().len(), BATCH_LEN_MAX);
     let mut tree = CompactRange::new();
     let made = BatchFile::build(&ELECTION, LogId::Cell(7), 0, &mut tree, vec![b"a"]);
     assert_eq!(made, Err(BatchError::Log));
