@@ -1,4 +1,4 @@
-//! Ed25519 signatures over checkpoints: key files now, a KMS behind the same trait later.
+//! Ed25519 signatures over checkpoints, by keys in AWS KMS or in files.
 //!
 //! A log's key signs nothing but checkpoints, a few a second at most, so a signature may cross a network. Two rules keep a wrong key or a faulty device from
 //! ever reaching a voter, whatever stands behind the trait:
@@ -10,11 +10,15 @@
 
 mod checked;
 mod key_file;
+pub mod kms;
+mod source;
 
 use async_trait::async_trait;
 
 pub use checked::{Checked, checked};
 pub use key_file::{KeyFile, KeyFileError};
+pub use kms::{KeyRef, Kms, KmsError};
+pub use source::{KeySource, OpenError};
 
 /// Something that holds an Ed25519 key and signs with it (RFC 8032, pure Ed25519).
 ///
@@ -38,6 +42,17 @@ pub enum SignError {
     /// The key could not be reached.
     #[error("the signing key could not be used now ({0}): nothing was signed; try again")]
     Unavailable(String),
+    /// Whoever holds the key will not sign with it until somebody changes something: it is disabled, or this process may not use it.
+    #[error("the signing key is refused ({0}): nothing was signed")]
+    Refused(String),
+    /// No key of this kind signs such a message.
+    #[error("a message of {len} bytes is longer than this key signs ({max}): nothing was signed")]
+    TooLong {
+        /// The message's length.
+        len: usize,
+        /// The longest that can be signed.
+        max: usize,
+    },
     /// What came back is not a signature of the message.
     #[error(
         "the signer returned a signature that does not verify: it was discarded; the device or its memory is faulty, replace it if this recurs"
@@ -53,4 +68,18 @@ pub enum SignError {
         /// The signer's key, in hex.
         got: String,
     },
+}
+
+impl SignError {
+    /// A stable name, for logs and counters.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Refused(_) => "refused",
+            Self::TooLong { .. } => "too-long",
+            Self::Invalid => "invalid",
+            Self::WrongKey { .. } => "wrong-key",
+        }
+    }
 }

@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use protocol::checkpoint::Checkpoint;
 use protocol::merkle::CompactRange;
 use protocol::merkle::tile::{BundleId, Edge, FULL_WIDTH, TileId, encode_bundle};
-use signer::{Checked, Signer as _};
+use signer::{Checked, SignError, Signer as _};
 
 use super::retry::{Backoff, Persistent, Stop};
 use super::{Config, Published};
@@ -181,6 +181,10 @@ impl<'a> Finisher<'a> {
                         Ok(verified) if verified == checkpoint => Ok(note),
                         _ => Err(Stop::Halt("our own checkpoint does not verify".to_owned())),
                     };
+                }
+                // No other try can go better.
+                Err(error @ SignError::TooLong { .. }) => {
+                    return Err(Stop::Halt(error.to_string()));
                 }
                 // Nothing is lost: the batches stand in both copies, and whoever waits goes on waiting.
                 Err(error) => backoff.wait("signing", &error).await,
