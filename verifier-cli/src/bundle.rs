@@ -19,7 +19,7 @@ use crate::verdict::Outcome;
 /// What bundling came to.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct BundleVerdict {
-    /// Verified: the package is written. Findings: the source is not what was signed, and there is no package. Unchecked: something could not be read or written.
+    /// Verified: the package is written, of what was signed; it was not audited. Findings: the source is not what was signed, and there is no package. Unchecked: something could not be read or written.
     pub verdict: Outcome,
     /// The election id.
     pub election: String,

@@ -10,6 +10,7 @@ pub mod consistency;
 pub mod dispute;
 mod draw;
 pub mod finding;
+mod folder;
 pub mod issued;
 pub mod kept;
 pub mod mirror;

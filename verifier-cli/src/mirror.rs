@@ -1,48 +1,48 @@
 //! A verified copy of an election, fit to be served by any static web server.
 //!
-//! Batches are copied, each chained to the one before and the last one to the signed checkpoint; tiles and entry bundles follow from the entries and are made anew. Files that never change
+//! Batches are copied, each proven by the source's tiles to be of the signed tree before it is kept; tiles and entry bundles follow from the entries and are made anew. Files that never change
 //! come first and are never replaced. Then move the issuance logs' `checkpoint`s, the cells', the heads log's, the anchors, and last results.json: the reverse of the order in which
 //! an audit reads, so that a reader of the copy sees a consistent election at every moment.
 
+mod anchors;
+mod checkpoints;
+mod continues;
 mod copy;
+mod heads;
 mod log;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use protocol::anchor::{ANCHOR_LEN_MAX, AnchorObject};
-use protocol::checkpoint::Checkpoint;
-use protocol::entry::Entry;
-use protocol::evidence::HeldCheckpoint;
 use protocol::ids::{ElectionId, LogId};
-use protocol::manifest::Election;
-use protocol::note::NOTE_BYTES_MAX;
-use protocol::results::{RESULTS_LEN_MAX, Results, Status};
+use protocol::results::{RESULTS_LEN_MAX, Results};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use self::copy::{Copy, CopyError};
+use self::copy::{Copy, CopyError, Later};
+use self::heads::Heads;
 use self::log::{Copied, create};
-use crate::audit::checkpoint::{Signed, Switches, read_newest, verify};
-use crate::audit::context::{Context, Read};
+use crate::audit::checkpoint::{Signed, read_newest};
+use crate::audit::context::Context;
 use crate::audit::{self, Options};
-use crate::consistency::{Comparison, Relation};
-use crate::finding::{Code, Finding, Place, Votes};
+use crate::finding::{Finding, Place, Votes};
 use crate::opened::{Ended, Opened};
 use crate::progress::Progress;
 use crate::result;
-use crate::source::{Directory, Located};
 use crate::verdict::{AuditVerdict, Outcome};
 
 /// How long to wait for what is published a moment after the final head.
 const SETTLE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(500);
 
+/// What copying alone does not tell.
+const NOT_RECOUNTED: &str = "the votes themselves, and what else `audit` checks: the copy is of what was signed, and nothing was recounted";
+
 /// What copying came to.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct MirrorVerdict {
-    /// Verified: the copy is complete and, unless left out, its audit finds nothing. Findings: something is wrong with the source or the copy. Unchecked: something could not be read or written.
+    /// Verified: the copy is complete, of what was signed, and, unless left out, its audit finds nothing. Findings: something is wrong with the source or the copy. Unchecked: something could not be read or written.
     pub verdict: Outcome,
     /// The election id.
     pub election: String,
@@ -116,10 +116,7 @@ pub fn run(
             copy,
             logs: BTreeMap::new(),
             newest: BTreeMap::new(),
-            named: BTreeMap::new(),
-            final_head: false,
-            cancelled: false,
-            switches: Switches::default(),
+            heads: Heads::default(),
         };
         let done = mirror.run();
         verdict.written = mirror.copy.written();
@@ -133,6 +130,9 @@ pub fn run(
         Err(Stop::Copy(error)) => opened.unread.note(error.to_string()),
     }
     verdict.end(opened.end());
+    if audited.is_none() {
+        verdict.not_covered.push(NOT_RECOUNTED.to_owned());
+    }
     if let Some(options) = audited
         && verdict.complete
     {
@@ -155,21 +155,13 @@ struct Mirror<'m> {
     copy: Copy,
     logs: BTreeMap<LogId, Copied>,
     newest: BTreeMap<LogId, Signed>,
-    /// Sizes that heads, anchors, results or `checkpoint` name: their checkpoints must exist.
-    named: BTreeMap<LogId, BTreeSet<u64>>,
-    final_head: bool,
-    cancelled: bool,
-    switches: Switches,
+    heads: Heads,
 }
 
 impl Mirror<'_> {
-    fn election(&self) -> &Election {
-        self.context.election
-    }
-
     fn run(&mut self) -> Result<(), Stop> {
         let context = self.context;
-        let manifest = self.election().manifest_bytes().to_vec();
+        let manifest = context.election.manifest_bytes().to_vec();
         create(&context, &mut self.copy, "manifest.json", &manifest)?;
         // First what speaks of other files, then what it speaks of.
         let mut results = result::read(&context);
@@ -178,26 +170,34 @@ impl Mirror<'_> {
         results = self.settle_results(results);
         if let Some(results) = &results {
             for cell in results.cells.iter().filter(|cell| cell.proof.is_some()) {
-                self.name(LogId::Cell(cell.cell), cell.size);
+                self.heads.name(LogId::Cell(cell.cell), cell.size);
             }
         }
-        let anchors = self.read_anchors();
-        for log in self.election().logs().to_vec() {
+        let anchors = self.read_anchors()?;
+        for log in context.election.logs().to_vec() {
             context.progress.stage(log.prefix());
             self.follow(log)?;
         }
         context.progress.stage("checkpoints");
         self.copy_checkpoints()?;
-        self.copy_cosigned()?;
+        let is_due = results
+            .as_ref()
+            .is_some_and(|results| results.status == self.heads.due());
+        if let Some(results) = results.as_ref().filter(|_| is_due) {
+            self.check_results(results);
+        }
         if !context.findings.is_empty() || !context.unread.is_empty() {
             // The copy stays at the consistent state that it had.
             return Err(Stop::Said);
         }
-        self.publish(&anchors, results.as_ref())
-    }
-
-    fn name(&mut self, log: LogId, size: u64) {
-        self.named.entry(log).or_default().insert(size);
+        self.publish(&anchors, results.as_ref())?;
+        if !is_due {
+            context.unread.note(format!(
+                "results.json does not say {:?} yet, as the heads log calls for, so it was not verified; run this again",
+                self.heads.due()
+            ));
+        }
+        Ok(())
     }
 
     /// Copies one log's batches, tiles and bundles.
@@ -207,294 +207,129 @@ impl Mirror<'_> {
             return Ok(());
         };
         if log != LogId::Heads
-            && let Some((code, evidence)) = self.switches.judge(log, &newest)
+            && let Some((code, evidence)) = self.heads.switches.judge(log, &newest)
         {
             let place = Place::file(format!("{log}/checkpoint"));
             context.add(code, place, Votes::WholeRoll, evidence);
             return Err(Stop::Said);
         }
-        self.compare_with_copy(log, &newest)?;
-        context.progress.expect(newest.size());
-        let mut copied = Copied::new(log);
-        let mut entries = Vec::new();
-        copied.follow(&context, &mut self.copy, &newest, |entry| {
+        let located = &self.opened.located;
+        let kept = continues::compare(&context, located, &mut self.copy, log, &newest)?;
+        let served = kept.as_ref().map_or(0, |kept| kept.checkpoint.size());
+        // Of the heads log all is read: notices may stand anywhere.
+        let resumed = match kept.filter(|_| log != LogId::Heads) {
+            Some(kept) => Copied::resume(&self.copy, &kept, context.election)?,
+            None => None,
+        };
+        let mut copied = resumed.unwrap_or_else(|| Copied::new(log));
+        context.progress.expect(newest.size() - copied.size());
+        let heads = &mut self.heads;
+        copied.follow(&context, &mut self.copy, &newest, |index, entry| {
             if log == LogId::Heads {
-                entries.push(entry.to_vec());
+                heads.take(context.election, index, entry, index >= served);
             }
         })?;
-        for entry in entries {
-            self.see_head(&entry);
-        }
-        self.name(log, newest.size());
+        self.heads.name(log, newest.size());
         self.logs.insert(log, copied);
         self.newest.insert(log, newest);
         Ok(())
     }
 
-    /// The source must continue what the copy holds; if it does not, both are kept.
-    fn compare_with_copy(&mut self, log: LogId, newest: &Signed) -> Result<(), Stop> {
-        let context = self.context;
-        let path = format!("{log}/checkpoint");
-        let held = |bytes: &[u8]| HeldCheckpoint::read(bytes, context.election).ok();
-        let Some(kept) = self.copy.read(&path)?.and_then(|note| held(&note)) else {
-            return Ok(());
-        };
-        let Some(shown) = held(&newest.bytes) else {
-            return Ok(());
-        };
-        let own = Located {
-            place: self.copy.served().display().to_string(),
-            source: std::sync::Arc::new(Directory::new(self.copy.served())),
-        };
-        let sources = [self.opened.located.clone(), own];
-        let comparison = Comparison {
-            election: context.election,
-            sources: &sources,
-        };
-        let is_older = shown.checkpoint.size() < kept.checkpoint.size();
-        let (older, newer) = if is_older {
-            (&shown, &kept)
-        } else {
-            (&kept, &shown)
-        };
-        let (code, votes, evidence) = match comparison.relation(older, newer) {
-            Relation::Consistent if !is_older => return Ok(()),
-            Relation::Split(split) => {
-                let path = match split.encode() {
-                    Ok(bytes) => self
-                        .copy
-                        .put_aside(&format!("{log}/split-view.json"), &bytes)?,
-                    Err(_) => PathBuf::new(),
-                };
-                (
-                    Code::Equivocation,
-                    Votes::WholeRoll,
-                    format!(
-                        "the source shows another history than the copy holds; the proof for everybody is {}",
-                        path.display()
-                    ),
-                )
-            }
-            Relation::Unknown(why) if !is_older => (
-                Code::TileMismatch,
-                Votes::AtMost(0),
-                format!(
-                    "the source does not show that it continues size {}: {}",
-                    older.checkpoint.size(),
-                    why.join("; ")
-                ),
-            ),
-            Relation::Consistent | Relation::Unknown(_) => (
-                Code::CheckpointRollback,
-                Votes::AtMost(kept.checkpoint.size() - shown.checkpoint.size()),
-                format!(
-                    "the source shows size {}, and the copy holds {}: the log was cut, or the source is an older copy",
-                    shown.checkpoint.size(),
-                    kept.checkpoint.size()
-                ),
-            ),
-        };
-        self.copy.put_aside(&path, &newest.bytes)?;
-        context.add(code, Place::file(path), votes, evidence);
-        Err(Stop::Said)
-    }
-
-    /// What an entry of the heads log names.
-    fn see_head(&mut self, bytes: &[u8]) {
-        match Entry::decode(bytes, self.context.election) {
-            Ok(Entry::Head(head)) => self.take_head(&head),
-            Ok(Entry::FinalHead(head)) => {
-                self.final_head = true;
-                self.take_head(&head);
-            }
-            Ok(Entry::Notice(notice)) if notice.verify(self.context.election).is_ok() => {
-                match notice.body.action {
-                    protocol::entry::NoticeAction::Cancel => self.cancelled = true,
-                    protocol::entry::NoticeAction::Switch { log, size, .. } => {
-                        self.switches.0.push((log, size));
-                    }
-                    _ => {}
-                }
-            }
-            // What cannot be decoded, the audit names.
-            _ => {}
-        }
-    }
-
-    fn take_head(&mut self, head: &protocol::entry::Head) {
-        for (log, said) in self.context.election.logs().iter().zip(&head.logs) {
-            self.named.entry(*log).or_default().insert(said.size);
-        }
-    }
-
     /// Results that lag behind the heads log are waited for.
     fn settle_results(&self, first: Option<Results>) -> Option<Results> {
-        let due = |results: &Results| match (self.cancelled, self.final_head) {
-            (true, _) => results.status == Status::Cancelled,
-            (false, true) => results.status == Status::Final,
-            (false, false) => results.status == Status::Open,
-        };
+        let due = self.heads.due();
         let deadline = Instant::now() + SETTLE;
         let mut results = first;
-        while results.as_ref().is_some_and(|results| !due(results)) && Instant::now() < deadline {
+        while results
+            .as_ref()
+            .is_some_and(|results| results.status != due)
+            && Instant::now() < deadline
+        {
             std::thread::sleep(POLL);
             results = result::read(&self.context);
         }
         results
     }
 
-    /// The anchors' objects, as far as the copied heads log reaches. A final head is waited for.
-    fn read_anchors(&mut self) -> Vec<(String, Vec<u8>)> {
-        let context = self.context;
-        let Some(heads) = self.newest.get(&LogId::Heads).map(Signed::size) else {
-            return Vec::new();
+    fn read_anchors(&mut self) -> Result<Vec<Later>, Stop> {
+        let Some(heads) = self.logs.get(&LogId::Heads) else {
+            return Ok(Vec::new());
         };
-        let deadline = Instant::now() + SETTLE;
-        let mut objects = Vec::new();
-        for anchor in &context.election.manifest().anchors {
-            let (mut n, mut size) = (0u64, 0);
-            loop {
-                let path = format!("anchors/{}/{n}", anchor.name);
-                let bytes = match context.read(&path, ANCHOR_LEN_MAX) {
-                    Read::File(bytes) => bytes,
-                    Read::Missing
-                        if self.final_head && size < heads && Instant::now() < deadline =>
-                    {
-                        std::thread::sleep(POLL);
-                        continue;
-                    }
-                    _ => break,
-                };
-                let object = match AnchorObject::decode(&bytes, &context.election.id()) {
-                    Ok(object) => object,
-                    Err(error) => {
-                        context.add(
-                            Code::AnchorMalformed,
-                            Place::file(path),
-                            Votes::AtMost(0),
-                            error.to_string(),
-                        );
-                        break;
-                    }
-                };
-                if object.new_size > heads {
-                    break;
-                }
-                size = object.new_size;
-                self.named.entry(LogId::Heads).or_default().insert(size);
-                objects.push((path, bytes));
-                n += 1;
-            }
+        let read = anchors::read(&self.context, &mut self.copy, heads, self.heads.is_final)?;
+        for size in read.sizes {
+            self.heads.name(LogId::Heads, size);
         }
-        objects
+        Ok(read.objects)
     }
 
     /// Every checkpoint that something names, verified against the copied log.
     fn copy_checkpoints(&mut self) -> Result<(), Stop> {
         let context = self.context;
-        for (log, sizes) in self.named.clone() {
-            let Some(root_at) = self
-                .logs
-                .get(&log)
-                .map(|copied| |size| copied.root_at(size))
-            else {
+        let final_size = self.newest.get(&LogId::Heads).map(Signed::size);
+        let final_size = final_size.filter(|_| self.heads.is_final);
+        for (log, sizes) in self.heads.take_named() {
+            let reached = self.newest.get(&log).zip(self.logs.get(&log));
+            let Some((newest, copied)) = reached else {
                 // A log that has published nothing is named with its genesis.
+                if let Some(size) = sizes.last().filter(|size| **size > 1) {
+                    context.unread.note(format!(
+                        "{log}/checkpoint: it is not there, and heads or results name size {size} of this log; run this again, or audit the source"
+                    ));
+                }
                 continue;
             };
-            let mut verified = Vec::new();
-            for size in sizes {
-                let path = format!("{log}/checkpoints/{size}");
-                let Some(root) = root_at(size) else {
-                    continue; // No batch ends there: the audit of the source names it.
-                };
-                if self.copy.read(&path)?.is_some() {
-                    continue;
-                }
-                let Some(bytes) = context.read_required(
-                    &path,
-                    NOTE_BYTES_MAX,
-                    Votes::AtMost(0),
-                    "a head, an anchor, results.json or `checkpoint` names this size",
-                ) else {
-                    continue;
-                };
-                match verify(context.election, log, &bytes) {
-                    (Some(signed), None)
-                        if (signed.size(), signed.checkpoint.root()) == (size, root) =>
-                    {
-                        verified.push((path, bytes));
-                    }
-                    (_, fault) => {
-                        let (code, evidence) = fault.unwrap_or_else(|| {
-                            (
-                                Code::CheckpointRoot,
-                                format!("it is not of size {size} with root {root}"),
-                            )
-                        });
-                        context.add(code, Place::file(path), Votes::WholeRoll, evidence);
-                    }
+            if let Some(size) = sizes.last().filter(|size| **size > newest.size()) {
+                context.unread.note(format!(
+                    "{log}/checkpoint: it is of size {}, and heads or results name {size}; run this again, or audit the source",
+                    newest.size()
+                ));
+                continue;
+            }
+            for size in sizes.iter().copied() {
+                // Where no batch ends there, the audit of the source names it.
+                let root = copied.root_of_any(&context, &self.copy, newest, size)?;
+                if let Some(root) = root {
+                    checkpoints::copy_named(&context, &mut self.copy, log, size, root)?;
                 }
             }
-            for (path, bytes) in verified {
-                create(&context, &mut self.copy, &path, &bytes)?;
+            if log == LogId::Heads {
+                checkpoints::copy_cosigned(&context, &mut self.copy, &sizes, final_size)?;
             }
         }
         Ok(())
     }
 
-    /// Cosigned checkpoints of the heads log, where there are any.
-    fn copy_cosigned(&mut self) -> Result<(), Stop> {
+    /// What is wrong with the results is a finding.
+    fn check_results(&self, results: &Results) {
         let context = self.context;
-        let election = context.election;
-        if election.witnesses().is_empty() {
-            return Ok(());
-        }
-        let Some(keys) = election.log_keys(LogId::Heads).map(|keys| keys.to_bytes()) else {
-            return Ok(());
+        let Some(newest) = self.newest.get(&LogId::Heads) else {
+            let why =
+                "heads/checkpoint is not there (yet), so nothing tells how far the election is";
+            context.unread.note(why.to_owned());
+            return;
         };
-        let origin = election.origin(LogId::Heads);
-        for size in self.named.get(&LogId::Heads).cloned().unwrap_or_default() {
-            let path = format!("heads/cosigned/{size}");
-            let Read::File(bytes) = context.read(&path, NOTE_BYTES_MAX) else {
-                continue;
-            };
-            match Checkpoint::verify_cosigned(&bytes, &origin, &keys, election.witnesses()) {
-                Ok((checkpoint, _, _)) if checkpoint.size() == size => {
-                    create(&context, &mut self.copy, &path, &bytes)?;
-                }
-                Ok(_) => context.add(
-                    Code::CosignatureWrong,
-                    Place::file(path),
-                    Votes::AtMost(0),
-                    "it is of another size",
-                ),
-                Err(error) => context.add(
-                    Code::CosignatureWrong,
-                    Place::file(path),
-                    Votes::AtMost(0),
-                    error.to_string(),
-                ),
-            }
+        context.progress.stage("results");
+        let cells: Vec<Option<Signed>> = (0..context.election.cells())
+            .map(|cell| self.newest.get(&LogId::Cell(cell)).cloned())
+            .collect();
+        let sound = result::check(&context, &self.heads.today(newest), &cells, results);
+        if sound.is_none() && context.findings.is_empty() {
+            let why = "results.json was not verified".to_owned();
+            context.unread.note(why);
         }
-        Ok(())
     }
 
     /// Moves what names other files, last what is read first.
-    fn publish(
-        &mut self,
-        anchors: &[(String, Vec<u8>)],
-        results: Option<&Results>,
-    ) -> Result<(), Stop> {
-        let context = self.context;
-        let logs = context.election.logs().iter().rev().copied();
+    fn publish(&mut self, anchors: &[Later], results: Option<&Results>) -> Result<(), Stop> {
+        let logs = self.context.election.logs().iter().rev().copied();
         for log in logs.chain([LogId::Heads]) {
             if let Some(newest) = self.newest.get(&log) {
-                self.copy
-                    .replace(&format!("{log}/checkpoint"), &newest.bytes)?;
+                let path = format!("{log}/checkpoint");
+                self.copy.replace(&path, &newest.bytes)?;
             }
         }
-        for (path, bytes) in anchors {
-            create(&context, &mut self.copy, path, bytes)?;
+        for object in anchors {
+            self.copy.publish(object)?;
         }
         if let Some(bytes) = results.and_then(|results| results.to_bytes().ok()) {
             debug_assert!(bytes.len() <= RESULTS_LEN_MAX);

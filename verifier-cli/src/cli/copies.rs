@@ -14,16 +14,16 @@ use crate::{bundle, mirror, words};
 pub(super) const MIRROR_HELP: &str = "\
 Makes a copy of an election, or brings one up to date, and audits it. Any static web server can serve DIR/public; the copy is then a source for every command, and what the operator changes later does not change it.
 
-Each batch must continue the one before, and the last one end in the tree that the log's key signed, before anything of it counts. Tiles and entry bundles are not copied but made from the entries, so they are right whatever the source serves. `checkpoint` and results.json move last and by rename: who reads the copy meanwhile sees a consistent election. Killed at any moment, it goes on.
+Each batch must continue the one before and be shown, by the source's tiles, to stand in the tree that the log's key signed, before it is kept: who serves the files gets nothing else into the copy. Anchors must hold the copied heads log, and results.json what the signed trees hold. Tiles and entry bundles are not copied but made from the entries. `checkpoint` and results.json move last and by rename: who reads the copy meanwhile sees a consistent election. Killed at any moment, it goes on. One run at a time works in a folder. A run reads again the copy's heads log, and of the other logs only what is new; the copy's older files are checked by its audit.
 
-Nothing is ever replaced by something else. A source that contradicts the copy is a finding; what it showed is put into DIR/conflicts, with a split view where the keys signed both, and the copy stays as it was.
+Nothing is ever replaced by something else, but that cosigned checkpoints gain lines. A source that contradicts the copy is a finding; what was signed and contradicts it is put into DIR/conflicts, with a split view where the keys signed both, and the copy stays as it was. Damage to the copy's own files is no finding against the source: exit code 2, and what to do.
 
 Examples:
   tallyroot-verify mirror https://votes.example.org ./mirror --election 6b3f…
-  tallyroot-verify mirror https://votes.example.org ./mirror --election 6b3f… --no-audit   # every few minutes, say";
+  tallyroot-verify mirror https://votes.example.org ./mirror --election 6b3f… --no-audit   # every few minutes, say: nothing is recounted";
 
 pub(super) const BUNDLE_HELP: &str = "\
-Writes everything that an audit needs into one tar file, for keeping and for auditing without a network. `tallyroot-verify audit FILE.tar` takes it as it is, and so do the other commands; every tar program unpacks it, and `b3sum --check BLAKE3SUMS` checks what was unpacked.
+Writes everything that an audit needs into one tar file, for keeping and for auditing without a network. It is of what was signed, as with `mirror --no-audit`; nothing is recounted, so audit it. `tallyroot-verify audit FILE.tar` takes it as it is, and so do the other commands; every tar program unpacks it, and `b3sum --check BLAKE3SUMS` checks what was unpacked.
 
 The digest that is printed is the same for everybody who bundles the same state of the election: compare it. (A finished election has one state; of an open one, moments differ.)
 

@@ -1,26 +1,31 @@
-//! The copy's files: created once, never replaced; only `checkpoint` and results.json move, by rename.
+//! The copy's files: created once, never replaced; only `checkpoint`, `heads/cosigned/…` (which gain lines) and results.json move, by rename.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use protocol::ids::ElectionId;
 
+use crate::folder::{Folder, HoldError, Staged};
+
+/// Files in `conflicts`: a few convict as well as many.
+const CONFLICTS_MAX: usize = 1_000;
+
 /// Why the copy cannot be written.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error(
-    "{path}: {problem}; make room, or name a folder that you can write to, and run this again: it goes on where it stopped"
-)]
+#[error("{path}: {problem}")]
 pub(super) struct CopyError {
     path: String,
     problem: String,
 }
 
 impl CopyError {
-    fn new(path: &Path, error: &std::io::Error) -> Self {
+    fn new(path: &Path, error: &io::Error) -> Self {
         Self {
             path: path.display().to_string(),
-            problem: error.to_string(),
+            problem: format!(
+                "{error}; make room, or name a folder that you can write to, and run this again: it goes on where it stopped"
+            ),
         }
     }
 }
@@ -31,25 +36,37 @@ pub(super) enum Created {
     New,
     /// The same bytes were there.
     Same,
-    /// Other bytes were there; they stay, and these were put aside.
+    /// Other bytes were there, and stay.
     Differs,
 }
 
 /// The folder: `public/elections/<id>` is served, `conflicts` is not.
 pub(super) struct Copy {
-    root: PathBuf,
+    folder: Folder,
     served: PathBuf,
     written: u64,
 }
 
+/// A file of the copy that is not served yet.
+pub(super) struct Later {
+    path: String,
+    staged: Staged,
+}
+
 impl Copy {
     pub(super) fn open(root: &Path, id: &ElectionId) -> Result<Self, CopyError> {
+        let folder = Folder::hold(root).map_err(|error| match error {
+            HoldError::Io(error) => CopyError::new(root, &error),
+            HoldError::Held => CopyError {
+                path: root.display().to_string(),
+                problem: "another run copies into this folder: let it end, or name another folder"
+                    .to_owned(),
+            },
+        })?;
         let served = root.join("public").join("elections").join(id.to_string());
-        for folder in [&served, &root.join("unfinished")] {
-            fs::create_dir_all(folder).map_err(|error| CopyError::new(folder, &error))?;
-        }
+        fs::create_dir_all(&served).map_err(|error| CopyError::new(&served, &error))?;
         Ok(Self {
-            root: root.to_owned(),
+            folder,
             served,
             written: 0,
         })
@@ -79,50 +96,68 @@ impl Copy {
     pub(super) fn create(&mut self, path: &str, bytes: &[u8]) -> Result<Created, CopyError> {
         match self.read(path)? {
             Some(there) if there == bytes => return Ok(Created::Same),
-            Some(_) => {
-                self.put_aside(path, bytes)?;
-                return Ok(Created::Differs);
-            }
+            Some(_) => return Ok(Created::Differs),
             None => {}
         }
-        self.write(&self.served.join(path), bytes)?;
-        self.written += 1;
+        self.write(path, bytes)?;
         Ok(Created::New)
     }
 
-    /// Moves `checkpoint` or results.json.
+    /// Moves a file that changes.
     pub(super) fn replace(&mut self, path: &str, bytes: &[u8]) -> Result<(), CopyError> {
         if self.read(path)?.as_deref() == Some(bytes) {
             return Ok(());
         }
-        self.write(&self.served.join(path), bytes)?;
+        self.write(path, bytes)
+    }
+
+    /// Writes a file that is to be served only once what it speaks of is.
+    pub(super) fn prepare(&mut self, path: &str, bytes: &[u8]) -> Result<Later, CopyError> {
+        let staged = self.folder.stage(bytes);
+        Ok(Later {
+            path: path.to_owned(),
+            staged: staged.map_err(|error| CopyError::new(&self.served.join(path), &error))?,
+        })
+    }
+
+    /// Serves it.
+    pub(super) fn publish(&mut self, later: &Later) -> Result<(), CopyError> {
+        let full = self.served.join(&later.path);
+        let published = later.staged.publish(&full);
+        published.map_err(|error| CopyError::new(&full, &error))?;
         self.written += 1;
         Ok(())
     }
 
     /// Keeps what contradicts the copy, outside the tree that is served.
-    pub(super) fn put_aside(&self, path: &str, bytes: &[u8]) -> Result<PathBuf, CopyError> {
+    pub(super) fn put_aside(&mut self, path: &str, bytes: &[u8]) -> Result<PathBuf, CopyError> {
         let digest = blake3::hash(bytes).to_hex();
         let name = format!("{path}.{}", digest.get(..16).unwrap_or_default());
-        let full = self.root.join("conflicts").join(name);
-        if !full.exists() {
-            self.write(&full, bytes)?;
+        let conflicts = self.folder.root().join("conflicts");
+        let full = conflicts.join(name);
+        if !full.exists() && count(&conflicts) < CONFLICTS_MAX {
+            let written = self.folder.write(&full, bytes);
+            written.map_err(|error| CopyError::new(&full, &error))?;
         }
         Ok(full)
     }
 
-    /// A file is there with all of its bytes, or not at all.
-    fn write(&self, full: &Path, bytes: &[u8]) -> Result<(), CopyError> {
-        let unfinished = self.root.join("unfinished").join("file");
-        let write = || -> std::io::Result<()> {
-            if let Some(folder) = full.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            let mut file = File::create(&unfinished)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&unfinished, full)
-        };
-        write().map_err(|error| CopyError::new(full, &error))
+    fn write(&mut self, path: &str, bytes: &[u8]) -> Result<(), CopyError> {
+        let full = self.served.join(path);
+        let written = self.folder.write(&full, bytes);
+        written.map_err(|error| CopyError::new(&full, &error))?;
+        self.written += 1;
+        Ok(())
     }
+}
+
+/// Files below a folder.
+fn count(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => count(&entry.path()),
+            _ => 1,
+        })
+        .sum()
 }

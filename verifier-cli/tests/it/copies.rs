@@ -4,7 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use protocol::ids::ElectionId;
+use protocol::anchor::AnchorObject;
+use protocol::batch::BatchFile;
+use protocol::ids::{ElectionId, LogId};
+use protocol::merkle::CompactRange;
+use protocol::note::{NoteSignature, SignedNote};
+use protocol::results::Results;
 use verifier_cli::bundle::{self, BundleVerdict};
 use verifier_cli::consistency;
 use verifier_cli::mirror::{self, MirrorVerdict};
@@ -297,6 +302,313 @@ fn a_source_that_is_not_what_was_signed_is_not_copied() {
     fs::write(site.join("cells/0/tile/0/000.p/30"), b"wrong").unwrap();
     let _ = fs::remove_dir_all(scene.path("copy"));
     assert_eq!(scene.mirror().verdict, Outcome::Verified);
+}
+
+/// The codes of what a copy's verdict found, and of its audit.
+fn all_codes(verdict: &MirrorVerdict) -> Vec<&'static str> {
+    let audited = verdict.audit.iter().flat_map(|audit| &audit.findings);
+    let all = verdict.findings.iter().chain(audited);
+    all.map(|finding| finding.code.name()).collect()
+}
+
+/// Batch `n` of a log with these entries, after the batches that the site serves before it.
+fn forged_batch(scene: &Scene, log: LogId, n: u64, entries: Vec<&[u8]>) -> Vec<u8> {
+    let election = &scene.world.keys.election;
+    let mut tree = CompactRange::new();
+    for before in 0..n {
+        let bytes = fs::read(scene.path(&format!("site/{log}/batches/{before}"))).unwrap();
+        let batch = BatchFile::decode(&bytes, election).unwrap();
+        batch.apply(&mut tree).unwrap();
+    }
+    let batch = BatchFile::build(election, log, n, &mut tree, entries).unwrap();
+    batch.encode()
+}
+
+#[test]
+fn whoever_serves_the_files_once_spoils_no_copy() {
+    let scene = Scene::new();
+    let site = scene.path("site");
+    let cell = LogId::Cell(0);
+    let bytes = fs::read(site.join("cells/0/batches/1")).unwrap();
+    let batch = BatchFile::decode(&bytes, &scene.world.keys.election).unwrap();
+    let next = fs::read(site.join("cells/0/batches/2")).unwrap();
+    let next = BatchFile::decode(&next, &scene.world.keys.election).unwrap();
+    // Nobody's key is needed for any of these.
+    let junk = vec![vec![7u8; 60_000]; batch.entries.len()];
+    let junk = forged_batch(&scene, cell, 1, junk.iter().map(Vec::as_slice).collect());
+    let both = [batch.entries.as_slice(), next.entries.as_slice()].concat();
+    let longer = forged_batch(&scene, cell, 1, both);
+    let (part, _) = batch.entries.split_at(batch.entries.len() / 2);
+    let shorter = forged_batch(&scene, cell, 1, part.to_vec());
+    for (what, forged, code) in [
+        ("other entries", junk, "batch-chain"),
+        ("two batches as one", longer, "grammar-broken"),
+        ("half a batch", shorter, "grammar-broken"),
+    ] {
+        let _ = fs::remove_dir_all(scene.path("copy"));
+        write(&site, "cells/0/batches/1", &forged);
+        let verdict = scene.mirror();
+        assert_eq!(codes(&verdict), [code], "{what}: {verdict:#?}");
+        assert!(!scene.copy().join("cells/0/batches/1").exists(), "{what}");
+        write(&site, "cells/0/batches/1", &bytes);
+        let verdict = scene.mirror();
+        assert_eq!(verdict.verdict, Outcome::Verified, "{what}: {verdict:#?}");
+    }
+}
+
+#[test]
+fn batches_that_are_cut_elsewhere_blame_nobody() {
+    // What an issuance log's batches are is not signed: only where heads name their ends.
+    let plan = Plan {
+        issued: 640,
+        ..PLAN
+    };
+    let scene = Scene::of(World::new("receipts", plan));
+    let site = scene.path("site");
+    let log = LogId::Issuance {
+        registrar: 0,
+        shard: 0,
+    };
+    let read = |n: u64| fs::read(site.join(format!("{log}/batches/{n}"))).unwrap();
+    let (one, two) = (read(1), read(2));
+    let election = scene.world.keys.election.clone();
+    let entries = |bytes: &[u8]| -> Vec<Vec<u8>> {
+        let batch = BatchFile::decode(bytes, &election).unwrap();
+        batch.entries.iter().map(|entry| entry.to_vec()).collect()
+    };
+    let both = [entries(&one), entries(&two)].concat();
+    let merged = forged_batch(&scene, log, 1, both.iter().map(Vec::as_slice).collect());
+    write(&site, &format!("{log}/batches/1"), &merged);
+    let verdict = scene.mirror();
+    assert!(!verdict.complete, "{verdict:#?}");
+    write(&site, &format!("{log}/batches/1"), &one);
+    let verdict = scene.mirror();
+    assert_eq!(codes(&verdict), [""; 0], "{verdict:#?}");
+    assert_eq!(verdict.verdict, Outcome::Unchecked);
+    let said = verdict.not_covered.join("\n");
+    assert!(said.contains("cut"), "{said}");
+}
+
+#[test]
+fn anchors_are_copied_as_far_as_they_are_right() {
+    let scene = Scene::new();
+    let site = scene.path("site");
+    let election = scene.world.keys.election.clone();
+    let name = election.manifest().anchors[0].name.clone();
+    let path = format!("anchors/{name}/1");
+    let right = fs::read(site.join(&path)).unwrap();
+    let published = fs::read_dir(site.join(format!("anchors/{name}")))
+        .unwrap()
+        .count();
+    let change = |change: fn(&mut AnchorObject<'_>)| {
+        let mut object = AnchorObject::decode(&right, &election.id()).unwrap();
+        change(&mut object);
+        object.encode().unwrap()
+    };
+    for (what, forged, code) in [
+        (
+            "note",
+            change(|object| object.note = b"forged"),
+            "anchor-conflict",
+        ),
+        (
+            "entries",
+            change(|object| object.entries[0] = b"forged"),
+            "anchor-conflict",
+        ),
+    ] {
+        let _ = fs::remove_dir_all(scene.path("copy"));
+        write(&site, &path, &forged);
+        let verdict = scene.mirror();
+        assert_eq!(codes(&verdict), [code], "{what}: {verdict:#?}");
+        assert!(!scene.copy().join(&path).exists());
+        write(&site, &path, &right);
+        let verdict = scene.mirror();
+        assert_eq!(verdict.verdict, Outcome::Verified, "{what}: {verdict:#?}");
+    }
+    // One object under many names: no end of them is read.
+    for n in published..published + 50 {
+        write(&site, &format!("anchors/{name}/{n}"), &right);
+    }
+    let _ = fs::remove_dir_all(scene.path("copy"));
+    let verdict = scene.mirror();
+    assert_eq!(codes(&verdict), ["anchor-malformed"], "{verdict:#?}");
+    assert_eq!(
+        verdict.findings[0].place.file,
+        format!("anchors/{name}/{published}")
+    );
+}
+
+#[test]
+fn cosignatures_that_were_left_out_are_taken_up_later() {
+    let plan = Plan {
+        finished: true,
+        ..PLAN
+    };
+    let scene = Scene::of(World::witnessed("mirror", plan));
+    let site = scene.path("site");
+    let sizes = fs::read_dir(site.join("heads/cosigned")).unwrap();
+    let sizes = sizes.map(|file| file.unwrap().file_name().to_str().unwrap().parse::<u64>());
+    let path = format!(
+        "heads/cosigned/{}",
+        sizes.map(Result::unwrap).max().unwrap()
+    );
+    let full = fs::read(site.join(&path)).unwrap();
+    let note = SignedNote::parse(&full).unwrap();
+    let lines = note.signatures();
+    assert!(lines.len() > 2, "{lines:?}");
+    let with = |lines: Vec<NoteSignature>| SignedNote::new(note.text(), lines).unwrap().encode();
+    let first = with(lines[..2].to_vec());
+    let others = with([&lines[..1], &lines[2..]].concat());
+    for shown in [&first, &others] {
+        write(&site, &path, shown);
+        let verdict = scene.mirror();
+        assert_eq!(codes(&verdict), [""; 0], "{verdict:#?}");
+    }
+    // The lines of both make the quorum.
+    let kept = SignedNote::parse(&fs::read(scene.copy().join(&path)).unwrap()).unwrap();
+    assert_eq!(kept.signatures().len(), lines.len());
+    write(&site, &path, &full);
+    let verdict = scene.mirror();
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+    // And none is lost again.
+    write(&site, &path, &first);
+    let verdict = scene.mirror();
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+    assert_eq!(fs::read(scene.copy().join(&path)).unwrap(), full);
+}
+
+#[test]
+fn two_runs_do_not_meet_in_one_folder() {
+    let scene = Scene::new();
+    assert_eq!(scene.mirror().verdict, Outcome::Verified);
+    let lock = fs::File::create(scene.path("copy/lock")).unwrap();
+    lock.lock().unwrap();
+    let verdict = scene.mirror();
+    assert_eq!(verdict.verdict, Outcome::Unchecked, "{verdict:#?}");
+    assert!(verdict.not_covered[0].contains("another"), "{verdict:#?}");
+    drop(lock);
+    assert_eq!(scene.mirror().verdict, Outcome::Verified);
+
+    for n in 0..5 {
+        let (site, to) = (scene.path("site"), scene.path(&format!("copy{n}")));
+        let site = site.to_str().unwrap();
+        let run = || mirror::run(site, &to, &scene.id, None, &Progress::hidden());
+        let verdicts = std::thread::scope(|scope| {
+            let (one, two) = (scope.spawn(run), scope.spawn(run));
+            [one.join().unwrap(), two.join().unwrap()]
+        });
+        assert!(
+            verdicts.iter().any(|verdict| verdict.complete),
+            "{verdicts:#?}"
+        );
+        assert!(
+            verdicts.iter().all(|verdict| verdict.findings.is_empty()),
+            "{verdicts:#?}"
+        );
+        let again = run();
+        assert_eq!((again.complete, again.written), (true, 0), "{again:#?}");
+    }
+}
+
+#[test]
+fn results_and_cells_are_held_against_the_heads_before_they_are_served() {
+    let world = World::new("receipts", PLAN);
+    let scene = Scene::of(early(&world, world.nth_head(3) + 1));
+    let site = scene.path("site");
+    let right = fs::read(site.join("results.json")).unwrap();
+    let mut results = Results::parse(&right, &world.keys.election).unwrap();
+    results.contests[0].counts.reverse();
+    write(&site, "results.json", &results.to_bytes().unwrap());
+    let verdict = scene.bundle("false.tar");
+    assert_eq!(verdict.verdict, Outcome::Findings, "{verdict:#?}");
+    assert_eq!(verdict.findings[0].code.name(), "results-wrong");
+    assert!(!scene.path("false.tar").exists());
+    let run = || {
+        let (site, copy) = (scene.path("site"), scene.path("copy"));
+        mirror::run(
+            site.to_str().unwrap(),
+            &copy,
+            &scene.id,
+            None,
+            &Progress::hidden(),
+        )
+    };
+    assert_eq!(codes(&run()), ["results-wrong"]);
+    assert!(!scene.copy().join("results.json").exists());
+    write(&site, "results.json", &right);
+    let verdict = run();
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+    // That nothing was recounted is said.
+    assert!(
+        verdict.not_covered.join("").contains("audit"),
+        "{verdict:#?}"
+    );
+
+    // A log that heads name and the source does not show.
+    fs::rename(site.join("registrars/0"), scene.path("away")).unwrap();
+    let verdict = scene.bundle("less.tar");
+    assert_eq!(verdict.verdict, Outcome::Unchecked, "{verdict:#?}");
+    assert!(!scene.path("less.tar").exists());
+}
+
+#[test]
+fn a_run_reads_what_is_new() {
+    // More than a tile, so that full and partial ones are gone on with.
+    let plan = Plan {
+        votes: 60,
+        issued: 640,
+        batch: 20,
+        finished: true,
+    };
+    let scene = Scene::of(World::new("receipts", plan));
+    let mut witness = scene.path("fresh");
+    for heads in [1, 3] {
+        let world = early(&scene.world, scene.world.nth_head(heads) + 1);
+        scene.show(&world);
+        assert_eq!(scene.mirror().verdict, Outcome::Verified);
+        // What was copied is not read again: the copy's own batches are its audit's to check.
+        let own = scene.copy().join("registrars/0/0/batches/1");
+        let right = fs::read(&own).unwrap();
+        fs::write(&own, b"damaged").unwrap();
+        let verdict = scene.mirror();
+        assert_eq!(codes(&verdict), [""; 0], "{verdict:#?}");
+        assert!(verdict.complete, "{verdict:#?}");
+        assert_eq!(verdict.written, 0);
+        assert!(
+            all_codes(&verdict).contains(&"batch-malformed"),
+            "{verdict:#?}"
+        );
+        fs::write(&own, right).unwrap();
+    }
+    scene.show(&scene.world);
+    // Without its partial tiles, the edge is made anew from the batches.
+    let tiles = scene.copy().join("cells/0/tile/0");
+    fs::remove_dir_all(&tiles).unwrap();
+    assert_eq!(scene.mirror().verdict, Outcome::Verified);
+    let grown = bytes_of(&scene.copy());
+    witness.push("x");
+    for (path, bytes) in &grown {
+        assert_eq!(
+            &fs::read(scene.path("site").join(path)).unwrap(),
+            bytes,
+            "{path}"
+        );
+    }
+    // The same as all at once, but for what the newest size does not need.
+    let site = scene.path("site");
+    let fresh = mirror::run(
+        site.to_str().unwrap(),
+        &witness,
+        &scene.id,
+        None,
+        &Progress::hidden(),
+    );
+    assert!(fresh.complete, "{fresh:#?}");
+    let fresh = bytes_of(&witness.join(format!("public/elections/{}", scene.id)));
+    for file in &fresh {
+        assert!(grown.contains(file), "{}", file.0);
+    }
 }
 
 #[test]
