@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use protocol::ids::ElectionId;
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::finding::Finding;
+use crate::folder;
 use crate::mirror;
 use crate::progress::Progress;
 use crate::source::package;
@@ -128,7 +130,42 @@ fn pack(folder: &Path, file: &Path) -> std::io::Result<(String, u64, u64)> {
         .open(&unfinished)?;
     let digest = package::write(&mut out, &files)?;
     out.sync_all()?;
-    // Fails where the name is taken meanwhile.
-    fs::hard_link(&unfinished, file)?;
+    give_name(&unfinished, file)?;
+    folder::sync(file.parent().unwrap_or(Path::new("/")))?;
     Ok((digest, files.len() as u64, out.metadata()?.len()))
+}
+
+/// Fails where the name is taken meanwhile.
+fn give_name(unfinished: &Path, file: &Path) -> std::io::Result<()> {
+    match fs::hard_link(unfinished, file) {
+        // Some file systems (exFAT, say) know no links: there the name is taken first.
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => take_name(unfinished, file),
+        named => named,
+    }
+}
+
+fn take_name(unfinished: &Path, file: &Path) -> std::io::Result<()> {
+    File::create_new(file)?;
+    fs::rename(unfinished, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_stays_so() -> std::io::Result<()> {
+        for give in [give_name, take_name] {
+            let folder = tempfile::tempdir()?;
+            let (new, file) = (folder.path().join("new"), folder.path().join("file"));
+            fs::write(&new, b"new")?;
+            fs::write(&file, b"old")?;
+            assert!(give(&new, &file).is_err());
+            assert_eq!(fs::read(&file)?, b"old");
+            fs::remove_file(&file)?;
+            give(&new, &file)?;
+            assert_eq!(fs::read(&file)?, b"new");
+        }
+        Ok(())
+    }
 }

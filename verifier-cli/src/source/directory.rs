@@ -4,6 +4,9 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
 use super::{Fetched, Listed, ListedKind, Source, SourceError};
 
 /// An election's folder. Symbolic links below it are not followed: they could show other files tomorrow, or to somebody else.
@@ -58,8 +61,9 @@ impl Source for Directory {
         if !kind.is_file() {
             return Ok(Fetched::NotAFile);
         }
-        let file = match File::open(&full) {
-            Ok(file) => file,
+        let file = match open_file(&full) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(Fetched::NotAFile),
             Err(e) if is_absent(e.kind()) => return Ok(Fetched::Missing),
             Err(e) => return Err(SourceError::new(path, e)),
         };
@@ -102,6 +106,18 @@ impl Source for Directory {
     }
 }
 
+/// Opens an ordinary file, and nothing that took its place since it was looked at: neither is a link followed, nor a FIFO's writer waited for.
+fn open_file(full: &Path) -> std::io::Result<Option<File>> {
+    let how = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(full, how, Mode::empty()) {
+        Ok(file) => File::from(file),
+        // A link; a socket.
+        Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
 /// Also where a part of the path is a file: there is nothing below it.
 fn is_absent(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
@@ -116,4 +132,32 @@ pub(super) fn read_bounded(reader: impl Read, max_len: usize) -> std::io::Result
         return Ok(Fetched::TooLarge);
     }
     Ok(Fetched::File(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn only_files_are_opened() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), b"bytes")?;
+        symlink(path("file"), path("link"))?;
+        // Opening it as a file would wait for somebody who writes.
+        let made = Command::new("mkfifo").arg(path("fifo")).status()?;
+        assert!(made.success());
+        for (name, is_opened) in [
+            ("file", true),
+            ("link", false),
+            ("fifo", false),
+            (".", false),
+        ] {
+            assert_eq!(open_file(&path(name))?.is_some(), is_opened, "{name}");
+        }
+        Ok(())
+    }
 }

@@ -3,20 +3,20 @@
 //! A decoder accepts exactly what the encoder writes (principle 4): plain files in ascending order of their paths, ustar headers with fixed metadata, `BLAKE3SUMS` first. So there are no
 //! links, no absolute paths, no `..`, no duplicates and no sparse files to be careful with: whatever is not the one encoding is refused, with all digests, before a file is given out.
 
+mod format;
+mod write;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
+use self::format::{BLOCK, END, SUMS, bad, is_below_a_file, padding, parse_header, write_sum};
+pub(crate) use self::write::write;
 use super::{Fetched, Listed, ListedKind, Source, SourceError};
 
-/// The first file: the digest of every other, as `b3sum --check` reads it.
-pub(crate) const SUMS: &str = "BLAKE3SUMS";
-
-const BLOCK: usize = 512;
-/// Two empty blocks end a tar.
-const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 /// Files in a package: 2^32 bytes of digests would be about as many.
 const FILES_MAX: usize = 40_000_000;
 /// Bytes of `BLAKE3SUMS`.
@@ -35,7 +35,7 @@ struct Place {
 #[derive(Debug)]
 pub struct Package {
     file: File,
-    index: BTreeMap<String, Place>,
+    index: Arc<BTreeMap<String, Place>>,
     /// Of what is asked for, such as `elections/<id>/`; empty or with `/` at its end.
     below: String,
 }
@@ -56,7 +56,7 @@ impl Package {
         let index = read_index(&file).map_err(problem)?;
         Ok(Self {
             file,
-            index,
+            index: Arc::new(index),
             below: String::new(),
         })
     }
@@ -72,7 +72,7 @@ impl Package {
             .map_err(|error| SourceError::new(folder, error))?;
         Ok(Self {
             file,
-            index: self.index.clone(),
+            index: Arc::clone(&self.index),
             below: format!("{folder}/"),
         })
     }
@@ -128,10 +128,6 @@ impl Source for Package {
     }
 }
 
-fn bad(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
-}
-
 /// Reads the whole file: headers, sums, bytes, end.
 fn read_index(file: &File) -> io::Result<BTreeMap<String, Place>> {
     let len = file.metadata()?.len();
@@ -139,8 +135,8 @@ fn read_index(file: &File) -> io::Result<BTreeMap<String, Place>> {
     let mut index = BTreeMap::new();
     let mut at = 0u64;
     let mut last = String::new();
-    let mut sums: Vec<u8> = Vec::new();
-    let mut summed = Vec::new();
+    // They are as many bytes as the paths and more, so they are compared as they come, not held.
+    let mut sums = BufReader::new(Part::new(file, 0, 0));
     loop {
         let mut block = [0; BLOCK];
         reader.read_exact(&mut block)?;
@@ -163,12 +159,23 @@ fn read_index(file: &File) -> io::Result<BTreeMap<String, Place>> {
             )));
         }
         if is_sums {
-            sums = vec![0; usize::try_from(size).map_err(|_| bad("too long"))?];
-            reader.read_exact(&mut sums)?;
+            sums = BufReader::new(Part::new(file, at, size));
+            let behind = i64::try_from(size).map_err(|_| bad("too long"))?;
+            reader.seek_relative(behind)?;
         } else {
             let mut hasher = blake3::Hasher::new();
             hasher.update_reader(reader.by_ref().take(size))?;
-            write_sum(&mut summed, &path, &hasher.finalize())?;
+            let mut line = Vec::new();
+            write_sum(&mut line, &path, &hasher.finalize())?;
+            let mut said = vec![0; line.len()];
+            if sums.read_exact(&mut said).is_err() || said != line {
+                return Err(bad(format!(
+                    "{path} does not have the digest that {SUMS} names, or is missing there"
+                )));
+            }
+            if is_below_a_file(&path, |part| index.contains_key(part)) {
+                return Err(bad(format!("{path}: a part of this path is a file")));
+            }
             index.insert(
                 path.clone(),
                 Place {
@@ -177,7 +184,7 @@ fn read_index(file: &File) -> io::Result<BTreeMap<String, Place>> {
                 },
             );
         }
-        let padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
+        let padding = padding(size);
         let mut rest = Vec::new();
         reader.by_ref().take(padding).read_to_end(&mut rest)?;
         if rest.len() as u64 != padding || rest.iter().any(|byte| *byte != 0) {
@@ -191,150 +198,33 @@ fn read_index(file: &File) -> io::Result<BTreeMap<String, Place>> {
     if end.len() != BLOCK || end.iter().any(|byte| *byte != 0) {
         return Err(bad("it does not end in two empty blocks"));
     }
-    if sums != summed {
-        return Err(bad(format!(
-            "a file does not have the digest that {SUMS} names, or is missing there"
-        )));
+    if sums.read(&mut [0])? != 0 {
+        return Err(bad(format!("{SUMS} names a file that is not there")));
     }
     Ok(index)
 }
 
-fn write_sum(out: &mut impl Write, path: &str, digest: &blake3::Hash) -> io::Result<()> {
-    writeln!(out, "{}  {path}", digest.to_hex())
+/// A stretch of the file, read apart from whoever else reads it.
+struct Part<'f> {
+    file: &'f File,
+    at: u64,
+    left: u64,
 }
 
-/// A path as packages hold it: parts of `[A-Za-z0-9._-]`, none of them empty, `.` or `..`.
-fn is_plain(path: &str) -> bool {
-    path.split('/').all(|part| {
-        !matches!(part, "" | "." | "..")
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-    })
+impl<'f> Part<'f> {
+    const fn new(file: &'f File, at: u64, left: u64) -> Self {
+        Self { file, at, left }
+    }
 }
 
-/// The one header of a file.
-fn header(path: &str, len: u64) -> io::Result<[u8; BLOCK]> {
-    // "elections/<id>" goes into the prefix, where there is more than a name holds.
-    let (prefix, name) = if path.len() <= 100 {
-        ("", path)
-    } else {
-        path.match_indices('/')
-            .map(|(at, _)| (path.get(..at), path.get(at + 1..)))
-            .find_map(|(prefix, name)| {
-                let (prefix, name) = (prefix?, name?);
-                (prefix.len() <= 155 && name.len() <= 100).then_some((prefix, name))
-            })
-            .ok_or_else(|| bad(format!("{path} is too long for a tar")))?
-    };
-    if !is_plain(path) || len >= 1 << 33 {
-        return Err(bad(format!(
-            "{path} is no path of a package, or too long a file"
-        )));
-    }
-    let mut block = [0; BLOCK];
-    let mut put = |at: usize, bytes: &[u8]| {
-        if let Some(field) = block.get_mut(at..at + bytes.len()) {
-            field.copy_from_slice(bytes);
-        }
-    };
-    put(0, name.as_bytes());
-    put(100, b"0000644\0");
-    put(108, b"0000000\0");
-    put(116, b"0000000\0");
-    put(124, format!("{len:011o}\0").as_bytes());
-    put(136, b"00000000000\0");
-    put(148, b"        ");
-    put(156, b"0");
-    put(257, b"ustar\x0000");
-    put(345, prefix.as_bytes());
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    if let Some(field) = block.get_mut(148..156) {
-        field.copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    }
-    Ok(block)
-}
-
-/// Reads a header: what [`header`] makes, and nothing else.
-fn parse_header(block: &[u8; BLOCK]) -> io::Result<(String, u64)> {
-    let text = |from: usize, to: usize| {
-        let field = block.get(from..to).unwrap_or_default();
-        let end = field
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(field.len());
-        std::str::from_utf8(field.get(..end).unwrap_or_default())
-            .map_err(|_| bad("a name is not text"))
-    };
-    let (name, prefix) = (text(0, 100)?, text(345, 500)?);
-    let path = if prefix.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{prefix}/{name}")
-    };
-    let len = u64::from_str_radix(text(124, 136)?, 8)
-        .map_err(|_| bad(format!("the length of {path:?} is no number")))?;
-    if header(&path, len)? != *block {
-        return Err(bad(format!(
-            "{path:?} is not a plain file with the metadata of a package"
-        )));
-    }
-    Ok((path, len))
-}
-
-/// Writes a package of these files: path in it, and where each is now. Returns its BLAKE3 digest, as hexadecimal digits.
-///
-/// # Errors
-/// A file cannot be read or written, or has a path that no package holds.
-pub(crate) fn write(
-    out: &mut File,
-    files: &BTreeMap<String, std::path::PathBuf>,
-) -> io::Result<String> {
-    let mut sums = Vec::new();
-    for (path, full) in files {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(File::open(full)?)?;
-        write_sum(&mut sums, path, &hasher.finalize())?;
-    }
-    let mut out = Hashing {
-        out: BufWriter::with_capacity(1 << 20, out),
-        hasher: blake3::Hasher::new(),
-    };
-    append(&mut out, SUMS, sums.len() as u64, sums.as_slice())?;
-    for (path, full) in files {
-        let file = File::open(full)?;
-        let len = file.metadata()?.len();
-        append(&mut out, path, len, file)?;
-    }
-    out.write_all(&END)?;
-    out.flush()?;
-    Ok(out.hasher.finalize().to_hex().to_string())
-}
-
-fn append(out: &mut impl Write, path: &str, len: u64, bytes: impl Read) -> io::Result<()> {
-    out.write_all(&header(path, len)?)?;
-    if io::copy(&mut bytes.take(len), out)? != len {
-        return Err(bad(format!("{path} was changed meanwhile")));
-    }
-    let padding = (BLOCK as u64 - len % BLOCK as u64) % BLOCK as u64;
-    io::copy(&mut io::repeat(0).take(padding), out)?;
-    Ok(())
-}
-
-/// Hashes what is written.
-struct Hashing<W> {
-    out: W,
-    hasher: blake3::Hasher,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.hasher.update(bytes.get(..written).unwrap_or_default());
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+impl Read for Part<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read = self
+            .file
+            .read_at(buffer.get_mut(..len).unwrap_or_default(), self.at)?;
+        self.at += read as u64;
+        self.left -= read as u64;
+        Ok(read)
     }
 }

@@ -723,6 +723,40 @@ fn damaged_and_hostile_packages_are_refused() {
     }
     refused("longer", &[&right[..], &[0; 512]].concat());
 
+    // All digests are right, and no program could unpack it.
+    let folder = tempfile::tempdir().unwrap();
+    let unpacked = Command::new("tar")
+        .arg("-xf")
+        .arg(scene.path("right.tar"))
+        .arg("-C")
+        .arg(folder.path())
+        .status();
+    assert!(unpacked.unwrap().success());
+    fs::remove_file(folder.path().join("BLAKE3SUMS")).unwrap();
+    let mut of = bytes_of(folder.path());
+    assert!(package_of(of.clone()) == right, "the test makes packages");
+    let below = of.last().unwrap().0.clone() + "/below";
+    of.push((below, b"more".to_vec()));
+    refused("a file that is a folder too", &package_of(of));
+    let mut of = bytes_of(folder.path());
+    of.push(("zz".to_owned(), Vec::new()));
+    let more = package_of(of.clone());
+    let verdict = {
+        fs::write(scene.path("more.tar"), &more).unwrap();
+        audit(&scene.path("more.tar"), &scene.id)
+    };
+    assert_eq!(verdict.verdict, Outcome::Verified, "{:?}", found(&verdict));
+    // The sums name one more, or one less.
+    of.pop();
+    refused(
+        "a sum too many",
+        &package_with(
+            &of,
+            &sums_of(&[of.clone(), vec![("zz".to_owned(), Vec::new())]].concat()),
+        ),
+    );
+    refused("a sum too few", &package_with(&of, &sums_of(&of[1..])));
+
     // What GNU tar makes of links and other paths, and of the same files with its own metadata.
     let folder = scene.path("folder");
     fs::create_dir_all(folder.join("elections")).unwrap();
@@ -760,4 +794,55 @@ fn damaged_and_hostile_packages_are_refused() {
         .sum();
     huge[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     refused("a huge size", &huge);
+}
+
+type Files = [(String, Vec<u8>)];
+
+fn sums_of(files: &Files) -> Vec<u8> {
+    let lines = files
+        .iter()
+        .map(|(path, bytes)| format!("{}  {path}\n", blake3::hash(bytes).to_hex()));
+    lines.collect::<String>().into_bytes()
+}
+
+/// A package of these files, whatever their names.
+fn package_of(mut files: Vec<(String, Vec<u8>)>) -> Vec<u8> {
+    files.sort();
+    package_with(&files, &sums_of(&files))
+}
+
+fn package_with(files: &Files, sums: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let sums = [("BLAKE3SUMS".to_owned(), sums.to_vec())];
+    for (path, bytes) in sums.iter().chain(files) {
+        let (prefix, name) = if path.len() <= 100 {
+            ("", path.as_str())
+        } else {
+            let cuts = path
+                .match_indices('/')
+                .map(|(at, _)| (&path[..at], &path[at + 1..]));
+            cuts.into_iter()
+                .find(|(_, name)| name.len() <= 100)
+                .unwrap()
+        };
+        let fields = [
+            (0, name.to_owned()),
+            (100, "0000644\00000000\00000000\0".to_owned()),
+            (124, format!("{:011o}\0{:011o}\0", bytes.len(), 0)),
+            (148, "        0".to_owned()),
+            (257, "ustar\x0000".to_owned()),
+            (345, prefix.to_owned()),
+        ];
+        let mut header = [0u8; 512];
+        for (at, text) in fields {
+            header[at..at + text.len()].copy_from_slice(text.as_bytes());
+        }
+        let sum: u32 = header.iter().copied().map(u32::from).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        out.extend(header);
+        out.extend(bytes);
+        out.resize(out.len().next_multiple_of(512), 0);
+    }
+    out.extend([0; 1024]);
+    out
 }
