@@ -12,7 +12,11 @@ mutations: ## N=10000 mutated trees, harmed or signed anew, audited with what wa
 	cargo build --release --locked --workspace
 	TALLYROOT_MUTATIONS=$(or $(N),10000) cargo test --release --locked --workspace --test attacks mutations -- --nocapture
 
-.PHONY: help demo replay mutations test lint deny deny-advisories build differential
+web: ## the verifier in TypeScript: built, checked, and run on all vectors
+	@scripts/setup.sh test
+	npm --prefix web/verifier test
+
+.PHONY: help web demo replay mutations test lint deny deny-advisories build differential
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20

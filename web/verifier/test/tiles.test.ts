@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fromDecimal, fromHex, toHex } from "../src/bytes.js";
+import * as tiles from "../src/tiles.js";
+import { accepted, vectors } from "./vectors.js";
+
+interface Names { tiles: string[]; bundles: string[] }
+type Case = { name: string; valid: boolean } & (
+  | { kind: "path"; path: string; expected: { index: string; level: string; width: number } | null }
+  | { kind: "tree"; size: string; expected: Names }
+  | { kind: "edge"; size: string; expected: string[] }
+  | { kind: "growth"; old_size: string; new_size: string; expected: Names }
+  | { kind: "inclusion"; index: string; size: string; expected: string[] }
+  | { kind: "consistency"; old_size: string; new_size: string; expected: string[] }
+  | { kind: "bundle"; bytes: string; width: number; expected: string[] | null }
+  | { kind: "authenticate"; root: string; size: string; tiles: Record<string, string> }
+);
+
+const names = (list: tiles.Tile[]): string[] => list.map(tiles.tilePath).sort();
+const growth = (from: bigint, to: bigint): Names => {
+  const all = tiles.newTiles(from, to);
+  return { tiles: names(all.tiles), bundles: names(all.bundles) };
+};
+const sorted = (all: Names): Names => ({ tiles: [...all.tiles].sort(), bundles: [...all.bundles].sort() });
+
+for (const kind of ["path", "tree", "edge", "growth", "inclusion", "consistency", "bundle", "authenticate"]) {
+  test(`tiles.json: ${kind}`, async () => {
+    const cases = vectors<{ cases: Case[] }>("tiles").cases.filter((c) => c.kind === kind);
+    assert.ok(cases.length > 0);
+    for (const c of cases) await check(c);
+  });
+}
+
+async function check(c: Case): Promise<void> {
+  switch (c.kind) {
+    case "path": {
+      const tile = await accepted(() => tiles.parseTilePath(c.path));
+      assert.deepEqual(tile ? { index: String(tile.index), level: String(tile.level), width: tile.width } : null, c.expected, c.name);
+      if (tile) assert.equal(tiles.tilePath(tile), c.path);
+      return;
+    }
+    case "tree": return assert.deepEqual(growth(0n, fromDecimal(c.size)), sorted(c.expected), c.name);
+    case "growth": return assert.deepEqual(growth(fromDecimal(c.old_size), fromDecimal(c.new_size)), sorted(c.expected), c.name);
+    case "edge": return assert.deepEqual(names(tiles.edgeTiles(fromDecimal(c.size))), [...c.expected].sort(), c.name);
+    case "inclusion": return assert.deepEqual(names(tiles.inclusionTiles(fromDecimal(c.index), fromDecimal(c.size))), [...c.expected].sort(), c.name);
+    case "consistency":
+      return assert.deepEqual(names(tiles.consistencyTiles(fromDecimal(c.old_size), fromDecimal(c.new_size))), [...c.expected].sort(), c.name);
+    case "bundle": {
+      const entries = await accepted(() => tiles.parseBundle(fromHex(c.bytes), c.width));
+      assert.deepEqual(entries?.map(toHex) ?? null, c.expected, c.name);
+      if (entries) assert.equal(toHex(tiles.encodeBundle(entries)), c.bytes, c.name);
+      return;
+    }
+    case "authenticate": {
+      const files = new Map(Object.entries(c.tiles).map(([path, bytes]) => [path, fromHex(bytes)] as const));
+      const proven = await accepted(() => tiles.authenticateTiles({ size: fromDecimal(c.size), root: fromHex(c.root) }, files));
+      assert.equal(proven !== undefined, c.valid, c.name);
+    }
+  }
+}
