@@ -16,7 +16,10 @@ web: ## the verifier in TypeScript: built, checked, and run on all vectors
 	@scripts/setup.sh test
 	npm --prefix web/verifier test
 
-.PHONY: help web demo replay mutations test lint deny deny-advisories build differential
+fuzz: ## T=entries MINUTES=30, one fuzz target (fuzz/README.md lists them); needs a nightly toolchain
+	@scripts/fuzz.sh "$(T)" "$(or $(MINUTES),30)"
+
+.PHONY: help web fuzz demo replay mutations test lint deny deny-advisories build differential
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
