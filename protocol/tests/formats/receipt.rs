@@ -180,6 +180,7 @@ fn valid() -> Vec<(&'static str, Receipt)> {
     let both = World::heads_switched(&[cell_switch(5)]);
     let heads_only = World::heads_switched(&[]);
     let one_entry = |world: &World, index, slot| world.in_heads(index, slot, &[]);
+    let cell_first = World::new(&[cell_switch(5), NoticeAction::Switch { log: LogId::Heads, size: 2, root: switched.heads.root(2) }]);
     vec![
         ("recorded", plain.receipt("main")),
         ("recorded under an earlier checkpoint", Receipt { vote: early.vote(5, "main"), ..early.receipt("main") }),
@@ -207,6 +208,11 @@ fn valid() -> Vec<(&'static str, Receipt)> {
             sealed: Some(both.seal("spare", "spare", &["w1.example"])),
             switches: vec![one_entry(&both, 2, "spare"), one_entry(&both, 1, "spare")],
             ..both.receipt("spare")
+        }),
+        ("both logs switched, the cell's notice shown at the last size under the heads log's main key", Receipt {
+            sealed: Some(cell_first.seal("spare", "spare", &["w1.example"])),
+            switches: vec![cell_first.heads.proof(1, 2, cell_first.heads.cosigned(2, "main", &[], COSIGNED)), one_entry(&cell_first, 2, "spare")],
+            ..cell_first.receipt("spare")
         }),
         ("recorded under the spare, whose notice stands under the heads log's spare", Receipt {
             switches: vec![one_entry(&both, 2, "spare"), one_entry(&both, 1, "spare")],
@@ -360,6 +366,7 @@ fn verdict_by_hand(why: &str) -> Value {
     let key = match why {
         "recorded under the cell's spare"
         | "both logs switched"
+        | "both logs switched, the cell's notice shown at the last size under the heads log's main key"
         | "recorded under the spare, whose notice stands under the heads log's spare" => "spare",
         _ => "main",
     };
@@ -376,7 +383,10 @@ fn verdict_by_hand(why: &str) -> Value {
         "sealed by the final head" => seal(2, true, "main", "main", one),
         "recorded before the switch, sealed after it" => seal(2, false, "main", "spare", one),
         "sealed under the heads log's spare" => seal(2, false, "spare", "main", one),
-        "both logs switched" => seal(3, false, "spare", "spare", one),
+        "both logs switched"
+        | "both logs switched, the cell's notice shown at the last size under the heads log's main key" => {
+            seal(3, false, "spare", "spare", one)
+        }
         _ => Value::Null,
     };
     json!({
@@ -451,7 +461,13 @@ fn a_verdict_names_the_voters_credential_and_the_title() {
 #[test]
 fn receipts_are_bounded() {
     let mut receipt = World::plain().receipt("main");
-    receipt.vote = "x".repeat(RECEIPT_LEN_MAX);
+    receipt.vote.clear();
+    let room = RECEIPT_LEN_MAX - receipt.encode().unwrap().len();
+    receipt.vote = "x".repeat(room);
+    let longest = receipt.encode().unwrap();
+    assert_eq!(longest.len(), RECEIPT_LEN_MAX);
+    assert_eq!(Receipt::parse(&longest).unwrap(), receipt);
+    receipt.vote.push('x');
     assert_eq!(receipt.encode().unwrap_err().code, ReceiptCode::Malformed);
     let long = vec![b' '; RECEIPT_LEN_MAX + 1];
     assert_eq!(

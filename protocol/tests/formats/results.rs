@@ -44,6 +44,10 @@ const CASES: &[Case] = &[
         "abstentions": 1, "votes": 4,
         "contests": [[1, [2, 1, 0], null, null, null], [2, [1, 2, 0, 0], null, null, null], [1, [1, 1, 1, 0], null, null, null]],
     }) },
+    Case { why: "open: a single vote, the least that has a tally", cells: [Some(&[[&[0], &[], &[1]]]), None], status: Status::Open, expected: || json!({
+        "abstentions": 0, "votes": 1,
+        "contests": [[0, [1, 0, 0], null, null, null], [1, [0, 0, 0, 0], null, null, null], [0, [0, 1, 0, 0], null, null, null]],
+    }) },
     Case { why: "open: two cells", cells: [Some(CELL_0), Some(CELL_1)], status: Status::Open, expected: || json!({
         "abstentions": 1, "votes": 7,
         "contests": [[1, [3, 3, 0], null, null, null], [3, [1, 3, 2, 1], null, null, null], [2, [2, 2, 1, 0], null, null, null]],
@@ -188,6 +192,7 @@ const CONTRADICTIONS: &[Contradiction] = &[
     ("cells[0].proof", "a tally in a log of two entries", |r| r["cells"][0]["size"] = json!(2)),
     ("cells[0].proof", "a proof that is none", |r| r["cells"][0]["proof"] = json!("x")),
     ("cells[0].proof", "a proof of an entry above the size", |r| r["cells"][0]["size"] = json!(3)),
+    ("cells[0].proof", "a proof of the entry at the size", |r| r["cells"][0]["size"] = json!(5)),
     ("cells[1].size", "final, at a size below the genesis", |r| { r["cells"][1]["size"] = json!(0); r["cells"][1]["proof"] = json!(null); }),
     ("contests", "a contest missing", |r| { r["contests"].as_array_mut().unwrap().pop(); }),
     ("contests[0].name", "another name", |r| r["contests"][0]["name"] = json!("King")),
@@ -206,6 +211,14 @@ const CONTRADICTIONS: &[Contradiction] = &[
     ("contests[2].rounds", "more rounds than options", |r| { let rounds = r["contests"][2]["rounds"].as_array_mut().unwrap(); rounds.resize(5, rounds[0].clone()); }),
     ("contests[2].rounds", "a round with more ballots than votes", |r| r["contests"][2]["rounds"][0]["counts"][0] = json!(8)),
     ("contests[2].rounds", "more exhausted ballots than votes", |r| r["contests"][2]["rounds"][0]["exhausted"] = json!(8)),
+    ("contests[2].rounds", "a round that eliminates what is no option", |r| r["contests"][2]["rounds"][0]["eliminated"] = json!(4)),
+    ("contests[0].winner", "open, and names a winner", |r| {
+        r["status"] = json!("open");
+        for contest in r["contests"].as_array_mut().unwrap() {
+            contest["tie_broken"] = json!(null);
+            contest["rounds"] = json!(null);
+        }
+    }),
     ("contests[0].winner", "a winner that is no option", |r| r["contests"][0]["winner"] = json!(3)),
     ("contests[0].tie_broken", "open, and says how a tie was broken", |r| r["status"] = json!("open")),
     ("json", "an unknown status", |r| r["status"] = json!("sure")),
@@ -225,7 +238,7 @@ fn vectors() {
             json!({"why": case.why, "valid": true, "results": expected_text(case), "tallies": tallies, "ballots": ballots})
         })
         .collect();
-    let good = expected_text(&CASES[3]);
+    let good = expected_text(&CASES[4]);
     for (_, why, edit) in CONTRADICTIONS {
         let mut value: Value = serde_json::from_str(&good).unwrap();
         edit(&mut value);
@@ -259,7 +272,7 @@ fn results_are_what_the_specification_says() {
 
 #[test]
 fn contradictions_are_named() {
-    let good = expected_text(&CASES[3]);
+    let good = expected_text(&CASES[4]);
     for (expected, why, edit) in CONTRADICTIONS {
         let mut value: Value = serde_json::from_str(&good).unwrap();
         edit(&mut value);
@@ -273,9 +286,9 @@ fn contradictions_are_named() {
 
 #[test]
 fn what_does_not_add_up_is_not_published() {
-    let parts: Vec<CellPart> = parts(&CASES[3]).into_iter().map(|(part, _)| part).collect();
+    let parts: Vec<CellPart> = parts(&CASES[4]).into_iter().map(|(part, _)| part).collect();
     assert!(Results::open(&ELECTION, &parts[..1]).is_err());
-    let good = rankings(&CASES[3]);
+    let good = rankings(&CASES[4]);
     assert!(Results::finalize(&ELECTION, &parts, &good[..2]).is_err());
     let mut lost_ballot = good.clone();
     lost_ballot[2].remove([2u16, 1].as_slice());

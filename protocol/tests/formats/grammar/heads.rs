@@ -116,6 +116,7 @@ pub(super) fn cases() -> Vec<Case> {
         bad("closed, and open again", &[said(LATE, END), open(LATE, 9)], Code::Reopened, 2),
         bad("closed, and grows", &[said(LATE, END), said(LATE, [(Closed, 10); 5])], Code::Reopened, 2),
         bad("closed, then stale", &[said(LATE, END), said(LATE, [(Stale, 9); 5])], Code::Reopened, 2),
+        ok("closed with nothing but genesis and close", &[said(LATE, [(Closed, 2); 5])]),
         bad("closed at the genesis", &[said(T, [(Closed, 1); 5])], Code::Order, 1),
         bad("something after the final head", &[last(LATE, END), open(LATE, 9)], Code::AfterEnd, 2),
         bad("a final head while votes may come", &[last(T, [(Open, 9); 5])], Code::EarlyFinal, 1),
