@@ -12,10 +12,11 @@ export class CellLog extends LogGrammar {
   private readonly voters = new Set<string>();
   private readonly recount: Recount;
 
-  constructor(manifest: Manifest, cell: number) {
-    super(manifest, { kind: "cell", cell });
+  /** `after`: begins behind this tally, at this size; who voted before is not known then. */
+  constructor(manifest: Manifest, cell: number, after?: { readonly tally: Tally; readonly size: bigint }) {
+    super(manifest, { kind: "cell", cell }, after && { size: after.size, batches: after.tally.batch + 1n, time: after.tally.time });
     this.cell = cell;
-    this.recount = new Recount(manifest);
+    this.recount = new Recount(manifest, after?.tally.sums);
   }
 
   /** The sums over all votes that were read. */

@@ -7,6 +7,11 @@ import type { Manifest } from "./manifest.js";
 /** An entry with its bytes and its place. */
 export interface Placed { readonly index: bigint; readonly bytes: Bytes; readonly entry: Entry }
 
+/** Where the reading of a log begins: at a batch end. */
+export interface Start { readonly size: bigint; readonly batches: bigint; readonly time: bigint }
+
+const BEGINNING: Start = { size: 0n, batches: 0n, time: 0n };
+
 /**
  * A log that is read batch by batch (section 8). A refusal's code is the rule that is broken, its index the entry's;
  * what stands behind a broken batch cannot be judged.
@@ -14,14 +19,17 @@ export interface Placed { readonly index: bigint; readonly bytes: Bytes; readonl
 export abstract class LogGrammar {
   protected readonly manifest: Manifest;
   protected readonly log: LogId;
-  private count = 0n;
-  private batches = 0n;
+  private count: bigint;
+  private batches: bigint;
   private finished = false;
-  private newest = 0n;
+  private newest: bigint;
 
-  constructor(manifest: Manifest, log: LogId) {
+  constructor(manifest: Manifest, log: LogId, from: Start = BEGINNING) {
     this.manifest = manifest;
     this.log = log;
+    this.count = from.size;
+    this.batches = from.batches;
+    this.newest = from.time;
   }
 
   /** How many entries were read. */
