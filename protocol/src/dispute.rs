@@ -55,7 +55,8 @@ pub struct LedgerExhibit {
 pub struct HeadExhibit {
     /// The `.tlog-proof` of the head entry, as `extra`, under a checkpoint of the heads log.
     pub head: String,
-    /// Between the receipt's size and the cell's size in the head, from the smaller to the larger one; the tree of the larger one has `root` at the smaller one.
+    /// Between the receipt's size and the cell's size in the head, from the smaller to the larger one; the tree of the larger one has `root` at the smaller one. Where they are
+    /// equal, the head's counts as the smaller.
     /// Empty where the head ends below the vote: which tree it ends then matters no more.
     pub proof: Vec<String>,
     /// See `proof`; the head's own root where it ends below the vote.

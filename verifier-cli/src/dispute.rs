@@ -105,11 +105,6 @@ pub fn make(receipt: &Path, source: &str, id: &ElectionId) -> DisputeVerdict {
         Err(error) => missing.push(error.to_string()),
     }
     let mut verdict = ruled(&dispute, id, Shown::JustNow);
-    if verdict.ruling == Some(Ruling::Held) && dispute.head.is_none() {
-        // A head may cover the vote, or drop it: whoever hides the heads log must not get a yes.
-        verdict.verdict = Outcome::Unchecked;
-        missing.push("no head is shown: whether one covers the vote, or the final head drops it, cannot be told".to_owned());
-    }
     verdict.not_covered.splice(0..0, missing);
     if verdict.ruling.is_some() {
         verdict.file = dispute.encode().ok();
@@ -138,8 +133,14 @@ fn ruled(dispute: &Dispute, id: &ElectionId, shown: Shown) -> DisputeVerdict {
         // A log that is short may be an old copy that somebody put beside the receipt. What we were shown ourselves is not.
         (_, Some(_)) if shown == Shown::JustNow => Outcome::Findings,
         (_, Some(_)) | (Ruling::NotShown | Ruling::RolledBack, None) => Outcome::Unchecked,
+        // A head may cover the vote, or drop it: whoever hides the heads log must not get a yes.
+        (Ruling::Held, None) if dispute.head.is_none() => Outcome::Unchecked,
         (Ruling::Held | Ruling::Covered | Ruling::Counted, None) => Outcome::Verified,
     };
+    let headless = (judged.ruling == Ruling::Held && dispute.head.is_none()).then(|| {
+        "no head is shown: whether one covers the vote, or the final head drops it, cannot be told"
+            .to_owned()
+    });
     let rolled_back = judged
         .rolled_back
         .filter(|_| judged.ruling != Ruling::RolledBack);
@@ -153,6 +154,7 @@ fn ruled(dispute: &Dispute, id: &ElectionId, shown: Shown) -> DisputeVerdict {
         not_covered: rolled_back
             .map(|why| format!("why {why}: an old copy, or a log that was cut"))
             .into_iter()
+            .chain(headless)
             .chain([
                 "all other votes, and the anchors: `tallyroot-verify audit` recounts the whole ledger"
                     .to_owned(),

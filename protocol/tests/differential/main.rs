@@ -10,6 +10,9 @@
     clippy::indexing_slicing
 )]
 
+#[path = "../common/evidence.rs"]
+#[allow(dead_code, reason = "the other tests use all of it")]
+mod evidence_cases;
 mod mutate;
 mod outcome;
 
@@ -43,6 +46,8 @@ const INPUTS: &[(&str, &str, Option<&str>, &[&str])] = &[
     ("anchor", "cases", None, &["anchor"]),
     ("results", "cases", None, &["results"]),
     ("receipt", "cases", None, &["receipt"]),
+    ("evidence", "cases", Some("split-view"), &["evidence"]),
+    ("evidence", "cases", Some("dispute"), &["evidence"]),
     (
         "merkle",
         "cases",
@@ -76,6 +81,22 @@ fn vectors() -> PathBuf {
 
 fn read(file: &str) -> Value {
     serde_json::from_slice(&std::fs::read(vectors().join(format!("{file}.json"))).unwrap()).unwrap()
+}
+
+/// The cases of a kind of evidence, without those that are there for their length.
+fn evidence(kind: &str) -> Vec<Value> {
+    let cases = evidence_cases::cases().into_iter();
+    cases
+        .filter(|case| case.kind == kind && case.file.len() < 64 << 10)
+        .map(|case| {
+            json!({
+                "kind": case.kind,
+                "election": case.election,
+                "valid": case.error.is_none(),
+                "evidence": hex::encode(case.file),
+            })
+        })
+        .collect()
 }
 
 /// The cases of a kind, with every input that is changed in hexadecimal.
@@ -112,7 +133,10 @@ fn both_verifiers_read_the_same_in_any_bytes() {
     .unwrap();
     let pools: Vec<Vec<Value>> = INPUTS
         .iter()
-        .map(|(file, list, kind, fields)| cases(&read(file), list, *kind, fields))
+        .map(|(file, list, kind, fields)| match (*file, *kind) {
+            ("evidence", Some(kind)) => evidence(kind),
+            _ => cases(&read(file), list, *kind, fields),
+        })
         .collect();
     let mut random = Random::new(number("TALLYROOT_SEED", 1));
     let (mut asked, mut ours, mut accepted) = (Vec::new(), Vec::new(), BTreeMap::new());

@@ -68,7 +68,11 @@ pub(crate) fn mutant(pool: &[Value], fields: &[&str], random: &mut Random) -> Va
         _ => {
             let mut bytes = hex::decode(case[field].as_str().unwrap()).unwrap();
             let other = hex::decode(other.as_str().unwrap()).unwrap();
-            if matches!(field, "manifest" | "results" | "receipt") && random.below(2) == 0 {
+            if field == "evidence" && random.below(2) == 0 {
+                exchange(&mut bytes, &other, random);
+            } else if matches!(field, "manifest" | "results" | "receipt" | "evidence")
+                && random.below(2) == 0
+            {
                 document(&mut bytes, random);
             } else {
                 for _ in 0..=random.below(3) {
@@ -135,6 +139,34 @@ fn document(bytes: &mut Vec<u8>, random: &mut Random) {
         }
     });
     if let Ok(canonical) = to_canonical(&value) {
+        *bytes = canonical;
+    }
+}
+
+/// Some members are another document's: each part is right then, and they may not belong together.
+fn exchange(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
+    let documents = (
+        serde_json::from_slice::<Value>(bytes),
+        serde_json::from_slice::<Value>(other),
+    );
+    let (Ok(Value::Object(mut ours)), Ok(Value::Object(theirs))) = documents else {
+        return;
+    };
+    for _ in 0..=random.below(3) {
+        let Some((name, value)) = theirs.iter().nth(random.below(theirs.len())) else {
+            return;
+        };
+        match (ours.get_mut(name), value) {
+            // Of an exhibit, as often a member as the whole.
+            (Some(Value::Object(inner)), Value::Object(parts)) if random.below(2) == 0 => {
+                if let Some((name, value)) = parts.iter().nth(random.below(parts.len())) {
+                    inner.insert(name.clone(), value.clone());
+                }
+            }
+            _ => drop(ours.insert(name.clone(), value.clone())),
+        }
+    }
+    if let Ok(canonical) = to_canonical(&ours) {
         *bytes = canonical;
     }
 }

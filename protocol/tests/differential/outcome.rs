@@ -6,8 +6,10 @@ use protocol::batch::BatchFile;
 use protocol::canonical_json::from_canonical;
 use protocol::checkpoint::Checkpoint;
 use protocol::cosignature::WitnessKey;
+use protocol::dispute::Dispute;
 use protocol::ed25519;
 use protocol::entry::Entry;
+use protocol::evidence::SplitView;
 use protocol::grammar::{BatchSummary, CellLog, GrammarError, HeadsLog, IssuanceLog};
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::Election;
@@ -120,6 +122,7 @@ fn read(file: &str, kind: Option<&str>, case: &Value, election: &Election) -> Op
             });
             json!([verdict.cell, verdict.index, verdict.checkpoint_size, seal])
         }
+        "evidence" => evidence(kind?, case)?,
         "merkle" if kind == Some("inclusion") => json!(
             verify_inclusion(
                 &hash(case, "leaf"),
@@ -161,6 +164,21 @@ fn read(file: &str, kind: Option<&str>, case: &Value, election: &Election) -> Op
         }
         other => panic!("{other}"),
     })
+}
+
+fn evidence(kind: &str, case: &Value) -> Option<Value> {
+    let data = bytes(case, "evidence");
+    let id: ElectionId = case["election"].as_str().unwrap().parse().unwrap();
+    if kind == "split-view" {
+        let verdict = SplitView::parse(&data).ok()?.verify(&id).ok()?;
+        return Some(json!([
+            verdict.log.prefix(),
+            verdict.older.size().to_string(),
+            verdict.newer.size().to_string()
+        ]));
+    }
+    let verdict = Dispute::parse(&data).ok()?.judge(&id).ok()?;
+    Some(json!([verdict.ruling, verdict.rolled_back.is_some()]))
 }
 
 fn entry(data: &[u8], election: &Election) -> Option<Value> {

@@ -18,6 +18,10 @@ mod ballot;
 mod batch;
 mod count;
 mod entry;
+mod evidence;
+#[path = "../common/evidence.rs"]
+#[allow(dead_code, reason = "the other tests use all of it")]
+mod evidence_cases;
 mod fixture;
 mod grammar;
 mod log;

@@ -35,11 +35,18 @@ class NoElection(Exception):
                 "state": self.state, "verified": False}
 
 
+def _root(directory: Path, election: bytes) -> Path:
+    """The election's folder, or the one that holds it below `elections/`."""
+    below = directory / "elections" / election.hex()
+    try:
+        return below if below.is_dir() else directory
+    except OSError as error:
+        raise CannotCheck(f"the source cannot be listed: {error.strerror}") from None
+
+
 class Audit:
     def __init__(self, directory: Path, election: bytes) -> None:
-        below = directory / "elections" / election.hex()
-        root = below if below.is_dir() else directory
-        self.source = Source(root)
+        self.source = Source(_root(directory, election))
         self.m = self._manifest(election)
         self.findings: list[Finding] = []
         self.notes: list[str] = []
@@ -358,19 +365,16 @@ class Audit:
     def judge_receipt(self, name: str, data: bytes) -> None:
         """Section 8. "A valid receipt with an index at or above it is `dropped`." """
         try:
-            verdict = receipts.prove(data, self.m.election)
+            receipt = receipts.prove(data, self.m.election)
         except Invalid as error:
             code = {"malformed": "receipt-malformed", "other-election": "receipt-foreign", "manifest": "receipt-foreign"}.get(error.code, "receipt-invalid")
             self.report(code, name, f"{error.code}: {error.text}", votes=1)
             return
-        k, index = verdict["cell"], verdict["index"]
-        assert isinstance(k, int) and isinstance(index, int)
+        k, index = receipt.cell, receipt.index
         if self.final and index >= self.final.logs[k].size:
             self.report("dropped", name, f"vote {index} of cell {k} is not among those that count", votes=1)
-        entry = verdict.pop("entry")
-        assert isinstance(entry, bytes)
         leaves = self.logs[LogId(CELL, k, 0)].tree.levels[0]
-        if index >= len(leaves) or leaves[index] != leaf_hash(entry):
+        if index >= len(leaves) or leaves[index] != leaf_hash(receipt.entry):
             self.report("fork", name, f"a valid receipt of an entry that is not entry {index} of cell {k}", votes=1)
 
     def bound(self) -> int | None:

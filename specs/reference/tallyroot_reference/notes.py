@@ -151,6 +151,16 @@ def parse_checkpoint(data: bytes, origin: str, keys: tuple[bytes, bytes]) -> Che
     return Checkpoint(origin, size, root, _log_line(note, origin, keys))
 
 
+def parse_signed(note: Note, origin: str, keys: tuple[bytes, bytes]) -> Checkpoint:
+    """Section 17. "It is verified by a line that is named after its origin and is a signature of type 0x01 by the log's main or spare key …
+    One such line is enough; other lines, also false ones in the log's name, are not looked at." """
+    size, root = _body(note, origin)
+    for which, key in enumerate(keys):
+        if verify_plain(note, VerifierKey(origin, key_id(origin, ED25519, key), ED25519, key)):
+            return Checkpoint(origin, size, root, which)
+    raise Invalid("signature", "no line is a signature by a key of this log")
+
+
 def parse_cosigned(data: bytes, origin: str, keys: tuple[bytes, bytes], witnesses: tuple[VerifierKey, ...]) -> Checkpoint:
     """"the same note with the cosignatures (C2SP tlog-cosignature, type 0x04) of named witnesses after the log's line. Any other line is a finding." """
     note = parse_note(data)

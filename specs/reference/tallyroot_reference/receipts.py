@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 from . import entries as e
 from . import manifest as mf
@@ -12,6 +13,19 @@ from .manifest import CELL, HEADS, LogId, Manifest
 
 MAX_RECEIPT = 4 << 20
 _KEYS = ("main", "spare")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A receipt that verifies."""
+
+    manifest: Manifest
+    cell: int
+    index: int
+    entry: bytes
+    checkpoint: notes.Checkpoint  # of the cell, in `vote`
+    heads: notes.Checkpoint | None  # of the heads log, in `final.head`
+    verdict: dict[str, object]  # in the members of receipt.json's verdicts
 
 
 class _Switches:
@@ -95,12 +109,10 @@ def _read_switches(m: Manifest, cell: LogId, texts: list[str]) -> _Switches:
 
 def verify(data: bytes, election: bytes) -> dict[str, object]:
     """What a receipt proves, in the members of receipt.json's verdicts."""
-    verdict = prove(data, election)
-    del verdict["entry"]
-    return verdict
+    return prove(data, election).verdict
 
 
-def prove(data: bytes, election: bytes) -> dict[str, object]:
+def prove(data: bytes, election: bytes) -> Receipt:
     """"Provisional (*recorded*) without `final`; final (*sealed*) with it." Raises `Invalid` with the code of what is wrong."""
     if len(data) > MAX_RECEIPT:
         raise Invalid("malformed", "longer than 4 MiB")
@@ -142,14 +154,18 @@ def prove(data: bytes, election: bytes) -> dict[str, object]:
     switches.judge(cell, checkpoint, "vote-proof")
     if not _included(entry, proof, checkpoint):
         raise Invalid("vote-proof", "the proof does not lead to the checkpoint")
-    seal = None if final is None else _seal(m, cell, switches, proof.index, entry, string(final["vote"], "final"), string(final["head"], "final"))
+    heads, seal = None, None
+    if final is not None:
+        heads, seal = _seal(m, cell, switches, proof.index, entry, string(final["vote"], "final"), string(final["head"], "final"))
     if switches.needed != set(switches.sizes):
         raise Invalid("switch", "a switch that no checkpoint needs")
     choices = [[c.name, [c.options[i] for i in chosen]] for c, chosen in zip(m.contests, vote.choices)]
-    return {"cell": k, "choices": choices, "entry": entry, "index": proof.index, "key": _KEYS[checkpoint.key], "seal": seal, "size": checkpoint.size}
+    verdict = {"cell": k, "choices": choices, "index": proof.index, "key": _KEYS[checkpoint.key], "seal": seal, "size": checkpoint.size}
+    return Receipt(m, k, proof.index, entry, checkpoint, heads, verdict)
 
 
-def _seal(m: Manifest, cell: LogId, switches: _Switches, index: int, entry: bytes, vote_text: str, head_text: str) -> dict[str, object]:
+def _seal(m: Manifest, cell: LogId, switches: _Switches, index: int, entry: bytes, vote_text: str,
+          head_text: str) -> tuple[notes.Checkpoint, dict[str, object]]:
     # "`final.vote` is the same vote's proof (with `extra`) under the checkpoint of the size that a head names"
     proof, extra = _proof(vote_text, "seal-proof")
     if extra != entry or proof.index != index:
@@ -176,5 +192,5 @@ def _seal(m: Manifest, cell: LogId, switches: _Switches, index: int, entry: byte
     state = head.logs[cell.a]
     if (state.size, state.root) != (under.size, under.root):
         raise Invalid("head-mismatch", "the head names another size or root of the cell")
-    return {"cell_key": _KEYS[under.key], "final_head": head.final, "head": head_proof.index, "heads_key": _KEYS[heads.key],
-            "heads_size": heads.size, "time": head.time, "witnesses": [[m.witnesses[i].name, t] for i, t in heads.cosignatures]}
+    return heads, {"cell_key": _KEYS[under.key], "final_head": head.final, "head": head_proof.index, "heads_key": _KEYS[heads.key],
+                   "heads_size": heads.size, "time": head.time, "witnesses": [[m.witnesses[i].name, t] for i, t in heads.cosignatures]}

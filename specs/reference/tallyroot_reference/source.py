@@ -46,7 +46,7 @@ class Source:
             raise CannotCheck(f"the source cannot be listed: {error.strerror}") from None
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """The file's bytes, None where there is none; `Invalid` where it is longer than `limit` or cannot be read."""
+        """The file's bytes, None where there is none; `Invalid` where it is longer than `limit`, `CannotCheck` where it cannot be read."""
         if name not in self.files:
             return None
         self.seen.add(name)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import batches, canonical, counting, ed25519, entries, merkle, notes, receipts, results, rsa, tiles
+from . import batches, canonical, counting, ed25519, entries, evidence, merkle, notes, receipts, results, rsa, tiles
 from . import manifest as mf
 from .errors import CannotCheck, Invalid
 from .grammar import Cell, Grammar, IssuanceLog
@@ -21,7 +21,7 @@ from .manifest import CELL, HEADS, ISSUANCE, LogId, Manifest
 
 Case = dict[str, Any]
 FILES = ("canonical_json", "labels", "ed25519", "rsa", "credential", "manifest", "ballot", "entry", "grammar", "batch", "anchor", "count",
-         "results", "receipt", "merkle", "note", "checkpoint", "tlog_proof", "tiles")
+         "results", "receipt", "evidence", "merkle", "note", "checkpoint", "tlog_proof", "tiles")
 
 
 def _hex(text: str) -> bytes:
@@ -164,6 +164,25 @@ def _receipt(c: Case, m: Manifest) -> bool:
     return bool(c["valid"]) and verdict == c["verdict"]
 
 
+def evidence_file(c: Case, texts: list[str]) -> bytes:
+    """A case's file, with what its abbreviations stand for."""
+    file: str = c["file"]
+    for i, each in enumerate(texts):
+        file = file.replace(f"~{i}", each)
+    text, times = c.get("fill", ("", 0))
+    return file.replace("~x", text * times).encode()
+
+
+def _evidence(c: Case, texts: list[str]) -> bool:
+    judge = {"split-view": evidence.split_view, "dispute": evidence.dispute}[c["kind"]]
+    try:
+        verdict = judge(evidence_file(c, texts), _hex(c["election"]))
+    except Invalid as error:
+        return not c["valid"] and error.code == c["error"] and c["exit"] == 2
+    told = {name: str(verdict[name]) if isinstance(value, str) else verdict[name] for name, value in (c["verdict"] or {}).items()}
+    return bool(c["valid"]) and told == c["verdict"] and evidence.exit_code(verdict) == c["exit"]
+
+
 def _merkle(c: Case, m: Manifest) -> bool:
     if c["kind"] == "leaf":
         return merkle.leaf_hash(_hex(c["entry"])).hex() == c["expected"]
@@ -260,7 +279,7 @@ def _tiles(c: Case, m: Manifest) -> bool:
 _CHECKS: dict[str, Callable[[Case, Any], bool]] = {
     "canonical_json": _canonical_json, "labels": _labels, "ed25519": _ed25519, "rsa": _rsa, "credential": _credential,
     "manifest": _manifest, "ballot": _ballot, "entry": _entry, "grammar": _grammar, "batch": _batch, "anchor": _anchor, "count": _count,
-    "results": _results, "receipt": _receipt, "merkle": _merkle, "note": _note, "checkpoint": _checkpoint, "tlog_proof": _tlog_proof,
+    "results": _results, "receipt": _receipt, "evidence": _evidence, "merkle": _merkle, "note": _note, "checkpoint": _checkpoint, "tlog_proof": _tlog_proof,
     "tiles": _tiles}
 
 
@@ -273,9 +292,8 @@ def run(directory: Path) -> dict[str, tuple[int, list[str]]]:
         raise CannotCheck(f"the vectors cannot be read: {error}") from None
     out: dict[str, tuple[int, list[str]]] = {}
     for name, content in files.items():
-        cases = [c for key, value in content.items() if isinstance(value, list) for c in value]
-        context: Any = content["credentials"][0] if name == "credential" else base
-        wrong = [f"{c.get('kind', '')} {c.get('name', '')} {c['why']}".strip() for c in cases if not _CHECKS[name](c, context)] if name != "credential" else [
-            c["name"] for c in cases if not _CHECKS[name](c, context)]
+        cases = [c for key, value in content.items() if isinstance(value, list) and key != "texts" for c in value]
+        context: Any = content["credentials"][0] if name == "credential" else content["texts"] if name == "evidence" else base
+        wrong = [f"{c.get('kind', '')} {c.get('name', '')} {c.get('why', '')}".strip() for c in cases if not _CHECKS[name](c, context)]
         out[name] = (len(cases), wrong)
     return out

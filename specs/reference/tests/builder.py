@@ -110,7 +110,7 @@ class Publisher:
 
 
 class World:
-    def __init__(self, witnesses: bool = True) -> None:
+    def __init__(self, witnesses: bool = True, cells: int = 1) -> None:
         def pair(prefix: str) -> dict[str, str]:
             return {"main": public(f"{prefix} main").hex(), "spare": public(f"{prefix} spare").hex()}
 
@@ -118,7 +118,7 @@ class World:
         vkey = f"w.example+{notes.key_id('w.example', 4, public('witness')).hex()}+{base64.b64encode(bytes([4]) + public('witness')).decode()}"
         self.manifest = canonical.encode({
             "anchors": [{"kind": "directory", "name": "a"}], "authority": pair("authority"), "base": "x.example", "batch_min": 1,
-            "batch_wait_ms": 100, "cast_delay_s": 0, "cells": [pair("cells/0")],
+            "batch_wait_ms": 100, "cast_delay_s": 0, "cells": [pair(f"cells/{k}") for k in range(cells)],
             "contests": [{"method": "ranked", "name": "Who", "options": ["A", "B", "C"], "tie_rule": "prior-rounds"}], "demo": True,
             "format": "tallyroot/v1/manifest", "head_interval_ms": 1000, "heads": pair("heads"),
             "registrars": [{"name": "R", "rsa": base64.b64encode(spki).decode(), "shards": [pair("registrars/0/0")]}],

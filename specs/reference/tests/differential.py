@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tallyroot_reference import batches, canonical, ed25519, entries, merkle, notes, receipts, results, rsa, tiles
+from tallyroot_reference import batches, canonical, ed25519, entries, evidence, merkle, notes, receipts, results, rsa, tiles
 from tallyroot_reference import manifest as mf
 from tallyroot_reference.audit import audit
 from tallyroot_reference.errors import CannotCheck, Invalid
@@ -79,6 +79,15 @@ def _receipt(c: Case, data: bytes) -> object:
     return [v["cell"], v["index"], v["size"], seal]
 
 
+def _evidence(c: Case, data: bytes) -> object:
+    election = bytes.fromhex(c["election"])
+    if c["kind"] == "split-view":
+        v: Any = evidence.split_view(data, election)
+        return [v["log"], str(v["older"]), str(v["newer"])]
+    v = evidence.dispute(data, election)
+    return [v["ruling"], v["rolled_back"]]
+
+
 def read(file: str, c: Case, m: Manifest) -> object:
     def data(field: str) -> bytes:
         return bytes.fromhex(c[field])
@@ -115,6 +124,8 @@ def read(file: str, c: Case, m: Manifest) -> object:
         return [status, [cell.size for cell in cells]]
     if file == "receipt":
         return _receipt(c, data("receipt"))
+    if file == "evidence":
+        return _evidence(c, data("evidence"))
     if file == "merkle":
         proof = [bytes.fromhex(h) for h in c["proof"]]
         if c["kind"] == "inclusion":

@@ -14,6 +14,9 @@ mod copies;
 mod damage;
 mod differential;
 mod dishonest;
+mod evidence;
+#[path = "../../../protocol/tests/common/evidence.rs"]
+mod evidence_cases;
 mod growing;
 mod kept;
 mod receipts;
