@@ -6,6 +6,7 @@ export { type Ranking, type Round, type RunOff, highest, runOff } from "./count.
 export { isEd25519Key, verifyEd25519 } from "./ed25519.js";
 export { type Entry, parseEntry, verifyNotice, voteFault } from "./entry.js";
 export { VerifierError } from "./error.js";
+export { type Dispute, type Ruling, type SplitView, verifyDispute, verifySplitView } from "./evidence.js";
 export { type Anchor, type Batch, parseAnchor, parseBatch } from "./files.js";
 export { HeadsLog, type Remark } from "./heads-log.js";
 export { IssuanceLog } from "./issuance-log.js";
