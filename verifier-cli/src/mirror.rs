@@ -10,6 +10,7 @@ mod continues;
 mod copy;
 mod heads;
 mod log;
+mod own;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -223,8 +224,9 @@ impl Mirror<'_> {
         };
         let mut copied = resumed.unwrap_or_else(|| Copied::new(log));
         context.progress.expect(newest.size() - copied.size());
+        let named = self.heads.named(log);
         let heads = &mut self.heads;
-        copied.follow(&context, &mut self.copy, &newest, |index, entry| {
+        copied.follow(&context, &mut self.copy, &newest, &named, |index, entry| {
             if log == LogId::Heads {
                 heads.take(context.election, index, entry, index >= served);
             }
@@ -286,6 +288,10 @@ impl Mirror<'_> {
                 continue;
             }
             for size in sizes.iter().copied() {
+                let path = format!("{log}/checkpoints/{size}");
+                if self.copy.read(&path)?.is_some() {
+                    continue;
+                }
                 // Where no batch ends there, the audit of the source names it.
                 let root = copied.root_of_any(&context, &self.copy, newest, size)?;
                 if let Some(root) = root {

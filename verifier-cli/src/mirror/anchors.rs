@@ -8,7 +8,8 @@ use protocol::merkle::{CompactRange, leaf_hash};
 
 use super::checkpoints::copy_named;
 use super::copy::{Copy, Later};
-use super::log::{Copied, own_damage};
+use super::log::Copied;
+use super::own::own_damage;
 use super::{POLL, SETTLE, Stop};
 use crate::audit::context::{Context, Read};
 use crate::finding::{Code, Place, Votes};

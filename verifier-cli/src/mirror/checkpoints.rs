@@ -11,6 +11,7 @@ use protocol::note::{NOTE_BYTES_MAX, SignedNote};
 
 use super::copy::Copy;
 use super::log::create;
+use super::own::own_damage;
 use super::{POLL, SETTLE, Stop};
 use crate::audit::checkpoint::verify;
 use crate::audit::context::{Context, Read};
@@ -74,7 +75,7 @@ pub(super) fn copy_cosigned(
         let kept = copy.read(&path)?.map(|bytes| check(context, size, &bytes));
         let kept = match kept {
             Some(Err(evidence)) => {
-                super::log::own_damage(context, &path, &evidence);
+                own_damage(context, &path, &evidence);
                 continue;
             }
             Some(Ok(cosigned)) => Some(cosigned),
@@ -88,6 +89,9 @@ pub(super) fn copy_cosigned(
             Some(size) != final_size || quorum.is_ok_and(|quorum| lines(note) >= quorum)
         };
         let mut both = kept;
+        if lines(&both) == context.election.witnesses().len() {
+            continue;
+        }
         loop {
             let shown = match context.read(&path, NOTE_BYTES_MAX) {
                 Read::File(bytes) => match check(context, size, &bytes) {

@@ -25,6 +25,11 @@ impl Heads {
         self.named.entry(log).or_default().insert(size);
     }
 
+    /// What is named of this log so far.
+    pub(super) fn named(&self, log: LogId) -> BTreeSet<u64> {
+        self.named.get(&log).cloned().unwrap_or_default()
+    }
+
     pub(super) fn take_named(&mut self) -> BTreeMap<LogId, BTreeSet<u64>> {
         std::mem::take(&mut self.named)
     }

@@ -1,19 +1,18 @@
 //! One log, copied: batches from the source (or the copy, where they are there already), each proven to be what the log's key signed; tiles and bundles made from their entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::batch::{BATCH_LEN_MAX, BatchError, BatchFile};
 use protocol::entry::Entry;
 use protocol::evidence::HeldCheckpoint;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
-use protocol::merkle::tile::{
-    BundleId, Edge, FULL_WIDTH, TileId, decode_bundle, edge_tiles, encode_bundle,
-};
+use protocol::merkle::tile::{BundleId, Edge, FULL_WIDTH, edge_tiles, encode_bundle};
 use protocol::merkle::{Hash, leaf_hash};
 
 use super::Stop;
 use super::copy::{Copy, CopyError, Created};
+use super::own::{ends_at, open_bundle, own_damage};
 use crate::audit::checkpoint::Signed;
 use crate::audit::context::Context;
 use crate::finding::{Code, Place, Votes};
@@ -104,12 +103,13 @@ impl Copied {
         }))
     }
 
-    /// Copies up to this checkpoint. Each entry is shown to `see`, with its index. What is wrong with the source is a finding.
+    /// Copies up to this checkpoint. Each entry is shown to `see`, with its index. What is wrong with the source is a finding; batches must end at the sizes that are named.
     pub(super) fn follow(
         &mut self,
         context: &Context<'_>,
         copy: &mut Copy,
         newest: &Signed,
+        named: &BTreeSet<u64>,
         mut see: impl FnMut(u64, &[u8]),
     ) -> Result<(), Stop> {
         while self.size() < newest.size() {
@@ -139,6 +139,19 @@ impl Copied {
                 }
             };
             if !is_kept {
+                let within = batch.old_size.saturating_add(1)..batch.new_size;
+                if let Some(size) = named.range(within).next() {
+                    let evidence = format!(
+                        "heads or results name size {size} of this log, and the batch goes on beyond it"
+                    );
+                    context.add(
+                        Code::HeadSize,
+                        Place::file(&path),
+                        Votes::WholeRoll,
+                        evidence,
+                    );
+                    return Err(Stop::Said);
+                }
                 create(context, copy, &path, &bytes)?;
             }
             for entry in &batch.entries {
@@ -306,58 +319,7 @@ impl Copied {
     }
 }
 
-/// The entries of the partial bundle at the edge, from the copy. `None`: they are not those of the tree.
-fn open_bundle(copy: &Copy, log: LogId, edge: &Edge) -> Result<Option<Vec<Vec<u8>>>, CopyError> {
-    let full = u64::from(FULL_WIDTH);
-    let (index, width) = (edge.size() / full, edge.size() % full);
-    let Ok(width) = u16::try_from(width) else {
-        return Ok(None);
-    };
-    if width == 0 {
-        return Ok(Some(Vec::new()));
-    }
-    let (Ok(tile), Ok(bundle)) = (TileId::new(0, index, width), BundleId::new(index, width)) else {
-        return Ok(None);
-    };
-    let Some(bytes) = copy.read(&format!("{log}/{}", bundle.path()))? else {
-        return Ok(None);
-    };
-    let entries = decode_bundle(&bytes, width).unwrap_or_default();
-    let leaves: Vec<u8> = entries
-        .iter()
-        .flat_map(|entry| leaf_hash(entry).0)
-        .collect();
-    Ok((edge.tile(&tile) == Some(leaves))
-        .then(|| entries.into_iter().map(<[u8]>::to_vec).collect()))
-}
-
-/// The number of the copy's batch that ends at this size, and the root there; `copied` is the size of the log in the copy.
-fn ends_at(
-    copy: &Copy,
-    election: &Election,
-    log: LogId,
-    size: u64,
-    copied: u64,
-) -> Result<Option<(u64, Hash)>, CopyError> {
-    // Each batch holds an entry at least.
-    let (mut low, mut high) = (0, copied);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let bytes = copy.read(&format!("{log}/batches/{middle}"))?;
-        let batch = bytes
-            .as_deref()
-            .and_then(|bytes| BatchFile::decode(bytes, election).ok());
-        match batch {
-            Some(batch) if batch.new_size == size => return Ok(Some((middle, batch.new_root))),
-            Some(batch) if batch.new_size < size => low = middle + 1,
-            // Beyond the newest, or damaged: then it is not found.
-            _ => high = middle,
-        }
-    }
-    Ok(None)
-}
-
-/// A cell's batches are one tally each, or a close; so nobody can cut them elsewhere. (Where those of other logs end, heads and checkpoints say in part.)
+/// A cell's batches are one tally each, or a close; so nobody can cut them elsewhere. (Where those of other logs end, heads say in part.)
 fn cut_wrong(batch: &BatchFile<'_>, election: &Election) -> Option<String> {
     if !matches!(batch.log, LogId::Cell(_)) || batch.n == 0 {
         return None;
@@ -371,13 +333,6 @@ fn cut_wrong(batch: &BatchFile<'_>, election: &Election) -> Option<String> {
             batch.n
         )),
     }
-}
-
-/// Something of the copy's own is not what it was: that is nobody's fault whom we know.
-pub(super) fn own_damage(context: &Context<'_>, path: &str, evidence: &str) {
-    context.unread.note(format!(
-        "{path}: the copy's own file is not what it must be ({evidence}): it was damaged, or written for another history. Remove it and run this again, or copy into another folder"
-    ));
 }
 
 /// Creates a file that never changes and is known to be right. Another one in its place stays.

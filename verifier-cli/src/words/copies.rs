@@ -18,7 +18,10 @@ pub(crate) fn mirror(verdict: &MirrorVerdict, colour: bool) -> String {
             "FINDINGS: the copy is complete, and what was copied is not right; see below."
         }
         (Outcome::Findings, false) => "FINDINGS: the copy stays as it was; see below.",
-        (Outcome::Unchecked, _) => "NOT COMPLETE: see below; run it again, it goes on.",
+        (Outcome::Unchecked, true) => {
+            "NOT VERIFIED: the copy is complete, and not all of it was checked; see below."
+        }
+        (Outcome::Unchecked, false) => "NOT COMPLETE: see below; run it again, it goes on.",
     };
     let mut out = format!("{}\n\n", style.outcome(verdict.verdict, headline));
     let _ = writeln!(out, "Election  {}", verdict.election);

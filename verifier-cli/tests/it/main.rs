@@ -19,6 +19,7 @@ mod evidence;
 mod evidence_cases;
 mod growing;
 mod kept;
+mod packages;
 mod receipts;
 mod reconcile;
 mod result;
