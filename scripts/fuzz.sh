@@ -14,6 +14,8 @@ fi
 PATH="$PWD/.tools/bin:$PATH"
 command -v cargo-fuzz >/dev/null || cargo install --locked --version 0.13.2 --root .tools cargo-fuzz
 TALLYROOT_WRITE_SEEDS="$PWD/fuzz/seeds" cargo test -q --workspace --locked --test kept -- "$target"
+# The versions that the programs are built with, and libfuzzer-sys.
+cp Cargo.lock fuzz/Cargo.lock
 # 4 GB and 30 seconds are more than any input of these sizes may take.
 cd fuzz
 exec cargo +nightly fuzz run "$target" "corpus/$target" "seeds/$target" -- -rss_limit_mb=4096 -timeout=30 -max_total_time=$((minutes * 60)) -print_final_stats=1
