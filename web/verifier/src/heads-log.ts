@@ -113,10 +113,10 @@ export class HeadsLog extends LogGrammar {
 
   private judgeFinal(head: Head, index: bigint): void {
     const unclosed = this.logs.filter(({ last }) => last.state !== "closed");
+    for (const { log } of unclosed) this.remarks.push({ code: "unclosed", index, log });
     if (unclosed.length > 0 && head.time <= this.closingTime + BigInt(this.manifest.times.grace)) {
       fail("early-final", "a final head while logs are open, within the grace", index);
     }
-    for (const { log } of unclosed) this.remarks.push({ code: "unclosed", index, log });
     this.end();
   }
 

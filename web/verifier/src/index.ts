@@ -1,3 +1,5 @@
+export { type Audit, audit } from "./audit.js";
+export type { Finding, Tree } from "./audit-log.js";
 export { type Choices, isAbstention, parseBallot } from "./ballot.js";
 export { type Bytes, fromBase64, fromHex, toBase64, toHex, utf8 } from "./bytes.js";
 export { CellLog } from "./cell-log.js";

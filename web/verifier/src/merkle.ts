@@ -123,3 +123,18 @@ export async function perfectRoot(hashes: readonly Bytes[]): Promise<Bytes> {
   }
   return level[0] ?? EMPTY_ROOT;
 }
+
+/** RFC 6962's inclusion proof of the leaf at `index`, from its sibling up. */
+export async function inclusionProof(index: number, leaves: readonly Bytes[]): Promise<Bytes[]> {
+  if (leaves.length <= 1) return [];
+  const left = Number(split(BigInt(leaves.length)));
+  const [near, far] = index < left ? [leaves.slice(0, left), leaves.slice(left)] : [leaves.slice(left), leaves.slice(0, left)];
+  return [...(await inclusionProof(index < left ? index : index - left, near)), await rootOf(far)];
+}
+
+/** The root of the tree over these leaves. */
+export async function rootOf(leaves: readonly Bytes[]): Promise<Bytes> {
+  const range = new CompactRange();
+  for (const leaf of leaves) await range.append(leaf);
+  return range.root();
+}
