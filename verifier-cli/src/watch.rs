@@ -2,76 +2,84 @@
 //!
 //! An audit sees what one source shows at one moment. What a dishonest operator can do over time, or show to some and not to others, only those see who look often and
 //! keep what they saw. So each round takes every log's checkpoint from each source, and holds it against all that was ever seen: one log can only grow. Results and new batches are
-//! checked on the way, so that a false tally is raised while the election runs.
+//! checked on the way, so that a false tally is raised while the election runs. The sources are looked at side by side: one that does not answer holds up no other.
 
 mod alarm;
 mod cells;
 mod heads;
+mod jobs;
+mod judge;
 mod keep;
 mod look;
+mod memory;
 mod metrics;
+mod observe;
+mod results;
+mod round;
+mod state;
+mod timed;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
-use protocol::ids::{ElectionId, LogId};
+use protocol::ids::ElectionId;
 use protocol::manifest::Election;
 
-pub use alarm::{Event, HEAD_AHEAD, LATE_HEAD};
+pub use alarm::{Event, HEAD_AHEAD, LATE_HEAD, UNCOVERED};
 pub use keep::KeepError;
 pub use metrics::{Metrics, serve};
+pub use timed::Limits;
 
 use self::alarm::Alarms;
-use self::cells::Cells;
-use self::heads::Heads;
+use self::jobs::{Jobs, Task};
+use self::judge::{Shown, Uncovered};
 use self::keep::Keep;
-use crate::ask::{Shown, ask};
-use crate::audit::context::Unread;
-use crate::audit::manifest::{self, NoManifest};
-use crate::finding::{Code, Findings, Place, Severity, Votes};
-use crate::source::{Located, locate};
+use self::look::Watched;
+use self::memory::Memory;
+use self::state::State;
+use crate::ask;
 use crate::verdict::Outcome;
 
-/// A head may be so many intervals old,
-const LATE_INTERVALS: u64 = 3;
-/// but is not late before this (ms).
-const LATE_AT_LEAST: u64 = 30_000;
-/// How far the watcher's clock and an honest head's may be apart (ms); the same as between heads and witnesses.
-const AHEAD_MAX: u64 = 300_000;
+/// What is said when the recount does not keep up: of no source.
+const RECOUNT: &str = "the recount";
 
 /// Follows one election. See the [module](self).
 pub struct Watcher {
-    id: ElectionId,
-    election: Option<Election>,
-    sources: Vec<Watched>,
+    memory: Arc<Memory>,
+    jobs: Jobs,
+    sources: Vec<Source>,
     /// Where witnesses serve what they cosigned last.
-    witnesses: Vec<String>,
-    /// Those that were found: any of them may show the tiles that another lacks.
-    located: Vec<Located>,
-    keep: Keep,
-    cells: Cells,
+    witnesses: Vec<Witness>,
+    uncovered: BTreeMap<String, Uncovered>,
     alarms: Alarms,
     round: u64,
     metrics: Metrics,
-    /// Whether a source could not be read in the newest round.
+    /// Something could not be read in the newest round.
     unread: bool,
 }
 
-/// One copy of the election.
-struct Watched {
-    /// As the user wrote it.
+/// A copy of the election.
+struct Source {
     given: String,
-    located: Option<Located>,
-    heads: Heads,
-    /// What was checked last and found right: there is no need to check it again.
-    settled: Option<[u8; 32]>,
-    /// Results were not what the heads log calls for in the round before: they may have been about to be published.
-    results_overdue: bool,
-    /// There were no results in the round before.
-    results_missing: bool,
+    task: Task,
+    /// Not here while it is looked at.
+    watched: Option<Watched>,
     /// The largest size of each log that it showed.
-    seen: BTreeMap<LogId, u64>,
+    seen: BTreeMap<String, u64>,
 }
+
+struct Witness {
+    name: String,
+    url: String,
+    task: Task,
+    /// What it answered, until it is held against what was seen.
+    answer: Option<ask::Shown>,
+}
+
+/// Whom a round hears from as it goes.
+type Say<'a> = &'a mut dyn FnMut(&Event);
 
 impl Watcher {
     /// A watcher of these sources (URLs or directories), which asks witnesses at these URLs, with its memory in the folder `state`.
@@ -84,31 +92,47 @@ impl Watcher {
         witnesses: &[String],
         state: &Path,
     ) -> Result<Self, KeepError> {
-        let keep = Keep::open(state, id)?;
+        let mut keep = Keep::open(state, id)?;
+        let mut state = keep.state();
+        let mut alarms = Alarms::default();
+        alarms.load(state.alarms);
+        let memory = Arc::new(Memory::new(*id, keep, state.cells));
+        let sources = sources.iter().map(|given| {
+            let seen = state.seen.remove(given).unwrap_or_default();
+            Source {
+                given: given.clone(),
+                task: Task::default(),
+                watched: None,
+                seen,
+            }
+        });
+        let witnesses = witnesses
+            .iter()
+            .take(ask::WITNESSES_ASKED_MAX)
+            .map(|url| Witness {
+                name: format!("witness {url}"),
+                url: url.clone(),
+                task: Task::default(),
+                answer: None,
+            });
         Ok(Self {
-            id: *id,
-            election: None,
-            sources: sources
-                .iter()
-                .map(|given| Watched {
-                    given: given.clone(),
-                    located: None,
-                    heads: Heads::default(),
-                    settled: None,
-                    results_overdue: false,
-                    results_missing: false,
-                    seen: BTreeMap::new(),
-                })
-                .collect(),
-            witnesses: witnesses.to_vec(),
-            located: Vec::new(),
-            keep,
-            cells: Cells::default(),
-            alarms: Alarms::default(),
+            jobs: Jobs::new(Arc::clone(&memory)),
+            memory,
+            sources: sources.collect(),
+            witnesses: witnesses.collect(),
+            uncovered: state.uncovered,
+            alarms,
             round: 0,
             metrics: Metrics::default(),
             unread: false,
         })
+    }
+
+    /// What it may spend on one look.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
+        self.jobs.limits = limits;
+        self
     }
 
     /// What the metrics page shows; shared with whoever serves it.
@@ -117,7 +141,7 @@ impl Watcher {
         self.metrics.clone()
     }
 
-    /// How it stands: 1 once anything was raised; else unchecked while something cannot be read.
+    /// How it stands: 1 once anything was raised, also before a restart; else unchecked while something cannot be read.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         if self.alarms.raised() > 0 {
@@ -137,237 +161,120 @@ impl Watcher {
             rounds: self.round,
             raised: self.alarms.raised(),
             raised_by_code: self.alarms.by_code().clone(),
-            checkpoints: self.keep.count(),
+            checkpoints: self.memory.lock().keep.count(),
         }
     }
 
-    /// Looks at every source once. `now` is the watcher's own clock (ms since 1970); without one, no head is late or ahead.
+    /// Looks at every source once, and returns all that is to be said. See [`Self::round_saying`].
     ///
     /// # Errors
     /// What was seen could not be kept: a watcher without memory is none.
     pub fn round(&mut self, now: Option<u64>) -> Result<Vec<Event>, KeepError> {
-        let clock = now;
-        let now = clock.unwrap_or(0);
-        self.round += 1;
-        self.unread = false;
-        self.alarms.begin(self.round, now);
-        let mut sources = std::mem::take(&mut self.sources);
-        // Before the sources: whatever a witness cosigned by now is published by the time when they are read.
-        let asked = self.ask();
-        let mut newest_head: Option<u64> = None;
-        let (mut heads_read, mut is_final) = (false, false);
-        // Per log: how many sources showed it, and the largest size.
-        let mut shown: BTreeMap<LogId, (usize, u64)> = BTreeMap::new();
-        let mut result = Ok(());
-        for watched in &mut sources {
-            if !self.find(watched) {
-                continue;
-            }
-            let (Some(located), Some(election)) = (watched.located.clone(), self.election.clone())
-            else {
-                continue;
-            };
-            let looked = self.look(watched, &located, &election);
-            match looked {
-                Ok(looked) => {
-                    heads_read |= looked.heads_read;
-                    is_final |= looked.is_final;
-                    newest_head = newest_head.max(looked.head_time);
-                    for (log, size) in looked.sizes {
-                        let entry = shown.entry(log).or_default();
-                        *entry = (entry.0 + 1, entry.1.max(size));
-                    }
-                }
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            }
-        }
-        let count = sources.len();
-        self.sources = sources;
-        result?;
-        if let Some(election) = self.election.clone() {
-            self.judge_all(&election, count, &shown);
-            self.judge_witnesses(&election, clock, &asked, shown.get(&LogId::Heads))?;
-            if let Some(now) = clock
-                && heads_read
-            {
-                if !is_final {
-                    self.judge_lateness(&election, now, newest_head);
-                }
-                self.judge_ahead(now, newest_head);
-            }
-        }
-        self.unread |= self.alarms.any_unread();
-        let events = self.alarms.finish();
-        self.keep.log(&events)?;
-        self.keep.save(&self.cells)?;
-        self.metrics
-            .update(self.round, now, newest_head, &shown, &self.alarms);
+        let mut events = Vec::new();
+        self.round_saying(now, &mut |event| events.push(event.clone()))?;
         Ok(events)
     }
 
-    /// Finds a source that was not found before. A wrong manifest is a finding; a source that does not answer is unread.
-    fn find(&mut self, watched: &mut Watched) -> bool {
-        if watched.located.is_some() {
-            return true;
+    /// Looks at every source once, and says what was found as soon as a look has ended. `now` is the watcher's own clock (ms since 1970); without one, no head is late or ahead.
+    ///
+    /// A look that does not end in its time is said to be unread, and goes on.
+    ///
+    /// # Errors
+    /// What was seen could not be kept: a watcher without memory is none.
+    pub fn round_saying(&mut self, now: Option<u64>, say: Say<'_>) -> Result<(), KeepError> {
+        self.round += 1;
+        // Until this round has ended well.
+        self.unread = true;
+        self.alarms.begin(self.round, now.unwrap_or(0));
+        let mut shown = Shown::default();
+        // What ended since the last round; then nobody waits for a thread that is gone.
+        while let Some(done) = self.jobs.next(Instant::now()) {
+            self.take(done, &mut shown, now, say)?;
         }
-        let located = match locate(&watched.given, &self.id) {
-            Ok(located) => located,
-            Err(error) => {
-                self.alarms.unread(&watched.given, error.to_string());
-                return false;
-            }
-        };
-        match manifest::open(located.source.as_ref(), &self.id) {
-            Ok(election) => {
-                if self.election.is_none() {
-                    self.keep.load(&election, &mut self.cells);
-                    self.election = Some(election);
-                }
-                self.located.push(located.clone());
-                watched.located = Some(located);
-                true
-            }
-            Err(NoManifest::Unread(problem)) => {
-                self.alarms.unread(&watched.given, problem);
-                false
-            }
-            Err(NoManifest::Finding(code, evidence)) => {
-                let findings = Findings::new(0);
-                findings.add(
-                    code,
-                    Place::file("manifest.json"),
-                    Votes::WholeRoll,
-                    evidence,
-                );
-                self.alarms
-                    .take(&watched.given, &findings, &Unread::default());
-                false
-            }
-        }
-    }
+        let tasks = self.sources.iter_mut().map(|source| &mut source.task);
+        let witnesses = self.witnesses.iter_mut().map(|witness| &mut witness.task);
+        self.jobs.free(tasks.chain(witnesses));
 
-    /// Where every source answers and all are below what was once seen, the log was rolled back, whatever the sources are called today.
-    fn judge_all(
-        &mut self,
-        election: &Election,
-        sources: usize,
-        shown: &BTreeMap<LogId, (usize, u64)>,
-    ) {
-        let findings = Findings::new(election.manifest().roll.size);
-        for (log, (answered, size)) in shown {
-            let Some(kept) = self.keep.newest(*log) else {
-                continue;
-            };
-            let before = kept.checkpoint.size();
-            if *answered == sources && *size < before {
-                let place = format!("{log}/checkpoint");
-                if self.alarms.is_raised(Code::CheckpointRollback, &place) {
-                    continue;
-                }
-                findings.add(
-                    Code::CheckpointRollback,
-                    Place::file(place),
-                    Votes::AtMost(before - size),
-                    format!(
-                        "every source shows at most size {size}, and its key signed size {before}, which is kept: the log was cut, or all sources are older copies"
-                    ),
-                );
+        let look = self.jobs.limits.look;
+        // Before the sources: whatever a witness cosigned by now is published by the time when they are read.
+        self.ask();
+        self.wait(Instant::now() + look / 6, &mut shown, now, say, |watcher| {
+            !watcher
+                .witnesses
+                .iter()
+                .any(|witness| witness.task.is_running())
+        })?;
+        self.look();
+        self.wait(Instant::now() + look, &mut shown, now, say, |watcher| {
+            !watcher
+                .sources
+                .iter()
+                .any(|source| source.task.is_running())
+        })?;
+        self.leave_behind(&mut shown);
+        if let Some(election) = self.memory.election() {
+            self.compare(&election);
+            self.wait(Instant::now() + look / 6, &mut shown, now, say, |watcher| {
+                !watcher
+                    .witnesses
+                    .iter()
+                    .any(|witness| witness.task.is_running())
+            })?;
+            self.judge(&election, now, &shown);
+        }
+        for witness in &self.witnesses {
+            if witness.task.is_running() {
+                let problem = "it has not answered yet; nobody else waits for it".to_owned();
+                self.alarms.unread(&witness.name, problem);
+                self.alarms.carry(&witness.name);
             }
         }
-        self.alarms
-            .take("all sources", &findings, &Unread::default());
-    }
-
-    /// Asks every witness, once it is known which election this is.
-    fn ask(&self) -> Vec<(String, Result<Shown, String>)> {
-        let Some(election) = &self.election else {
-            return Vec::new();
-        };
-        let answers = ask(&self.witnesses, election);
-        self.witnesses.iter().cloned().zip(answers).collect()
-    }
-
-    /// What witnesses hold is held against what was seen, and kept with it. `heads`: how many sources showed the heads log, and its largest size.
-    fn judge_witnesses(
-        &mut self,
-        election: &Election,
-        clock: Option<u64>,
-        asked: &[(String, Result<Shown, String>)],
-        heads: Option<&(usize, u64)>,
-    ) -> Result<(), KeepError> {
-        for (url, answer) in asked {
-            let name = format!("witness {url}");
-            let shown = match answer {
-                Ok(shown) => shown,
-                Err(problem) => {
-                    self.alarms.unread(&name, problem.clone());
-                    continue;
-                }
-            };
-            let findings = Findings::new(election.manifest().roll.size);
-            let unread = Unread::default();
-            let result = self.observe_witness(election, shown, &findings, &unread);
-            let (answered, largest) = heads.copied().unwrap_or_default();
-            let size = shown.checkpoint().size();
-            if answered == self.sources.len()
-                && largest < size
-                && clock.is_some_and(|now| now.saturating_sub(shown.time) > allowed_age(election))
-            {
-                findings.add(
-                    Code::CheckpointRollback,
-                    Place::file("heads/checkpoint"),
-                    Votes::AtMost(size - largest),
-                    format!(
-                        "a witness cosigned size {size}, and every source shows at most size {largest}: the log was cut, or all sources are older copies"
-                    ),
-                );
-            }
-            self.alarms.take(&name, &findings, &unread);
-            result?;
+        let (behind, cells) = self.memory.behind();
+        if behind > 0 {
+            self.alarms.unread(RECOUNT, format!(
+                "{behind} entries of {cells} cells were published and not recounted yet; the next rounds go on with them"
+            ));
         }
+        self.say(say)?;
+        self.save()?;
+        self.unread = self.alarms.any_unread();
+        let clock = now.unwrap_or(0);
+        self.metrics
+            .update(self.round, clock, &shown, behind, &self.alarms);
         Ok(())
     }
 
-    fn judge_lateness(&mut self, election: &Election, now: u64, newest: Option<u64>) {
-        let manifest = election.manifest();
-        let allowed = allowed_age(election);
-        // Before the first head, nothing is due until the election opens.
-        let since = newest.unwrap_or(manifest.times.opening);
-        let age = now.saturating_sub(since);
-        if age > allowed {
-            self.alarms.clock(LATE_HEAD, Severity::Major, 0, format!(
-                "the newest head is {} s old by this machine's clock, and at most {} s are allowed: what is published since is covered by nothing that anchors or witnesses keep",
-                age / 1_000,
-                allowed / 1_000
-            ));
+    fn judge(&mut self, election: &Election, now: Option<u64>, shown: &Shown) {
+        let alarms = &mut self.alarms;
+        judge::judge_all(alarms, &self.memory, election, self.sources.len(), shown);
+        if let Some(now) = now {
+            judge::judge_lateness(alarms, election, now, shown);
+            judge::judge_ahead(alarms, election, now, shown);
+            judge::judge_uncovered(alarms, &mut self.uncovered, election, now, shown);
         }
     }
 
-    /// Whoever sets the heads' times forward can end the voting early, and have witnesses cosign when the true time has caught up: only who looks meanwhile sees it.
-    fn judge_ahead(&mut self, now: u64, newest: Option<u64>) {
-        let Some(ahead) = newest.and_then(|time| time.checked_sub(now)) else {
-            return;
+    /// Says what there is to say, and writes it down.
+    fn say(&mut self, say: Say<'_>) -> Result<(), KeepError> {
+        let events = self.alarms.take_events();
+        for event in &events {
+            say(event);
+        }
+        self.memory.lock().keep.log(&events)
+    }
+
+    fn save(&self) -> Result<(), KeepError> {
+        let mut inner = self.memory.lock();
+        let state = State {
+            cells: inner.cells_state(),
+            alarms: self.alarms.state(),
+            seen: self
+                .sources
+                .iter()
+                .map(|source| (source.given.clone(), source.seen.clone()))
+                .collect(),
+            uncovered: self.uncovered.clone(),
         };
-        if ahead > AHEAD_MAX {
-            let roll = self.election.as_ref();
-            let roll = roll.map_or(0, |election| election.manifest().roll.size);
-            self.alarms.clock(HEAD_AHEAD, Severity::Critical, roll, format!(
-                "the newest head claims a time {} s ahead of this machine's clock, and at most {} s are allowed: openings and closings go by the heads' times",
-                ahead / 1_000,
-                AHEAD_MAX / 1_000
-            ));
-        }
+        inner.keep.save(&state)
     }
-}
-
-/// How old the newest head may be, and how long a cosigned one may stay unseen (ms).
-fn allowed_age(election: &Election) -> u64 {
-    election
-        .manifest()
-        .head_interval_ms
-        .saturating_mul(LATE_INTERVALS)
-        .max(LATE_AT_LEAST)
 }

@@ -1,5 +1,6 @@
 //! The command `watch`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,21 +19,22 @@ pub(super) const HELP: &str = "\
 Follows an election while it runs. Give every place where it is published: the site, mirrors; each round looks at all of them and raises
 
   a split view      two sources, or one source today and before, show histories that one log cannot have. The proof for everybody is written to DIR/split-views
-  a rollback        a log is shorter than it was
+  a rollback        a log is shorter than it was, and still is in a later round, 30 s (or three head intervals) on: a cache may show an older state for a moment
   a false tally     results.json is not the sum of signed tally entries; or a batch's tally is not the sum of its votes (every new batch is recounted, with the signatures of some of its votes)
   a wrong key       a checkpoint is not signed by the key that the manifest, and the notices, name
-  a late head       the newest head is older than three intervals (30 s at least) by this machine's clock, and there is no final head. Code: late-head
+  a late head       the newest head is older than three intervals (30 s at least) by this machine's clock, and there is no final head; or none is published, and the election has opened. Code: late-head
+  a log left out    heads go on, and for as long have not covered what a log published. Code: uncovered
   a head ahead      the newest head claims a time more than five minutes ahead of this machine's clock. Code: head-ahead
   what a witness knows   with --witness: its own newest copy of the heads log contradicts what the sources show, or they end below it
   and whatever else is wrong with what it reads, by the codes of `tallyroot-verify explain`.
 
-A finding is said when it begins, not in every round. A source that does not answer is no finding: it is said to be unread.
+A finding is said when it begins, not in every round. A source that does not answer is no finding: it is said to be unread. All sources are looked at side by side, each for a minute at most; whoever needs longer holds up nobody.
 
-DIR is the memory. Every checkpoint that was seen is kept in DIR/evidence, which `audit --evidence DIR/evidence` takes; of very many, older ones of the same history are thinned out, since newer ones commit to them. All that was said is in DIR/events.jsonl. A watch that was killed goes on where it was.
+DIR is the memory. Every checkpoint that was seen is kept in DIR/evidence, which `audit --evidence DIR/evidence` takes; of very many, older ones of the same history are thinned out, since newer ones commit to them. All that was said is in DIR/events.jsonl. A watch that was killed goes on where it was, and what was raised once is not forgotten: to begin anew, name another DIR.
 
-Begun late, it recounts from the first batch on, at most 256 MiB a round. It keeps no list of credentials: that nobody voted twice, and much else, only `audit` finds.
+Of every batch, it verifies the signatures of 16 votes. Begun late, or where votes come faster than that, it recounts at most 256 MiB and 1,024 batches of each source a round, shared among the cells, and says how many entries it is behind. It keeps no list of credentials: that nobody voted twice, and much else, only `audit` finds.
 
-It runs until Ctrl-C, or as long as --rounds says. Exit codes: 1 if anything was raised, 2 if the last round could not read everything, else 0.
+It runs until Ctrl-C, or as long as --rounds says. Exit codes: 1 if anything was raised, now or earlier with this DIR; 2 if the last round could not read or recount everything; else 0.
 
 Examples:
   tallyroot-verify watch https://votes.example.org https://mirror.example.net --election 6b3f… --state ./watch
@@ -103,7 +105,7 @@ pub(super) fn run(args: &WatchArgs) -> Outcome {
         Ok(watcher) => watcher,
         Err(error) => {
             complain(&error.to_string());
-            return Outcome::Unchecked;
+            return give_up(args.json);
         }
     };
     if let Some(address) = args.metrics {
@@ -113,14 +115,14 @@ pub(super) fn run(args: &WatchArgs) -> Outcome {
                 complain(&format!(
                     "--metrics {address}: {error}; name an address of this machine and a free port"
                 ));
-                return Outcome::Unchecked;
+                return give_up(args.json);
             }
         }
     }
     let stop = Arc::new(Stop::default());
     if let Err(error) = stop_on_signals(Arc::clone(&stop)) {
         complain(&format!("signals cannot be handled: {error}"));
-        return Outcome::Unchecked;
+        return give_up(args.json);
     }
     let rounds = if args.once {
         1
@@ -128,21 +130,19 @@ pub(super) fn run(args: &WatchArgs) -> Outcome {
         args.rounds.unwrap_or(u64::MAX)
     };
     for round in 1..=rounds {
-        match watcher.round(now()) {
-            Ok(events) => {
-                for event in &events {
-                    if say(args.json, event, Outcome::Verified) != Outcome::Verified {
-                        return Outcome::Unchecked;
-                    }
-                }
-            }
-            Err(error) => {
-                complain(&error.to_string());
-                return match watcher.outcome() {
-                    Outcome::Findings => Outcome::Findings,
-                    _ => Outcome::Unchecked,
-                };
-            }
+        // Whoever read along may have gone away.
+        let mut is_heard = true;
+        let kept = watcher.round_saying(now(), &mut |event| {
+            is_heard = is_heard && say(args.json, event, Outcome::Verified) == Outcome::Verified;
+        });
+        if let Err(error) = kept {
+            complain(&error.to_string());
+            // Without a memory there is no verdict but what was raised.
+            say(args.json, &watcher.end(), Outcome::Verified);
+            return raised_or_unchecked(&watcher);
+        }
+        if !is_heard {
+            return raised_or_unchecked(&watcher);
         }
         if stop.is_asked() {
             break;
@@ -154,7 +154,33 @@ pub(super) fn run(args: &WatchArgs) -> Outcome {
             break;
         }
     }
-    say(args.json, &watcher.end(), watcher.outcome())
+    match say(args.json, &watcher.end(), watcher.outcome()) {
+        // That it could not be said takes nothing back.
+        Outcome::Unchecked => raised_or_unchecked(&watcher),
+        outcome => outcome,
+    }
+}
+
+fn raised_or_unchecked(watcher: &Watcher) -> Outcome {
+    match watcher.outcome() {
+        Outcome::Findings => Outcome::Findings,
+        Outcome::Verified | Outcome::Unchecked => Outcome::Unchecked,
+    }
+}
+
+/// It ended before its first round.
+fn give_up(json: bool) -> Outcome {
+    if json {
+        let end = Event::End {
+            verdict: Outcome::Unchecked,
+            rounds: 0,
+            raised: 0,
+            raised_by_code: BTreeMap::new(),
+            checkpoints: 0,
+        };
+        say(json, &end, Outcome::Unchecked);
+    }
+    Outcome::Unchecked
 }
 
 fn say(json: bool, event: &Event, outcome: Outcome) -> Outcome {

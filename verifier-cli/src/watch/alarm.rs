@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::audit::context::Unread;
 use crate::finding::{Code, Findings, Place, Severity};
@@ -13,6 +13,11 @@ use crate::verdict::Outcome;
 pub const LATE_HEAD: &str = "late-head";
 /// The newest head claims a time that has not come. No finding of an audit either.
 pub const HEAD_AHEAD: &str = "head-ahead";
+/// Heads go on, and leave out what a log published long ago. No finding of an audit either.
+pub const UNCOVERED: &str = "uncovered";
+
+/// Findings that are remembered one by one; further ones are only counted, by code.
+const RAISED_MAX: usize = 10_000;
 
 /// Something worth saying.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -26,7 +31,7 @@ pub enum Event {
         at: u64,
         /// Which source showed it.
         source: String,
-        /// What kind: a finding's code, or [`LATE_HEAD`] or [`HEAD_AHEAD`].
+        /// What kind: a finding's code, or [`LATE_HEAD`], [`HEAD_AHEAD`] or [`UNCOVERED`].
         code: &'static str,
         /// How much it weighs.
         severity: Severity,
@@ -50,11 +55,11 @@ pub enum Event {
     },
     /// The watch ends.
     End {
-        /// Findings: something was raised. Unchecked: the last round could not read everything.
+        /// Findings: something was raised, in this run or an earlier one with the same memory. Unchecked: the last round could not read everything.
         verdict: Outcome,
         /// Rounds made.
         rounds: u64,
-        /// Findings raised.
+        /// Findings raised, also before a restart.
         raised: u64,
         /// How many of each code.
         raised_by_code: BTreeMap<&'static str, u64>,
@@ -66,28 +71,115 @@ pub enum Event {
 /// Findings are told apart by kind, source and file: evidence changes with every round.
 type Key = (&'static str, String, String);
 
-/// The alarms of a run.
+/// The alarms, of this run and of those before it.
 #[derive(Default)]
 pub(super) struct Alarms {
     round: u64,
     at: u64,
+    /// How long something that a stale copy shows too must stand before it is raised (ms).
+    patience: u64,
     /// Of the round before, and of this one.
     before: BTreeSet<Key>,
     now: BTreeSet<Key>,
+    /// What may yet turn out to be a stale answer, and since when.
+    suspected_before: BTreeMap<Key, u64>,
+    suspected_now: BTreeMap<Key, u64>,
     unread_before: BTreeSet<String>,
     unread_now: BTreeSet<String>,
     events: Vec<Event>,
+    /// All that was ever raised.
+    raised: BTreeSet<Key>,
     by_code: BTreeMap<&'static str, u64>,
 }
 
+/// What of it outlives the process.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct AlarmState {
+    raised: Vec<(String, String, String)>,
+    by_code: BTreeMap<String, u64>,
+    suspected: Vec<(String, String, String, u64)>,
+}
+
+/// A code of ours, as it is named in the program.
+fn known(code: &str) -> Option<&'static str> {
+    [LATE_HEAD, HEAD_AHEAD, UNCOVERED]
+        .into_iter()
+        .find(|own| *own == code)
+        .or_else(|| Code::by_name(code).map(Code::name))
+}
+
+/// What a cache, or two servers behind one name, show of an honest log as well: an older state for a moment, or a file that is not there yet.
+const fn may_be_stale(code: Code) -> bool {
+    matches!(code, Code::CheckpointRollback | Code::MissingFile)
+}
+
 impl Alarms {
+    pub(super) fn load(&mut self, state: AlarmState) {
+        let key = |(code, source, file): (String, String, String)| {
+            known(&code).map(|code| (code, source, file))
+        };
+        self.raised = state.raised.into_iter().filter_map(key).collect();
+        self.by_code = state
+            .by_code
+            .into_iter()
+            .filter_map(|(code, count)| Some((known(&code)?, count)))
+            .collect();
+        self.suspected_now = state
+            .suspected
+            .into_iter()
+            .filter_map(|(code, source, file, since)| Some((key((code, source, file))?, since)))
+            .collect();
+    }
+
+    pub(super) fn state(&self) -> AlarmState {
+        let owned = |(code, source, file): &Key| {
+            let code: &str = code;
+            (code.to_owned(), source.clone(), file.clone())
+        };
+        AlarmState {
+            raised: self.raised.iter().map(owned).collect(),
+            by_code: self
+                .by_code
+                .iter()
+                .map(|(code, count)| ((*code).to_owned(), *count))
+                .collect(),
+            suspected: self
+                .suspected_now
+                .iter()
+                .map(|(key, since)| {
+                    let (code, source, file) = owned(key);
+                    (code, source, file, *since)
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) const fn set_patience(&mut self, patience: u64) {
+        self.patience = patience;
+    }
+
     pub(super) fn begin(&mut self, round: u64, at: u64) {
         (self.round, self.at) = (round, at);
         self.before = std::mem::take(&mut self.now);
+        self.suspected_before = std::mem::take(&mut self.suspected_now);
         self.unread_before = std::mem::take(&mut self.unread_now);
     }
 
-    pub(super) fn finish(&mut self) -> Vec<Event> {
+    /// A source that was not looked at in this round stands as it stood.
+    pub(super) fn carry(&mut self, source: &str) {
+        let before = self.before.iter().filter(|key| key.1 == source).cloned();
+        self.now.extend(before);
+        let suspected = self.suspected_before.iter();
+        self.suspected_now.extend(
+            suspected
+                .filter(|(key, _)| key.1 == source)
+                .map(|(key, since)| (key.clone(), *since)),
+        );
+    }
+
+    /// What is to be said since this was last asked for.
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
@@ -97,6 +189,11 @@ impl Alarms {
 
     pub(super) const fn by_code(&self) -> &BTreeMap<&'static str, u64> {
         &self.by_code
+    }
+
+    /// How many different findings were ever raised.
+    pub(super) fn known(&self) -> usize {
+        self.raised.len()
     }
 
     /// How many findings there are in this round.
@@ -114,22 +211,39 @@ impl Alarms {
             .any(|(name, _, at)| *name == code.name() && at == file)
     }
 
-    /// Takes over what a look at a source came to.
+    /// Takes over what a look at a source came to. What a stale answer shows too is raised once it stands in another round, and for long enough.
     pub(super) fn take(&mut self, source: &str, findings: &Findings, unread: &Unread) {
+        self.take_all(source, findings, unread, may_be_stale);
+    }
+
+    /// Takes over what needs no second look.
+    pub(super) fn take_at_once(&mut self, source: &str, findings: &Findings, unread: &Unread) {
+        self.take_all(source, findings, unread, |_| false);
+    }
+
+    fn take_all(
+        &mut self,
+        source: &str,
+        findings: &Findings,
+        unread: &Unread,
+        must_stand: impl Fn(Code) -> bool,
+    ) {
         for finding in findings.finish().0 {
-            let key = (
-                finding.code.name(),
-                source.to_owned(),
-                finding.place.file.clone(),
-            );
+            let (code, place) = (finding.code.name(), finding.place);
+            let key = (code, source.to_owned(), place.file.clone());
+            if must_stand(finding.code) && !self.stands(&key) {
+                let seen = format!("{place}: {}", finding.evidence);
+                self.unread(source, format!("{seen}; this is raised if it stays so"));
+                continue;
+            }
             if self.is_new(key) {
                 self.events.push(Event::Finding {
                     round: self.round,
                     at: self.at,
                     source: source.to_owned(),
-                    code: finding.code.name(),
+                    code,
                     severity: finding.severity,
-                    place: finding.place,
+                    place,
                     evidence: finding.evidence,
                     votes_at_most: finding.votes_at_most,
                 });
@@ -138,6 +252,14 @@ impl Alarms {
         for problem in unread.finish() {
             self.unread(source, problem);
         }
+    }
+
+    /// Whether it was so in the round before too, and for long enough; without a clock, rounds alone count.
+    fn stands(&mut self, key: &Key) -> bool {
+        let before = self.suspected_before.get(key).copied();
+        self.suspected_now
+            .insert(key.clone(), before.unwrap_or(self.at));
+        before.is_some_and(|since| self.at == 0 || self.at.saturating_sub(since) >= self.patience)
     }
 
     pub(super) fn unread(&mut self, source: &str, problem: String) {
@@ -152,16 +274,17 @@ impl Alarms {
         }
     }
 
-    /// An alarm by the watcher's own clock.
+    /// An alarm by the watcher's own clock, about all sources.
     pub(super) fn clock(
         &mut self,
         code: &'static str,
         severity: Severity,
+        file: &str,
         votes_at_most: u64,
         evidence: String,
     ) {
-        let (source, file) = ("all sources".to_owned(), "heads/checkpoint".to_owned());
-        if self.is_new((code, source.clone(), file.clone())) {
+        let source = "all sources".to_owned();
+        if self.is_new((code, source.clone(), file.to_owned())) {
             self.events.push(Event::Finding {
                 round: self.round,
                 at: self.at,
@@ -177,6 +300,9 @@ impl Alarms {
 
     fn is_new(&mut self, key: Key) -> bool {
         let code = key.0;
+        if self.raised.len() < RAISED_MAX {
+            self.raised.insert(key.clone());
+        }
         let is_new = self.now.insert(key.clone()) && !self.before.contains(&key);
         if is_new {
             *self.by_code.entry(code).or_default() += 1;

@@ -7,32 +7,27 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use protocol::batch::{BATCH_LEN_MAX, BatchError, BatchFile};
-use protocol::checkpoint::Checkpoint;
-use protocol::entry::{Entry, Tally};
+use protocol::entry::{Entry, Tally, Vote};
 use protocol::grammar::GrammarError;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::merkle::{CompactRange, Hash};
 use serde::{Deserialize, Serialize};
 
+use super::observe::Observer;
+use super::timed::Limits;
+use crate::audit::checkpoint::Signed;
 use crate::audit::context::Context;
 use crate::draw::Draw;
 use crate::finding::{Code, Place, Votes};
 use crate::{prove, stretch};
 
-/// Bytes of batches that are recounted in one round, over all cells: a watcher that comes late catches up without standing still.
-const ROUND_LEN_MAX: usize = 256 << 20;
-/// Votes of each batch whose signatures are verified,
+/// Votes of each batch whose signatures are verified. A batch of which they cannot be is left for the next round.
 const SIGNATURES_OF_BATCH: u64 = 16;
-/// and of each round.
-const SIGNATURES_OF_ROUND: u64 = 2_000;
 
 /// How far each cell was recounted.
 #[derive(Default)]
-pub(super) struct Cells {
-    cells: BTreeMap<u32, Cell>,
-    changed: bool,
-}
+pub(super) struct Cells(BTreeMap<u32, Cell>);
 
 #[derive(Clone, Default)]
 struct Cell {
@@ -42,31 +37,9 @@ struct Cell {
     tally: Option<Tally>,
 }
 
-/// What one round may still spend.
-pub(super) struct Budget {
-    bytes: usize,
-    signatures: u64,
-    draw: Draw,
-}
-
-impl Budget {
-    pub(super) fn of_round() -> Self {
-        Self {
-            bytes: ROUND_LEN_MAX,
-            signatures: SIGNATURES_OF_ROUND,
-            draw: Draw::new(Draw::fresh_seed()),
-        }
-    }
-}
-
-/// `state.json`.
-#[derive(Serialize, Deserialize)]
-pub(super) struct State {
-    cells: Vec<CellState>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct CellState {
+/// A cell in `state.json`.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct CellState {
     cell: u32,
     size: u64,
     nodes: Vec<String>,
@@ -74,36 +47,147 @@ struct CellState {
     tally: Option<String>,
 }
 
+impl Cells {
+    /// How many entries of a cell were recounted.
+    pub(super) fn size(&self, cell: u32) -> u64 {
+        self.0.get(&cell).map_or(0, |at| at.tree.size())
+    }
+
+    /// Takes up what was saved. What cannot be read is recounted from the first batch.
+    pub(super) fn load(&mut self, saved: &[CellState], election: &Election) {
+        for saved in saved {
+            if let Some(cell) = saved.restore(election) {
+                self.0.insert(saved.cell, cell);
+            }
+        }
+    }
+
+    /// What is to be saved.
+    pub(super) fn state(&self) -> Vec<CellState> {
+        self.0
+            .iter()
+            .map(|(cell, at)| CellState {
+                cell: *cell,
+                size: at.tree.size(),
+                nodes: at.tree.nodes().iter().map(Hash::to_base64).collect(),
+                next: at.next,
+                tally: at
+                    .tally
+                    .as_ref()
+                    .map(|tally| STANDARD.encode(tally.encode())),
+            })
+            .collect()
+    }
+}
+
+/// What may still be spent.
+#[derive(Clone, Copy)]
+struct Budget {
+    len: usize,
+    batches: u64,
+}
+
+impl Budget {
+    const fn is_spent(self) -> bool {
+        self.len == 0 || self.batches == 0
+    }
+}
+
 /// What was wrong with batches, said only once they are known to be those of the signed tree.
 #[derive(Default)]
 struct Faults {
     rules: Vec<(String, GrammarError)>,
-    votes: Vec<(String, u64, protocol::entry::Vote)>,
+    votes: Vec<(String, u64, Vote)>,
 }
 
-impl Cells {
-    /// Recounts a cell up to this tree, or as far as the budget goes.
-    pub(super) fn advance(
-        &mut self,
-        context: &Context<'_>,
-        cell: u32,
-        tree: &Checkpoint,
-        budget: &mut Budget,
-    ) {
-        let mut at = self.cells.get(&cell).cloned().unwrap_or_default();
+/// The recount of what is new, in one look.
+pub(super) struct Recount<'a> {
+    observer: &'a Observer<'a>,
+    left: Budget,
+    draw: Draw,
+}
+
+impl<'a> Recount<'a> {
+    pub(super) fn new(observer: &'a Observer<'a>, limits: &Limits) -> Self {
+        Self {
+            observer,
+            left: Budget {
+                len: limits.batches_len,
+                batches: limits.batches,
+            },
+            draw: Draw::new(Draw::fresh_seed()),
+        }
+    }
+
+    /// Recounts these cells as far as the budget goes: each has its share of it, and nobody knows which one begins.
+    pub(super) fn run(mut self, mut cells: Vec<(u32, Signed)>) {
+        let first = usize::try_from(self.draw.below(cells.len() as u64)).unwrap_or(0);
+        cells.rotate_left(first);
+        while !cells.is_empty() {
+            let count = cells.len();
+            let share = Budget {
+                len: self.left.len.div_ceil(count),
+                batches: self.left.batches.div_ceil(count as u64),
+            };
+            cells.retain(|(cell, signed)| {
+                !self.left.is_spent()
+                    && self.observer.until.may_catch_up()
+                    && self.advance(*cell, signed, share)
+            });
+        }
+    }
+
+    /// Goes on with a cell; `false` where there is nothing more to be had of it now.
+    fn advance(&mut self, cell: u32, signed: &Signed, mut share: Budget) -> bool {
+        let Observer {
+            memory,
+            context,
+            until,
+            ..
+        } = self.observer;
+        let tree = &signed.checkpoint;
+        // Another look may have gone on with it meanwhile.
+        let mut at = memory
+            .lock()
+            .cells
+            .0
+            .get(&cell)
+            .cloned()
+            .unwrap_or_default();
+        if at.tree.size() >= tree.size() {
+            return false;
+        }
         let from = at.tree.size();
         let mut faults = Faults::default();
-        while at.tree.size() < tree.size() && budget.bytes > 0 {
-            if at.take(context, cell, budget, &mut faults).is_none() {
-                // Of what was read before it, nothing is proven: it is read again.
-                return;
+        let mut read_on = true;
+        while at.tree.size() < tree.size()
+            && !share.is_spent()
+            && !self.left.is_spent()
+            && until.may_catch_up()
+            && read_on
+        {
+            let mut next = at.clone();
+            match next.take(context, cell, &mut self.draw, &mut faults) {
+                Some(len) => {
+                    at = next;
+                    for budget in [&mut share, &mut self.left] {
+                        budget.len = budget.len.saturating_sub(len);
+                        budget.batches = budget.batches.saturating_sub(1);
+                    }
+                }
+                // What was read before it counts all the same, if it is what was signed.
+                None => read_on = false,
             }
         }
-        if at.tree.size() == from {
-            return;
-        }
-        let log = LogId::Cell(cell);
-        let place = Place::file(format!("{log}/batches/{}", at.next.saturating_sub(1)));
+        at.tree.size() > from && self.confirm(cell, signed, at, &faults) && read_on
+    }
+
+    /// Only batches of the signed tree are taken up, and their faults said.
+    fn confirm(&self, cell: u32, signed: &Signed, at: Cell, faults: &Faults) -> bool {
+        let Observer {
+            memory, context, ..
+        } = self.observer;
+        let (log, tree) = (LogId::Cell(cell), &signed.checkpoint);
         if at.tree.size() > tree.size() {
             context.add(
                 Code::CheckpointPlace,
@@ -114,15 +198,15 @@ impl Cells {
                     tree.size()
                 ),
             );
-            return;
+            return false;
         }
         let Some((root, _)) = prove::prefix(context, log, tree, at.tree.size()) else {
-            return;
+            return false;
         };
         if root != at.tree.root() {
             context.add(
                 Code::BatchChain,
-                place,
+                Place::file(format!("{log}/batches/{}", at.next.saturating_sub(1))),
                 Votes::WholeRoll,
                 format!(
                     "up to here the batches make root {} at size {}, and the signed tree has {root}",
@@ -130,7 +214,7 @@ impl Cells {
                     at.tree.size()
                 ),
             );
-            return;
+            return false;
         }
         for (path, error) in &faults.rules {
             stretch::add_broken_rule(context, path, error);
@@ -138,40 +222,11 @@ impl Cells {
         for (path, index, vote) in &faults.votes {
             stretch::verify_vote(context, path, *index, vote);
         }
-        self.cells.insert(cell, at);
-        self.changed = true;
-    }
-
-    /// Takes up what was saved. What cannot be read is recounted from the first batch.
-    pub(super) fn load(&mut self, bytes: &[u8], election: &Election) {
-        let Ok(state) = serde_json::from_slice::<State>(bytes) else {
-            return;
-        };
-        for saved in state.cells {
-            if let Some(cell) = saved.restore(election) {
-                self.cells.insert(saved.cell, cell);
-            }
+        let mut inner = memory.lock();
+        if inner.cells.size(cell) < at.tree.size() {
+            inner.cells.0.insert(cell, at);
         }
-    }
-
-    /// What is to be saved, if there is anything new.
-    pub(super) fn changed(&self) -> Option<State> {
-        self.changed.then(|| State {
-            cells: self
-                .cells
-                .iter()
-                .map(|(cell, at)| CellState {
-                    cell: *cell,
-                    size: at.tree.size(),
-                    nodes: at.tree.nodes().iter().map(Hash::to_base64).collect(),
-                    next: at.next,
-                    tally: at
-                        .tally
-                        .as_ref()
-                        .map(|tally| STANDARD.encode(tally.encode())),
-                })
-                .collect(),
-        })
+        true
     }
 }
 
@@ -198,14 +253,14 @@ impl CellState {
 }
 
 impl Cell {
-    /// Takes in the next batch. `None`: the source does not have it, or it does not continue the one before; which, was written down.
+    /// Takes in the next batch, and says how long it is. `None`: the source does not have it, or it does not continue the one before; which, was written down.
     fn take(
         &mut self,
         context: &Context<'_>,
         cell: u32,
-        budget: &mut Budget,
+        draw: &mut Draw,
         faults: &mut Faults,
-    ) -> Option<()> {
+    ) -> Option<usize> {
         let log = LogId::Cell(cell);
         let path = format!("{log}/batches/{}", self.next);
         let bytes = context.read_required(
@@ -214,7 +269,6 @@ impl Cell {
             Votes::WholeRoll,
             "the log's checkpoint covers it",
         )?;
-        budget.bytes = budget.bytes.saturating_sub(bytes.len());
         let broken = |code, evidence: String| {
             context.add(code, Place::file(&path), Votes::WholeRoll, evidence);
         };
@@ -253,9 +307,8 @@ impl Cell {
             Ok(summary) => {
                 let votes: Vec<_> = summary.votes().collect();
                 let count = votes.len() as u64;
-                for _ in 0..SIGNATURES_OF_BATCH.min(budget.signatures).min(count) {
-                    budget.signatures -= 1;
-                    let drawn = usize::try_from(budget.draw.below(count)).ok();
+                for _ in 0..SIGNATURES_OF_BATCH.min(count) {
+                    let drawn = usize::try_from(draw.below(count)).ok();
                     if let Some((index, vote)) = drawn.and_then(|drawn| votes.get(drawn)) {
                         faults.votes.push((path.clone(), *index, (*vote).clone()));
                     }
@@ -271,6 +324,6 @@ impl Cell {
             self.tally = Some(tally);
         }
         self.next += 1;
-        Some(())
+        Some(bytes.len())
     }
 }

@@ -1,14 +1,16 @@
-//! The heads log as it grows: each round reads only the entry bundles that hold something new.
+//! The heads log as it grows: each round reads only the entry bundles that hold something new, and of very many no more than a look has room for.
 
 use protocol::entry::{Entry, Head, NoticeAction};
 use protocol::ids::LogId;
 use protocol::merkle::tile::{BUNDLE_BYTES_MAX, BundleId, FULL_WIDTH, decode_bundle};
 use protocol::merkle::{CompactRange, leaf_hash};
 
+use super::timed::Until;
 use crate::audit::checkpoint::{Signed, Switches};
 use crate::audit::context::{Context, Read};
 use crate::audit::heads_reader::HeadsToday;
 use crate::finding::{Code, Place, Votes};
+use crate::prove;
 
 /// One source's heads log, as far as its entries were read and found to be what was signed.
 #[derive(Clone, Default)]
@@ -22,8 +24,14 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// Follows it to this checkpoint. `None`: what the source shows is not that tree, or could not be read; which, was written down.
-    pub(super) fn follow(&mut self, context: &Context<'_>, newest: &Signed) -> Option<HeadsToday> {
+    /// Follows it to this checkpoint, or as far as this many bytes go. `None`: it is longer, what the source shows is not that tree, or it could not be read; which, was written down.
+    pub(super) fn follow(
+        &mut self,
+        context: &Context<'_>,
+        newest: &Signed,
+        len_max: usize,
+        until: &Until,
+    ) -> Option<HeadsToday> {
         let mut grown = self.clone();
         let size = newest.size();
         if size < grown.tree.size() {
@@ -31,12 +39,17 @@ impl Heads {
             grown = Self::default();
         }
         let width = u64::from(FULL_WIDTH);
+        let mut len = 0_usize;
         while grown.tree.size() < size {
             let from = grown.tree.size();
+            if len >= len_max || (len > 0 && !until.may_catch_up()) {
+                return self.pause(grown, context, newest);
+            }
             let first = from - from % width;
             let here = u16::try_from((size - first).min(width)).ok()?;
             let id = BundleId::new(first / width, here).ok()?;
             let (path, bytes) = read(context, id)?;
+            len = len.saturating_add(bytes.len());
             let entries =
                 decode_bundle(&bytes, here).or_else(|_| decode_bundle(&bytes, FULL_WIDTH));
             let entries = match entries {
@@ -76,6 +89,27 @@ impl Heads {
             cancelled: self.cancelled,
             switches: self.switches.clone(),
         })
+    }
+
+    /// Goes on from here in the next round, if this is where the signed tree begins.
+    fn pause<T>(&mut self, grown: Self, context: &Context<'_>, newest: &Signed) -> Option<T> {
+        let (size, of) = (grown.tree.size(), newest.size());
+        let (root, _) = prove::prefix(context, LogId::Heads, &newest.checkpoint, size)?;
+        if root != grown.tree.root() {
+            *self = Self::default();
+            return mismatch(
+                context,
+                "heads/tile/entries",
+                &format!(
+                    "the first {size} entries do not make the tree that heads/checkpoint signs"
+                ),
+            );
+        }
+        *self = grown;
+        context.unread.note(format!(
+            "heads: the first {size} of {of} entries were read, the next round goes on; until all are, neither results nor keys are checked"
+        ));
+        None
     }
 
     fn take(&mut self, entry: Entry, bytes: &[u8], context: &Context<'_>) {

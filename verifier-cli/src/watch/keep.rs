@@ -7,12 +7,12 @@
 //! evidence/unproven/…          checkpoints of trees that no source has shown
 //! split-views/…                the proofs of contradictions, for everybody
 //! events.jsonl                 all that was said
-//! state.json                   how far the cells were recounted
+//! state.json                   what was raised, what each source showed, how far the cells were recounted
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use protocol::evidence::HeldCheckpoint;
@@ -21,19 +21,20 @@ use protocol::manifest::Election;
 use sha2::{Digest as _, Sha256};
 
 use super::alarm::Event;
-use super::cells::Cells;
+use super::state::State;
+use crate::folder::{Folder, HoldError};
 use crate::kept;
 
 /// Checkpoints that are kept over all logs: less than `audit --evidence` takes of a folder.
 const KEPT_MAX: usize = 80_000;
 /// and of one log.
 const KEPT_OF_LOG_MAX: usize = 4_096;
-/// Contradicting and unproven checkpoints, and split views: a few convict as well as many.
+/// Contradicting checkpoints, unproven ones, and split views, each: a few convict as well as many.
 const CONFLICTS_MAX: usize = 1_000;
 /// Bytes of `events.jsonl`; what is said beyond is not written.
 const EVENTS_LEN_MAX: u64 = 64 << 20;
 /// Bytes of `state.json` that are read.
-const STATE_LEN_MAX: usize = 32 << 20;
+const STATE_LEN_MAX: u64 = 32 << 20;
 
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,13 +57,14 @@ impl KeepError {
 
 /// The folder.
 pub(super) struct Keep {
-    root: PathBuf,
-    /// Held as long as the watcher lives; a killed one lets go of it.
-    _lock: File,
+    folder: Folder,
     logs: BTreeMap<LogId, Chain>,
-    conflicts: usize,
+    conflicting: usize,
+    unproven: usize,
     per_log: usize,
     events: File,
+    /// What `state.json` holds.
+    saved: Vec<u8>,
 }
 
 /// What is kept of one log: checkpoints of one history.
@@ -82,19 +84,17 @@ pub(super) enum Standing {
 
 impl Keep {
     pub(super) fn open(root: &Path, id: &ElectionId) -> Result<Self, KeepError> {
-        for folder in ["evidence", "split-views", "unfinished"] {
-            let path = root.join(folder);
-            fs::create_dir_all(&path).map_err(|error| KeepError::new(&path, error))?;
-        }
-        let path = root.join("lock");
-        let lock = File::create(&path).map_err(|error| KeepError::new(&path, error))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => KeepError::new(
+        let mut folder = Folder::hold(root).map_err(|error| match error {
+            HoldError::Held => KeepError::new(
                 root,
                 "another watcher uses this folder: give each a folder of its own",
             ),
-            TryLockError::Error(error) => KeepError::new(&path, error),
+            HoldError::Io(error) => KeepError::new(root, error),
         })?;
+        for name in ["evidence", "split-views"] {
+            let path = root.join(name);
+            fs::create_dir_all(&path).map_err(|error| KeepError::new(&path, error))?;
+        }
         let path = root.join("election");
         match fs::read_to_string(&path) {
             Ok(known) if known.trim() == id.to_string() => {}
@@ -107,7 +107,11 @@ impl Keep {
                     ),
                 ));
             }
-            Err(_) => write_whole(root, &path, format!("{id}\n").as_bytes())?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                write(&mut folder, &path, format!("{id}\n").as_bytes())?;
+            }
+            // Whose memory it is cannot be told: it is not made ours.
+            Err(error) => return Err(KeepError::new(&path, error)),
         }
         let path = root.join("events.jsonl");
         let events = OpenOptions::new()
@@ -116,20 +120,21 @@ impl Keep {
             .open(&path)
             .map_err(|error| KeepError::new(&path, error))?;
         Ok(Self {
-            root: root.to_owned(),
-            _lock: lock,
+            folder,
             logs: BTreeMap::new(),
-            conflicts: 0,
+            conflicting: 0,
+            unproven: 0,
             per_log: KEPT_OF_LOG_MAX,
             events,
+            saved: Vec::new(),
         })
     }
 
     /// Takes up what was kept before. Files that are none of ours, or damaged, are left alone: they convict nobody.
-    pub(super) fn load(&mut self, election: &Election, cells: &mut Cells) {
+    pub(super) fn load(&mut self, election: &Election) {
         self.per_log = (KEPT_MAX / (election.logs().len() + 1)).clamp(16, KEPT_OF_LOG_MAX);
         for log in election.logs().iter().copied().chain([LogId::Heads]) {
-            let folder = self.root.join("evidence").join(name(log));
+            let folder = self.folder.root().join("evidence").join(name(log));
             for path in kept::files(&folder).unwrap_or_default() {
                 let held = kept::bytes(&path)
                     .ok()
@@ -140,15 +145,23 @@ impl Keep {
                 }
             }
         }
-        self.conflicts = ["evidence/conflicting", "evidence/unproven"]
-            .iter()
-            .filter_map(|folder| fs::read_dir(self.root.join(folder)).ok())
-            .map(Iterator::count)
-            .sum();
-        let state = fs::read(self.root.join("state.json")).unwrap_or_default();
-        if state.len() <= STATE_LEN_MAX {
-            cells.load(&state, election);
+        let count =
+            |folder| fs::read_dir(self.folder.root().join(folder)).map_or(0, Iterator::count);
+        (self.conflicting, self.unproven) =
+            (count("evidence/conflicting"), count("evidence/unproven"));
+    }
+
+    /// What was written last. What cannot be read is empty: it costs a recount, and what was raised is in `events.jsonl` too.
+    pub(super) fn state(&mut self) -> State {
+        let mut bytes = Vec::new();
+        let read = File::open(self.folder.root().join("state.json"))
+            .and_then(|file| file.take(STATE_LEN_MAX).read_to_end(&mut bytes));
+        if read.is_err() {
+            return State::default();
         }
+        let state = serde_json::from_slice(&bytes).unwrap_or_default();
+        self.saved = bytes;
+        state
     }
 
     /// The newest checkpoint of a log's one history.
@@ -174,7 +187,7 @@ impl Keep {
 
     pub(super) fn count(&self) -> u64 {
         let consistent: usize = self.logs.values().map(|chain| chain.files.len()).sum();
-        (consistent + self.conflicts) as u64
+        (consistent + self.conflicting + self.unproven) as u64
     }
 
     /// Keeps a checkpoint, for good or until it is thinned out: a later one of the same history commits to it.
@@ -188,7 +201,7 @@ impl Keep {
             Standing::Conflicting => "conflicting".to_owned(),
             Standing::Unproven => "unproven".to_owned(),
         };
-        let folder = self.root.join("evidence").join(folder);
+        let folder = self.folder.root().join("evidence").join(folder);
         let digest = hex::encode(Sha256::digest(&held.note));
         let file = format!(
             "{}-{:020}-{}.checkpoint",
@@ -201,14 +214,18 @@ impl Keep {
         if standing != Standing::Consistent && path.exists() {
             return Ok(());
         }
-        if standing != Standing::Consistent {
-            if self.conflicts >= CONFLICTS_MAX {
+        let beside = match standing {
+            Standing::Consistent => None,
+            Standing::Conflicting => Some(&mut self.conflicting),
+            Standing::Unproven => Some(&mut self.unproven),
+        };
+        if let Some(count) = beside {
+            if *count >= CONFLICTS_MAX {
                 return Ok(());
             }
-            self.conflicts += 1;
+            *count += 1;
         }
-        fs::create_dir_all(&folder).map_err(|error| KeepError::new(&folder, error))?;
-        write_whole(&self.root, &path, &held.note)?;
+        write(&mut self.folder, &path, &held.note)?;
         if standing == Standing::Consistent {
             let chain = self.logs.entry(held.log).or_default();
             chain
@@ -221,25 +238,31 @@ impl Keep {
         Ok(())
     }
 
-    /// Writes a proof that the log's keys signed two histories. Returns its path.
-    pub(super) fn keep_split(&self, log: LogId, split: &[u8]) -> Result<PathBuf, KeepError> {
-        let folder = self.root.join("split-views");
+    /// Writes a proof that the log's keys signed two histories. Returns its path; `None` where there are too many already.
+    pub(super) fn keep_split(
+        &mut self,
+        log: LogId,
+        split: &[u8],
+    ) -> Result<Option<PathBuf>, KeepError> {
+        let folder = self.folder.root().join("split-views");
         let digest = hex::encode(Sha256::digest(split));
         let path = folder.join(format!(
             "{}-{}.json",
             name(log),
             digest.get(..16).unwrap_or_default()
         ));
-        let full = fs::read_dir(&folder).is_ok_and(|files| files.count() >= CONFLICTS_MAX);
-        if !path.exists() && !full {
-            write_whole(&self.root, &path, split)?;
+        if !path.exists() {
+            if fs::read_dir(&folder).is_ok_and(|files| files.count() >= CONFLICTS_MAX) {
+                return Ok(None);
+            }
+            write(&mut self.folder, &path, split)?;
         }
-        Ok(path)
+        Ok(Some(path))
     }
 
     /// Writes down what was said.
     pub(super) fn log(&mut self, events: &[Event]) -> Result<(), KeepError> {
-        let path = self.root.join("events.jsonl");
+        let path = self.folder.root().join("events.jsonl");
         let problem = |error: String| KeepError::new(&path, error);
         for event in events {
             let mut line = serde_json::to_vec(event).map_err(|error| problem(error.to_string()))?;
@@ -263,17 +286,15 @@ impl Keep {
         Ok(())
     }
 
-    /// Writes how far the cells were recounted.
-    pub(super) fn save(&self, cells: &Cells) -> Result<(), KeepError> {
-        let path = self.root.join("state.json");
-        match cells.changed() {
-            None => Ok(()),
-            Some(state) => {
-                let bytes =
-                    serde_json::to_vec(&state).map_err(|error| KeepError::new(&path, error))?;
-                write_whole(&self.root, &path, &bytes)
-            }
+    /// Writes the state, where it is not what was written last.
+    pub(super) fn save(&mut self, state: &State) -> Result<(), KeepError> {
+        let path = self.folder.root().join("state.json");
+        let bytes = serde_json::to_vec(state).map_err(|error| KeepError::new(&path, error))?;
+        if bytes != self.saved {
+            write(&mut self.folder, &path, &bytes)?;
+            self.saved = bytes;
         }
+        Ok(())
     }
 }
 
@@ -303,20 +324,8 @@ fn name(log: LogId) -> String {
     log.prefix().replace('/', "-")
 }
 
-/// A file is there with all of its bytes, or not at all, whenever the machine stops.
-fn write_whole(root: &Path, path: &Path, bytes: &[u8]) -> Result<(), KeepError> {
-    let unfinished = root.join("unfinished").join("file");
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&unfinished)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)?;
-        match path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    };
-    write().map_err(|error| {
+fn write(folder: &mut Folder, path: &Path, bytes: &[u8]) -> Result<(), KeepError> {
+    folder.write(path, bytes).map_err(|error| {
         KeepError::new(
             path,
             format!("{error}: what a watcher sees must be kept; make room, or name another folder"),

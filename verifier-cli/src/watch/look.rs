@@ -1,96 +1,197 @@
-//! One look at one source: what it shows, held against all that was ever seen.
+//! One look at one source: what it shows, held against all that was ever seen. Each runs in a thread of its own.
 
 use std::collections::BTreeMap;
 
-use protocol::evidence::HeldCheckpoint;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::note::NOTE_BYTES_MAX;
-use protocol::results::{RESULTS_LEN_MAX, Results};
-use protocol::tlog_proof::TlogProof;
-use sha2::{Digest as _, Sha256};
 
-use super::cells::Budget;
-use super::keep::{KeepError, Standing};
-use super::{Watched, Watcher};
-use crate::ask::Shown;
+use super::cells::Recount;
+use super::heads::Heads;
+use super::judge::HeadSeen;
+use super::keep::KeepError;
+use super::memory::Memory;
+use super::observe::{Observer, Shows};
+use super::results::{fingerprint, judge_results, results_len_max};
+use super::timed::{Limits, Timed, Until};
 use crate::audit::checkpoint::{Signed, read_newest};
 use crate::audit::context::{Context, Read, Unread};
 use crate::audit::heads_reader::HeadsToday;
-use crate::consistency::{Comparison, Relation};
+use crate::audit::manifest::{self, NoManifest};
 use crate::finding::{Code, Findings, Place, Votes};
 use crate::progress::Progress;
 use crate::result;
-use crate::source::Located;
+use crate::source::{Located, locate};
 
-/// What whoever showed a checkpoint shows besides.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shows {
-    /// The tree: a source, which must have it.
-    Tree,
-    /// Nothing: a witness.
-    Checkpoint,
+/// One copy of the election.
+#[derive(Default)]
+pub(super) struct Watched {
+    /// As the user wrote it.
+    pub(super) given: String,
+    located: Option<Located>,
+    heads: Heads,
+    /// What was checked last and found right: there is no need to check it again.
+    settled: Option<[u8; 32]>,
+    /// Results were not what the heads log calls for in the round before: they may have been about to be published.
+    results_overdue: bool,
+    /// The largest size of each log that it showed.
+    pub(super) seen: BTreeMap<String, u64>,
+}
+
+impl Watched {
+    pub(super) fn new(given: &str, seen: &BTreeMap<String, u64>) -> Self {
+        Self {
+            given: given.to_owned(),
+            seen: seen.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// What a source showed.
-#[derive(Default)]
 pub(super) struct Looked {
+    pub(super) findings: Findings,
+    pub(super) unread: Unread,
     /// The size of each log's checkpoint, where there is a right one.
     pub(super) sizes: BTreeMap<LogId, u64>,
-    pub(super) head_time: Option<u64>,
+    pub(super) head: Option<HeadSeen>,
     pub(super) heads_read: bool,
+    pub(super) heads_missing: bool,
     pub(super) is_final: bool,
+    pub(super) cancelled: bool,
+    /// It took more time than a look has.
+    pub(super) cut: bool,
+    /// What was seen could not be kept.
+    pub(super) failed: Option<KeepError>,
 }
 
-impl Watcher {
-    pub(super) fn look(
-        &mut self,
-        watched: &mut Watched,
-        located: &Located,
-        election: &Election,
-    ) -> Result<Looked, KeepError> {
-        let findings = Findings::new(election.manifest().roll.size);
-        let unread = Unread::default();
-        let progress = Progress::hidden();
-        let context = Context {
-            election,
-            source: located.source.as_ref(),
-            findings: &findings,
-            unread: &unread,
-            progress: &progress,
-        };
-        let looked = self.look_at(watched, located, &context);
-        // What was found counts even where it could not be kept.
-        self.alarms.take(&watched.given, &findings, &unread);
-        looked
+impl Looked {
+    fn new(roll: u64) -> Self {
+        Self {
+            findings: Findings::new(roll),
+            unread: Unread::default(),
+            sizes: BTreeMap::new(),
+            head: None,
+            heads_read: false,
+            heads_missing: false,
+            is_final: false,
+            cancelled: false,
+            cut: false,
+            failed: None,
+        }
     }
+}
 
-    /// First what speaks of other files, then what it speaks of: results, heads, cells, issuance logs. So all that was taken is covered by what was taken later.
-    fn look_at(
-        &mut self,
-        watched: &mut Watched,
-        located: &Located,
-        context: &Context<'_>,
-    ) -> Result<Looked, KeepError> {
-        let mut looked = Looked::default();
-        let results = match context.read(result::FILE, RESULTS_LEN_MAX) {
-            // The first results may be about to be published: the next round finds them, or finds that they are not.
-            Read::Missing if !std::mem::replace(&mut watched.results_missing, true) => None,
-            read => {
-                watched.results_missing = matches!(read, Read::Missing);
-                result::parse(context, read)
+/// Looks at a source once.
+pub(super) fn look(memory: &Memory, watched: &mut Watched, limits: &Limits) -> Looked {
+    let until = Until::of(limits.look);
+    let election = match find(memory, watched) {
+        Ok(election) => election,
+        Err(looked) => return *looked,
+    };
+    let Some(located) = watched
+        .located
+        .as_ref()
+        .map(|at| Timed::located(at, &until))
+    else {
+        return Looked::new(0);
+    };
+    let mut looked = Looked::new(election.manifest().roll.size);
+    let (findings, unread) = (
+        Findings::new(election.manifest().roll.size),
+        Unread::default(),
+    );
+    let progress = Progress::hidden();
+    let context = Context {
+        election: &election,
+        source: located.source.as_ref(),
+        findings: &findings,
+        unread: &unread,
+        progress: &progress,
+    };
+    let given = watched.given.clone();
+    let observer = Observer {
+        memory,
+        context: &context,
+        given: &given,
+        until: &until,
+        shows: Shows::Tree,
+    };
+    let result = Look {
+        observer,
+        limits,
+        watched,
+    }
+    .run(&mut looked);
+    // What was found counts even where it could not be kept.
+    looked.failed = result.err();
+    looked.cut = until.was_cut();
+    (looked.findings, looked.unread) = (findings, unread);
+    looked
+}
+
+/// Finds a source that was not found before. A wrong manifest is a finding; a source that does not answer is unread.
+fn find(memory: &Memory, watched: &mut Watched) -> Result<Election, Box<Looked>> {
+    if watched.located.is_some()
+        && let Some(election) = memory.election()
+    {
+        return Ok(election);
+    }
+    let unread = |problem: String| {
+        let looked = Looked::new(0);
+        looked.unread.note(problem);
+        Box::new(looked)
+    };
+    let located = locate(&watched.given, &memory.id).map_err(|error| unread(error.to_string()))?;
+    match manifest::open(located.source.as_ref(), &memory.id) {
+        Ok(election) => {
+            let mut inner = memory.lock();
+            if inner.election.is_none() {
+                inner.take_up(&election);
             }
-        };
+            inner.located.insert(watched.given.clone(), located.clone());
+            watched.located = Some(located);
+            Ok(election)
+        }
+        Err(NoManifest::Unread(problem)) => Err(unread(problem)),
+        Err(NoManifest::Finding(code, evidence)) => {
+            let looked = Looked::new(0);
+            let place = Place::file("manifest.json");
+            looked.findings.add(code, place, Votes::WholeRoll, evidence);
+            Err(Box::new(looked))
+        }
+    }
+}
+
+struct Look<'a> {
+    observer: Observer<'a>,
+    limits: &'a Limits,
+    watched: &'a mut Watched,
+}
+
+impl Look<'_> {
+    /// First what speaks of other files, then what it speaks of: results, heads, cells, issuance logs. So all that was taken is covered by what was taken later.
+    fn run(&mut self, looked: &mut Looked) -> Result<(), KeepError> {
+        let context = self.observer.context;
+        let results = result::parse(
+            context,
+            context.read(result::FILE, results_len_max(context.election)),
+        );
         let mut heads = None;
-        if let Some(newest) = self.take(watched, context, LogId::Heads) {
+        if let Some(newest) = self.take(LogId::Heads) {
             looked.sizes.insert(LogId::Heads, newest.size());
-            self.observe(context, located, &newest)?;
-            heads = watched.heads.follow(context, &newest);
+            self.observer.observe(&newest)?;
+            heads = self.follow(&newest);
+        } else {
+            looked.heads_missing = matches!(
+                context.read("heads/checkpoint", NOTE_BYTES_MAX),
+                Read::Missing
+            );
         }
         let logs = context.election.logs().to_vec();
         let mut newest: BTreeMap<LogId, Signed> = BTreeMap::new();
         for log in logs {
-            let Some(signed) = self.take(watched, context, log) else {
+            let Some(signed) = self.take(log) else {
                 continue;
             };
             let wrong_key = |heads: &Option<HeadsToday>| {
@@ -102,7 +203,7 @@ impl Watcher {
                 && let Some(now) = read_newest(context, LogId::Heads)
             {
                 // The log may have gone over to its spare since the heads were read: then the notice is there by now.
-                heads = watched.heads.follow(context, &now).or(heads);
+                heads = self.follow(&now).or(heads);
             }
             if let Some((code, evidence)) = wrong_key(&heads) {
                 let place = Place::file(format!("{log}/checkpoint"));
@@ -114,32 +215,54 @@ impl Watcher {
         if let Some(heads) = &heads {
             looked.heads_read = true;
             looked.is_final = heads.is_final;
-            looked.head_time = heads.head.as_ref().map(|head| head.time);
+            looked.cancelled = heads.cancelled;
+            looked.head = heads.head.clone().map(|head| HeadSeen {
+                size: heads.newest.size(),
+                head,
+            });
+        } else if context.findings.is_empty() && context.unread.is_empty() {
+            context.unread.note(
+                "heads/checkpoint is not there (yet): without heads, neither results nor keys can be checked".to_owned(),
+            );
         }
         let fingerprint = fingerprint(results.as_ref(), heads.as_ref(), &newest);
-        if watched.settled != Some(fingerprint) {
+        if self.watched.settled != Some(fingerprint) {
             for signed in newest.values() {
-                self.observe(context, located, signed)?;
+                self.observer.observe(signed)?;
             }
-            self.observe_results(context, located, results.as_ref())?;
+            self.observer.observe_results(results.as_ref())?;
             if let Some(heads) = &heads {
-                judge_results(watched, context, heads, &newest, results.as_ref());
+                judge_results(
+                    &mut self.watched.results_overdue,
+                    context,
+                    heads,
+                    &newest,
+                    results.as_ref(),
+                );
             }
             let is_right = context.findings.is_empty()
                 && context.unread.is_empty()
                 && heads.is_some()
-                && !watched.results_overdue;
-            watched.settled = is_right.then_some(fingerprint);
+                && !self.watched.results_overdue;
+            self.watched.settled = is_right.then_some(fingerprint);
         }
-        self.recount(context, &newest);
-        Ok(looked)
+        Recount::new(&self.observer, self.limits).run(self.observer.known_cells(&newest));
+        Ok(())
+    }
+
+    fn follow(&mut self, newest: &Signed) -> Option<HeadsToday> {
+        let Observer { context, until, .. } = self.observer;
+        self.watched
+            .heads
+            .follow(context, newest, self.limits.heads, until)
     }
 
     /// A log's `checkpoint`. What was there once must stay there, and not shrink.
-    fn take(&self, watched: &mut Watched, context: &Context<'_>, log: LogId) -> Option<Signed> {
+    fn take(&mut self, log: LogId) -> Option<Signed> {
+        let context = self.observer.context;
         let path = format!("{log}/checkpoint");
-        let kept = self.keep.newest(log);
         let Some(signed) = read_newest(context, log) else {
+            let kept = self.observer.memory.lock().keep.newest(log).cloned();
             if let Some(kept) = kept
                 && matches!(context.read(&path, NOTE_BYTES_MAX), Read::Missing)
             {
@@ -155,7 +278,7 @@ impl Watcher {
             }
             return None;
         };
-        let seen = watched.seen.entry(log).or_default();
+        let seen = self.watched.seen.entry(log.prefix()).or_default();
         if signed.size() < *seen {
             context.add(
                 Code::CheckpointRollback,
@@ -170,202 +293,4 @@ impl Watcher {
         *seen = signed.size().max(*seen);
         Some(signed)
     }
-
-    /// Holds a checkpoint against what was seen before, and keeps it.
-    fn observe(
-        &mut self,
-        context: &Context<'_>,
-        located: &Located,
-        signed: &Signed,
-    ) -> Result<(), KeepError> {
-        match HeldCheckpoint::read(&signed.bytes, context.election) {
-            Ok(held) => self.observe_held(context, located, &held, Shows::Tree),
-            // It was verified when it was read.
-            Err(_) => Ok(()),
-        }
-    }
-
-    fn observe_held(
-        &mut self,
-        context: &Context<'_>,
-        located: &Located,
-        held: &HeldCheckpoint,
-        shows: Shows,
-    ) -> Result<(), KeepError> {
-        if held.checkpoint.size() == 0 || self.keep.knows(held) {
-            return Ok(());
-        }
-        let Some(kept) = self.keep.newest(held.log).cloned() else {
-            return self.keep.keep(held, Standing::Consistent);
-        };
-        let (older, newer) = if kept.checkpoint.size() <= held.checkpoint.size() {
-            (&kept, held)
-        } else {
-            (held, &kept)
-        };
-        // The source itself first: any copy will do, since tiles are proven.
-        let others = self
-            .located
-            .iter()
-            .filter(|other| other.place != located.place);
-        let sources: Vec<Located> = std::iter::once(located).chain(others).cloned().collect();
-        let comparison = Comparison {
-            election: context.election,
-            sources: &sources,
-        };
-        let mut relation = comparison.relation(older, newer);
-        if older == held
-            && matches!(relation, Relation::Unknown(_))
-            && let Some(below) = self.keep.at_most(held.log, held.checkpoint.size())
-            && let split @ Relation::Split(_) = comparison.relation(below, held)
-        {
-            // Nobody shows the newest tree, and an older one contradicts it already.
-            relation = split;
-        }
-        match relation {
-            Relation::Consistent => self.keep.keep(held, Standing::Consistent),
-            Relation::Split(split) => {
-                self.keep.keep(held, Standing::Conflicting)?;
-                // Only what convinces others is said.
-                let (Ok(proven), Ok(bytes)) =
-                    (split.verify(&context.election.id()), split.encode())
-                else {
-                    return Ok(());
-                };
-                let path = self.keep.keep_split(held.log, &bytes)?;
-                context.add(
-                    Code::Equivocation,
-                    Place::file(format!("{}/checkpoint", held.log)),
-                    Votes::WholeRoll,
-                    format!(
-                        "the log's key signed size {} with root {}, and size {} of a tree whose root at size {} is {}; the proof for everybody is {}",
-                        proven.older.size(),
-                        proven.older.root(),
-                        proven.newer.size(),
-                        proven.older.size(),
-                        proven.root,
-                        path.display()
-                    ),
-                );
-                Ok(())
-            }
-            Relation::Unknown(why) => {
-                self.keep.keep(held, Standing::Unproven)?;
-                // The tree that this source signed must be the one that it shows.
-                let shows_it = newer == held && shows == Shows::Tree;
-                let what = format!(
-                    "that size {} starts with size {} is not shown: {}",
-                    newer.checkpoint.size(),
-                    older.checkpoint.size(),
-                    why.join("; ")
-                );
-                if shows_it && context.unread.is_empty() {
-                    context.add(
-                        Code::TileMismatch,
-                        Place::file(format!("{}/checkpoint", held.log)),
-                        Votes::AtMost(0),
-                        what,
-                    );
-                } else {
-                    context.unread.note(format!("{}: {what}", held.log));
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Holds what a witness cosigned last against what was seen before, and keeps it.
-    pub(super) fn observe_witness(
-        &mut self,
-        election: &Election,
-        shown: &Shown,
-        findings: &Findings,
-        unread: &Unread,
-    ) -> Result<(), KeepError> {
-        let Some(located) = self.located.first().cloned() else {
-            return Ok(());
-        };
-        let progress = Progress::hidden();
-        let context = Context {
-            election,
-            source: located.source.as_ref(),
-            findings,
-            unread,
-            progress: &progress,
-        };
-        self.observe_held(&context, &located, &shown.held, Shows::Checkpoint)
-    }
-
-    /// The checkpoints that results carry bind the operator as any other.
-    fn observe_results(
-        &mut self,
-        context: &Context<'_>,
-        located: &Located,
-        results: Option<&Results>,
-    ) -> Result<(), KeepError> {
-        let proofs = results.into_iter().flat_map(|results| &results.cells);
-        for proof in proofs.filter_map(|cell| cell.proof.as_ref()) {
-            let held = TlogProof::parse(proof.as_bytes())
-                .ok()
-                .and_then(|proof| HeldCheckpoint::read(proof.checkpoint(), context.election).ok());
-            if let Some(held) = held {
-                self.observe_held(context, located, &held, Shows::Tree)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Recounts what is new, in trees that continue what was seen before.
-    fn recount(&mut self, context: &Context<'_>, newest: &BTreeMap<LogId, Signed>) {
-        let mut budget = Budget::of_round();
-        for (log, signed) in newest {
-            let LogId::Cell(cell) = log else { continue };
-            let held = HeldCheckpoint::read(&signed.bytes, context.election);
-            if held.is_ok_and(|held| self.keep.knows(&held)) {
-                self.cells
-                    .advance(context, *cell, &signed.checkpoint, &mut budget);
-            }
-        }
-    }
-}
-
-/// Results, and the newest head, against the cells.
-fn judge_results(
-    watched: &mut Watched,
-    context: &Context<'_>,
-    heads: &HeadsToday,
-    newest: &BTreeMap<LogId, Signed>,
-    results: Option<&Results>,
-) {
-    let cells: Vec<Option<Signed>> = (0..context.election.cells())
-        .map(|cell| newest.get(&LogId::Cell(cell)).cloned())
-        .collect();
-    result::judge_head(context, heads, &cells);
-    let Some(results) = results else { return };
-    // Just after the final head, results may be about to follow: the next round finds them, or finds that they do not.
-    let is_due = result::is_due(results, heads);
-    let was_overdue = std::mem::replace(&mut watched.results_overdue, !is_due);
-    if is_due || was_overdue {
-        result::check(context, heads, &cells, results);
-    }
-}
-
-fn fingerprint(
-    results: Option<&Results>,
-    heads: Option<&HeadsToday>,
-    newest: &BTreeMap<LogId, Signed>,
-) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    let results = results.and_then(|results| results.to_bytes().ok());
-    let heads = heads.map(|heads| heads.newest.bytes.as_slice());
-    let notes = newest.values().map(|signed| signed.bytes.as_slice());
-    for bytes in [results.as_deref(), heads]
-        .into_iter()
-        .flatten()
-        .chain(notes)
-    {
-        digest.update((bytes.len() as u64).to_be_bytes());
-        digest.update(bytes);
-    }
-    digest.finalize().into()
 }

@@ -2,16 +2,14 @@
 //!
 //! One connection at a time, each bounded in bytes and time: whoever holds one up delays the next scrape by two seconds, and nothing else.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use protocol::ids::LogId;
-
 use super::alarm::Alarms;
+use super::judge::Shown;
 
 const REQUEST_LEN_MAX: usize = 4_096;
 const TIME_MAX: Duration = Duration::from_secs(2);
@@ -30,14 +28,7 @@ impl Metrics {
             .clone()
     }
 
-    pub(super) fn update(
-        &self,
-        round: u64,
-        now: u64,
-        newest_head: Option<u64>,
-        shown: &BTreeMap<LogId, (usize, u64)>,
-        alarms: &Alarms,
-    ) {
+    pub(super) fn update(&self, round: u64, now: u64, shown: &Shown, behind: u64, alarms: &Alarms) {
         let mut page = String::new();
         let mut metric = |name: &str, kind: &str, help: &str, lines: Vec<(String, u64)>| {
             // Writing to a string cannot fail.
@@ -50,7 +41,7 @@ impl Metrics {
         metric(
             "tallyroot_watch_rounds_total",
             "counter",
-            "Looks at all sources.",
+            "Rounds over all sources.",
             one(round),
         );
         metric(
@@ -72,8 +63,26 @@ impl Metrics {
         metric(
             "tallyroot_watch_findings",
             "gauge",
+            "Different findings that were raised, also before a restart.",
+            one(alarms.known() as u64),
+        );
+        metric(
+            "tallyroot_watch_findings_standing",
+            "gauge",
             "Findings that stand in the last look.",
             one(alarms.standing() as u64),
+        );
+        metric(
+            "tallyroot_watch_looks_cut",
+            "gauge",
+            "Sources that took more time than a look has, in the last one.",
+            one(shown.cut),
+        );
+        metric(
+            "tallyroot_watch_entries_behind",
+            "gauge",
+            "Entries of cells that were published and not recounted yet.",
+            one(behind),
         );
         metric(
             "tallyroot_watch_unread",
@@ -86,11 +95,12 @@ impl Metrics {
             "gauge",
             "The newest size that a source shows, by log.",
             shown
+                .logs
                 .iter()
                 .map(|(log, (_, size))| (format!("{{log=\"{log}\"}}"), *size))
                 .collect(),
         );
-        let age = newest_head.map(|time| now.saturating_sub(time) / 1_000);
+        let age = shown.head_time.map(|time| now.saturating_sub(time) / 1_000);
         metric(
             "tallyroot_watch_head_age_seconds",
             "gauge",

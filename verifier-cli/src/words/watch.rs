@@ -2,7 +2,7 @@
 
 use super::{Style, clean, count, number};
 use crate::verdict::Outcome;
-use crate::watch::{Event, HEAD_AHEAD, LATE_HEAD};
+use crate::watch::{Event, HEAD_AHEAD, LATE_HEAD, UNCOVERED};
 
 /// One event, as a line or two.
 pub(crate) fn watch(event: &Event, colour: bool) -> String {
@@ -65,13 +65,18 @@ pub(crate) fn by_clock(code: &str) -> Option<String> {
     let (severity, meaning, advice) = match code {
         LATE_HEAD => (
             "major",
-            "The newest head is older than three intervals, and at least 30 seconds, by the watcher's own clock, and there is no final head.",
+            "The newest head is older than three intervals, and at least 30 seconds, by the watcher's own clock, and there is no final head; or the election has opened, and no head is published.",
             "compare your clock. Ask the operator why: votes that no head covers are kept by no anchor and no witness, and could still be taken back.",
         ),
         HEAD_AHEAD => (
             "critical",
             "The newest head claims a time more than five minutes ahead of the watcher's own clock. Openings and closings go by the heads' times, so voting could end early.",
             "compare your clock. If it is right, say at once what you saw, and ask the election's witnesses for their own copies (`audit --witness`): once the time has come, the files alone no longer show it.",
+        ),
+        UNCOVERED => (
+            "major",
+            "A log published something longer ago, by the watcher's own clock, than heads may be late, and newer heads still do not cover it: they repeat an older size of that log.",
+            "ask the operator why (a log that cannot be read is called stale, and repeated). Votes that no head covers are kept by no anchor and no witness, could still be taken back, and count only if a later head covers them.",
         ),
         _ => return None,
     };

@@ -29,5 +29,6 @@ mod sample;
 mod schema;
 mod trees;
 mod watch;
+mod watch_over_time;
 mod web;
 mod witnesses;

@@ -19,14 +19,14 @@ use crate::common::{audit_with, write};
 use crate::receipts::{PLAN, early};
 
 /// A site whose files the test swaps, and a watcher's memory.
-struct Scene {
-    folder: tempfile::TempDir,
-    world: World,
-    id: ElectionId,
+pub struct Scene {
+    pub folder: tempfile::TempDir,
+    pub world: World,
+    pub id: ElectionId,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let world = World::new("receipts", PLAN);
         let scene = Self {
             id: world.keys.election.id(),
@@ -37,26 +37,26 @@ impl Scene {
         scene
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn given(&self, name: &str) -> String {
+    pub fn given(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
 
     /// The election as it stood at the n-th head.
-    fn then(&self, head: usize) -> World {
+    pub fn then(&self, head: usize) -> World {
         early(&self.world, self.world.nth_head(head) + 1)
     }
 
     /// What stands at the source from now on.
-    fn show(&self, name: &str, world: &World) {
+    pub fn show(&self, name: &str, world: &World) {
         let _ = std::fs::remove_dir_all(self.path(name));
         world.publish(&self.path(name));
     }
 
-    fn watcher(&self, sources: &[&str]) -> Watcher {
+    pub fn watcher(&self, sources: &[&str]) -> Watcher {
         let sources: Vec<String> = sources.iter().map(|name| self.given(name)).collect();
         Watcher::open(&self.id, &sources, &[], &self.path("state")).unwrap()
     }
@@ -71,7 +71,7 @@ fn forged() -> World {
     forged
 }
 
-fn codes(events: &[Said]) -> Vec<&'static str> {
+pub fn codes(events: &[Said]) -> Vec<&'static str> {
     events
         .iter()
         .filter_map(|event| match event {
@@ -82,12 +82,12 @@ fn codes(events: &[Said]) -> Vec<&'static str> {
 }
 
 /// Without a clock, so that no head is late or ahead.
-fn round(watcher: &mut Watcher) -> Vec<Said> {
+pub fn round(watcher: &mut Watcher) -> Vec<Said> {
     watcher.round(None).unwrap()
 }
 
 /// Two rounds, of which one must raise this.
-fn raises(watcher: &mut Watcher, code: &str) -> Vec<Said> {
+pub fn raises(watcher: &mut Watcher, code: &str) -> Vec<Said> {
     let mut events = round(watcher);
     events.extend(round(watcher));
     assert!(codes(&events).contains(&code), "{code}: {events:#?}");
@@ -340,7 +340,7 @@ fn a_memory_is_of_one_election_and_one_watcher() {
     assert!(open(scene.id).is_ok());
 }
 
-fn command(scene: &Scene, more: &[&str]) -> Command {
+pub fn command(scene: &Scene, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tallyroot-verify"));
     command
         .arg("watch")
