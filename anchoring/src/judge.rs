@@ -12,7 +12,7 @@
 use ledger::batch::End;
 use protocol::entry::{Head, HeadLog, LogState};
 use protocol::grammar::Schedule;
-use protocol::ids::{LogId, shard_of};
+use protocol::ids::LogId;
 use protocol::manifest::Election;
 
 use crate::observe::Known;
@@ -219,27 +219,12 @@ impl Table {
     }
 }
 
-/// The number of roll indices that belong to the shard: those with `floor(index * shards / size) = shard`.
+/// The number of roll indices that belong to the shard.
 fn shard_voters(election: &Election, registrar: u16, log: LogId) -> u64 {
-    let LogId::Issuance { shard, .. } = log else {
-        return 0;
-    };
-    let size = election.manifest().roll.size;
-    let shards = election
-        .manifest()
-        .registrars
-        .get(usize::from(registrar))
-        .and_then(|registrar| u32::try_from(registrar.shards.len()).ok())
-        .unwrap_or(0);
-    // The first index of shard j is the smallest with index * shards >= j * size.
-    let first = |j: u64| {
-        let start = (u128::from(j) * u128::from(size)).div_ceil(u128::from(shards.max(1)));
-        u64::try_from(start).unwrap_or(u64::MAX).min(size)
-    };
-    debug_assert!(
-        shard_of(first(u64::from(shard)), shards, size).is_none_or(|found| found >= shard)
-    );
-    first(u64::from(shard) + 1).saturating_sub(first(u64::from(shard)))
+    match log {
+        LogId::Issuance { shard, .. } => election.voters_of_shard(registrar, shard),
+        _ => 0,
+    }
 }
 
 #[cfg(test)]

@@ -65,34 +65,54 @@ pub fn run_off(options: u16, rankings: &Rankings, tie_rule: TieRule) -> RunOff {
     let mut piles = Piles::new(options, rankings);
     let mut rounds: Vec<Round> = Vec::new();
     loop {
-        let counts = piles.counts();
-        let counted: u128 = counts.iter().flatten().copied().map(u128::from).sum();
         let mut round = Round {
-            counts,
+            counts: piles.counts(),
             eliminated: None,
             exhausted: piles.exhausted,
             tie_broken: false,
         };
-        // "if nobody has a count above 0, there is no winner": nor has anybody more than half of nothing.
-        let winner = winner_of(&round.counts, counted);
-        if counted == 0 || winner.is_some() {
-            rounds.push(round);
-            return RunOff { rounds, winner };
+        let step = step(&round.counts, &rounds, tie_rule);
+        if let Step::Eliminates { option, tie_broken } = step {
+            round.eliminated = Some(option);
+            round.tie_broken = tie_broken;
         }
-        let (lowest, tie_broken) = lowest(&round.counts, &rounds, tie_rule);
-        round.eliminated = lowest;
-        round.tie_broken = tie_broken;
         rounds.push(round);
-        match lowest {
-            Some(option) => piles.eliminate(option),
-            // Somebody has a count, so some option continues: there is a lowest.
-            None => {
-                return RunOff {
-                    rounds,
-                    winner: None,
-                };
-            }
+        match step {
+            Step::Eliminates { option, .. } => piles.eliminate(option),
+            Step::Ends(winner) => return RunOff { rounds, winner },
         }
+    }
+}
+
+/// What a round's counts call for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It is the last round: this option wins; nobody, where nobody has a ballot.
+    Ends(Option<u16>),
+    /// This option goes.
+    Eliminates {
+        /// Its index.
+        option: u16,
+        /// Whether several have the lowest count, so that a rule decides.
+        tie_broken: bool,
+    },
+}
+
+/// What follows from a round of a run-off: its counts (`None` for options that do not continue), and the rounds before it, in order.
+#[must_use]
+pub fn step(counts: &[Option<u64>], earlier: &[Round], tie_rule: TieRule) -> Step {
+    let counted: u128 = counts.iter().flatten().copied().map(u128::from).sum();
+    // "if nobody has a count above 0, there is no winner": nor has anybody more than half of nothing.
+    if counted == 0 {
+        return Step::Ends(None);
+    }
+    if let Some(winner) = winner_of(counts, counted) {
+        return Step::Ends(Some(winner));
+    }
+    match lowest(counts, earlier, tie_rule) {
+        (Some(option), tie_broken) => Step::Eliminates { option, tie_broken },
+        // Somebody has a count, so some option continues: there is a lowest.
+        (None, _) => Step::Ends(None),
     }
 }
 

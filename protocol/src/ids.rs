@@ -7,7 +7,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use log::{LogId, LogIdError, cell_of, shard_of};
+pub use log::{LogId, LogIdError, cell_of, shard_of, voters_of_shard};
 
 /// `SHA-256(manifest bytes)`. Shown, parsed and serialised as 64 lowercase hexadecimal digits, and in no other way.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

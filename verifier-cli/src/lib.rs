@@ -7,6 +7,7 @@ pub mod audit;
 pub mod bundle;
 pub mod cli;
 pub mod consistency;
+mod counted;
 pub mod dispute;
 mod draw;
 pub mod finding;

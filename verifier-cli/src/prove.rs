@@ -3,8 +3,8 @@
 use protocol::checkpoint::Checkpoint;
 use protocol::ids::LogId;
 use protocol::merkle::tile::{
-    BUNDLE_BYTES_MAX, BundleId, TILE_BYTES_MAX, TileError, TileId, Tiles, bundles,
-    consistency_tiles, decode_bundle, inclusion_tiles,
+    BUNDLE_BYTES_MAX, BundleError, BundleId, FULL_WIDTH, TILE_BYTES_MAX, TileError, TileId, Tiles,
+    bundles, consistency_tiles, decode_bundle, inclusion_tiles,
 };
 use protocol::merkle::{CompactRange, Hash, leaf_hash};
 use protocol::tlog_proof::TlogProof;
@@ -150,19 +150,11 @@ pub(crate) fn entries(
     };
     let mut tree = CompactRange::new();
     for id in bundles(checkpoint.size()) {
-        let path = format!("{log}/{}", id.path());
-        let bytes = read_bundle(context, log, id)?;
-        let entries = decode_bundle(&bytes, id.width()).or_else(|_| {
-            // A full bundle where the partial one is gone: its first entries are the partial one's.
-            decode_bundle(&bytes, id.full().width()).map(|mut entries| {
-                entries.truncate(usize::from(id.width()));
-                entries
-            })
-        });
-        let entries = match entries {
+        let bundle = Bundle::read(context, log, id)?;
+        let entries = match bundle.entries() {
             Ok(entries) => entries,
             Err(error) => {
-                mismatch(&path, &error.to_string());
+                mismatch(&bundle.path, &error.to_string());
                 return None;
             }
         };
@@ -181,25 +173,90 @@ pub(crate) fn entries(
     Some(())
 }
 
-fn read_bundle(context: &Context<'_>, log: LogId, id: BundleId) -> Option<Vec<u8>> {
-    let path = format!("{log}/{}", id.path());
-    match context.read(&path, BUNDLE_BYTES_MAX) {
-        Read::File(bytes) => Some(bytes),
-        Read::Missing if !id.is_full() => context.read_required(
-            &format!("{log}/{}", id.full().path()),
-            BUNDLE_BYTES_MAX,
+/// The entry at this index of a log, proven to stand in the checkpoint's tree.
+pub(crate) fn entry(
+    context: &Context<'_>,
+    log: LogId,
+    tree: &Checkpoint,
+    index: u64,
+) -> Option<Vec<u8>> {
+    let (first, mut entries) = entries_around(context, log, tree, index)?;
+    let position = usize::try_from(index - first).ok()?;
+    (position < entries.len()).then(|| entries.swap_remove(position))
+}
+
+/// The entries of the bundle in which this index falls, and the first one's index. All are proven to stand in the checkpoint's tree.
+pub(crate) fn entries_around(
+    context: &Context<'_>,
+    log: LogId,
+    tree: &Checkpoint,
+    index: u64,
+) -> Option<(u64, Vec<Vec<u8>>)> {
+    if index >= tree.size() {
+        return None;
+    }
+    let tiles = tiles(context, log, tree, inclusion_tiles(index, tree.size()))?;
+    let width = u64::from(FULL_WIDTH);
+    let first = index - index % width;
+    let here = u16::try_from((tree.size() - first).min(width)).ok()?;
+    let id = BundleId::new(index / width, here).ok()?;
+    let bundle = Bundle::read(context, log, id)?;
+    let entries = bundle.entries().unwrap_or_default();
+    let wrong = (first..first + u64::from(here))
+        .zip(entries.iter().map(Some).chain(std::iter::repeat(None)))
+        .find(|(index, entry)| entry.map(|entry| leaf_hash(entry)) != tiles.leaf(*index).ok());
+    if let Some((index, _)) = wrong {
+        context.add(
+            Code::BundleMismatch,
+            Place::at(bundle.path.as_str(), index),
             Votes::AtMost(0),
-            "nor the partial bundle that the newest checkpoint needs",
-        ),
-        Read::Missing => {
-            context.add(
-                Code::MissingFile,
-                Place::file(path),
-                Votes::AtMost(0),
-                "there is no such file, and the newest checkpoint needs it",
-            );
-            None
+            "it does not hold the entry that the signed tree has at this index",
+        );
+        return None;
+    }
+    Some((first, entries.into_iter().map(<[u8]>::to_vec).collect()))
+}
+
+/// An entry bundle as the source has it: nothing is proven yet.
+pub(crate) struct Bundle {
+    /// Where it was found: "where the full one exists, the partial one need not."
+    pub(crate) path: String,
+    id: BundleId,
+    bytes: Vec<u8>,
+}
+
+impl Bundle {
+    /// Reads it, or where it is partial and not there, the full one. What is missing is a finding.
+    pub(crate) fn read(context: &Context<'_>, log: LogId, id: BundleId) -> Option<Self> {
+        let path = format!("{log}/{}", id.path());
+        match context.read(&path, BUNDLE_BYTES_MAX) {
+            Read::File(bytes) => Some(Self { path, id, bytes }),
+            Read::Missing if !id.is_full() => {
+                let path = format!("{log}/{}", id.full().path());
+                let why = "nor the partial bundle that the newest checkpoint needs";
+                let bytes =
+                    context.read_required(&path, BUNDLE_BYTES_MAX, Votes::AtMost(0), why)?;
+                Some(Self { path, id, bytes })
+            }
+            Read::Missing => {
+                context.add(
+                    Code::MissingFile,
+                    Place::file(path),
+                    Votes::AtMost(0),
+                    "there is no such file, and the newest checkpoint needs it",
+                );
+                None
+            }
+            Read::Unusable | Read::Unknown => None,
         }
-        Read::Unusable | Read::Unknown => None,
+    }
+
+    /// As many entries as were asked for: of a full bundle, the first ones.
+    pub(crate) fn entries(&self) -> Result<Vec<&[u8]>, BundleError> {
+        let width = self.id.width();
+        let mut entries = decode_bundle(&self.bytes, width)
+            .or_else(|_| decode_bundle(&self.bytes, self.id.full().width()))?;
+        entries.truncate(usize::from(width));
+        Ok(entries)
     }
 }

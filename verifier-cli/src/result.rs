@@ -3,12 +3,11 @@
 //! Nothing is recounted: that each tally is the sum of the votes before it, `audit` says, and `sample` makes likely.
 
 mod parts;
+mod rounds;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use protocol::ids::{ElectionId, LogId};
-use protocol::note::NOTE_BYTES_MAX;
 use protocol::results::{ContestResult, RESULTS_LEN_MAX, Results, Status};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,19 +15,16 @@ use serde::Serialize;
 use crate::audit::checkpoint::Signed;
 use crate::audit::context::{Context, Read};
 use crate::audit::heads_reader::{self, HeadsToday};
+use crate::counted::{self, Patience};
 use crate::finding::{Code, Finding, Place, Votes};
 use crate::opened::{Ended, Opened};
 use crate::progress::Progress;
 use crate::verdict::{Outcome, State};
-use crate::{prove, stretch};
 
 pub(crate) use parts::{check, is_due};
 
-/// How long results that lag behind the heads log are waited for.
-const SETTLE: Duration = Duration::from_secs(10);
 /// The file that is verified.
 pub(crate) const FILE: &str = "results.json";
-const POLL: Duration = Duration::from_millis(500);
 
 /// What results.json is worth.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -53,6 +49,8 @@ pub struct ResultVerdict {
     pub cells: Vec<CellShown>,
     /// What it shows; null unless verified.
     pub results: Option<Vec<ContestResult>>,
+    /// The contests, by index, whose winner and last rounds are shown and not verified: they follow from all ballots.
+    pub unverified_winners: Vec<u16>,
     /// What is wrong.
     pub findings: Vec<Finding>,
     /// How many findings there were of each code.
@@ -88,6 +86,7 @@ pub fn run(given: &str, id: &ElectionId, progress: &Progress) -> ResultVerdict {
         abstentions: None,
         cells: Vec::new(),
         results: None,
+        unverified_winners: Vec::new(),
         findings: Vec::new(),
         findings_by_code: BTreeMap::new(),
         not_covered: Vec::new(),
@@ -108,10 +107,16 @@ pub fn run(given: &str, id: &ElectionId, progress: &Progress) -> ResultVerdict {
             .unread
             .note("the results were not verified".to_owned());
     }
-    verdict.end(opened.end());
-    if let Some(results) = results.filter(|_| verdict.verdict == Outcome::Verified) {
+    let ended = opened.end();
+    if let Some(results) = results.filter(|_| ended.verdict == Outcome::Verified) {
+        verdict.unverified_winners = (0..)
+            .zip(&results.contests)
+            .filter(|(_, contest)| contest.rounds.as_ref().is_some_and(|all| all.len() > 1))
+            .map(|(contest, _)| contest)
+            .collect();
         verdict.results = Some(results.contests);
     }
+    verdict.end(ended);
     verdict
 }
 
@@ -122,10 +127,9 @@ fn examine(opened: &Opened, verdict: &mut ResultVerdict) -> Option<Results> {
     let mut results = read(&context)?;
     opened.progress.stage("heads");
     let heads = heads_reader::read(&context)?;
-    let deadline = std::time::Instant::now() + SETTLE;
-    while !is_due(&results, &heads) && std::time::Instant::now() < deadline {
-        // Whoever publishes the results may be about to.
-        std::thread::sleep(POLL);
+    let patience = Patience::new();
+    // Whoever publishes the results may be about to.
+    while !is_due(&results, &heads) && patience.waits() {
         results = read(&context)?;
     }
     verdict.state = Some(state(&heads));
@@ -134,7 +138,7 @@ fn examine(opened: &Opened, verdict: &mut ResultVerdict) -> Option<Results> {
     verdict.abstentions = Some(results.abstentions);
     opened.progress.stage("cells");
     let newest: Vec<Option<Signed>> = (0..opened.election.cells())
-        .map(|cell| stretch::newest(&context, Some(&heads), LogId::Cell(cell)))
+        .map(|cell| counted::newest(&context, Some(&heads), LogId::Cell(cell), patience))
         .collect();
     let totals = check(&context, &heads, &newest, &results)?;
     for (cell, totals) in results.cells.iter().zip(&totals) {
@@ -197,58 +201,8 @@ const fn state(heads: &HeadsToday) -> State {
 
 /// The cells that the newest head names must be those that are published.
 pub(crate) fn judge_head(context: &Context<'_>, heads: &HeadsToday, newest: &[Option<Signed>]) {
-    let Some(head) = &heads.head else { return };
     for (cell, newest) in (0u32..).zip(newest) {
-        let log = LogId::Cell(cell);
-        let Some(said) = head.log(context.election, log) else {
-            continue;
-        };
-        let place = || Place::file(format!("{log}/checkpoint"));
-        let Some(newest) = newest else {
-            // A log that has published nothing is listed with its genesis.
-            let is_missing = || {
-                matches!(
-                    context.read(&format!("{log}/checkpoint"), NOTE_BYTES_MAX),
-                    Read::Missing
-                )
-            };
-            if said.size > 1 && is_missing() {
-                context.add(
-                    Code::MissingFile,
-                    place(),
-                    Votes::WholeRoll,
-                    format!(
-                        "there is no such file, and the newest head names size {}",
-                        said.size
-                    ),
-                );
-            }
-            continue;
-        };
-        if said.size > newest.size() {
-            context.add(
-                Code::CheckpointRollback,
-                place(),
-                Votes::AtMost(said.size - newest.size()),
-                format!(
-                    "it is of size {}, and the newest head names {}",
-                    newest.size(),
-                    said.size
-                ),
-            );
-        } else if let Some((root, _)) = prove::prefix(context, log, &newest.checkpoint, said.size)
-            && root != said.root
-        {
-            context.add(
-                Code::HeadRoot,
-                Place::file("heads/checkpoint"),
-                Votes::WholeRoll,
-                format!(
-                    "the newest head names root {} of {log} at size {}; the published log has {root}",
-                    said.root, said.size
-                ),
-            );
-        }
+        counted::fits_head(context, heads, LogId::Cell(cell), newest.as_ref());
     }
 }
 
@@ -259,20 +213,50 @@ impl ResultVerdict {
         self.findings_by_code = ended.findings_by_code;
         self.not_covered = ended.unread;
         let mut not_covered = vec![
-            "the votes themselves: that each tally entry is the sum of valid votes, `audit` recounts and `sample` makes likely",
-            "whether others are shown another ledger: compare checkpoints (`watch`, `consistency`)",
-            "anchors, cosignatures and issuance",
+            "the votes themselves: that each tally entry is the sum of valid votes, `audit` recounts and `sample` makes likely".to_owned(),
+            "whether others are shown another ledger: compare checkpoints (`watch`, `consistency`)".to_owned(),
+            "anchors, cosignatures and issuance".to_owned(),
         ];
-        if self.state == Some(State::Final) {
-            not_covered.push(
-                "the rounds of run-offs behind the first: they follow from all ballots, which `audit` reads",
-            );
+        let contests = self.results.iter().flatten().enumerate();
+        let unverified: Vec<&str> = contests
+            .filter(|(n, _)| {
+                self.unverified_winners
+                    .iter()
+                    .any(|of| usize::from(*of) == *n)
+            })
+            .map(|(_, contest)| contest.name.as_str())
+            .collect();
+        if !unverified.is_empty() {
+            not_covered.push(format!(
+                "who won {}: the rounds of run-offs behind the first follow from all ballots, which `audit` reads. Here they only fit each other",
+                unverified.join("; ")
+            ));
         }
         if self.state == Some(State::Open) {
-            not_covered.push("what comes: the election is open, and these are running totals");
+            not_covered
+                .push("what comes: the election is open, and these are running totals".to_owned());
+            let behind: Vec<String> = self
+                .cells
+                .iter()
+                .filter(|cell| cell.is_behind())
+                .map(|cell| LogId::Cell(cell.cell).to_string())
+                .collect();
+            if !behind.is_empty() {
+                not_covered.push(format!(
+                    "votes that the newest head covers and these totals leave out, as they may until the final head: of {}",
+                    behind.join(", ")
+                ));
+            }
         }
-        self.not_covered
-            .extend(not_covered.into_iter().map(str::to_owned));
+        self.not_covered.extend(not_covered);
+    }
+}
+
+impl CellShown {
+    /// The newest head covers more of it. A log that has published nothing is listed with its genesis.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.head_size
+            .is_some_and(|head| head > 1 && self.size < head)
     }
 }
 

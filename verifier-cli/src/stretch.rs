@@ -1,171 +1,89 @@
 //! Any stretch between two tally entries can be recounted alone: one batch of a cell, proven by tiles to stand in a signed tree, and judged by the cell's grammar.
 //!
+//! Where a stretch begins and ends, the tree says, not the batch file: so every entry of a log is in one stretch, and a log whose stretches are all right is right.
 //! What it cannot see is a credential that voted in another stretch too.
 
-use protocol::batch::{BATCH_LEN_MAX, BatchError, BatchFile};
+use protocol::batch::{BATCH_ENTRIES_MAX, BATCH_LEN_MAX, BatchError, BatchFile};
 use protocol::checkpoint::Checkpoint;
-use protocol::entry::{Entry, Tally, TallyTotals, Vote, VoteError};
+use protocol::entry::{Entry, Tally, TallyTotals, Vote};
 use protocol::grammar::{BatchSummary, CellLog, GrammarError};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::merkle::leaf_hash;
-use protocol::merkle::tile::{
-    BUNDLE_BYTES_MAX, BundleId, FULL_WIDTH, TileId, Tiles, consistency_tiles, decode_bundle,
-    inclusion_tiles,
-};
+use protocol::merkle::tile::{FULL_WIDTH, TileId, Tiles, consistency_tiles, inclusion_tiles};
 
-use crate::audit::checkpoint::{Signed, read_newest};
-use crate::audit::context::{Context, Read};
-use crate::audit::heads_reader::HeadsToday;
-use crate::audit::judge::code_of;
+use crate::audit::context::Context;
+use crate::audit::judge::{code_of, code_of_vote};
+use crate::counted::CellEnd;
 use crate::finding::{Code, Place, Votes};
 use crate::prove;
 
-/// A log's newest checkpoint, by the key that the notices make the right one. `None`: the log has published none, or it is wrong, which was written down.
-pub(crate) fn newest(
-    context: &Context<'_>,
-    heads: Option<&HeadsToday>,
-    log: LogId,
-) -> Option<Signed> {
-    let signed = read_newest(context, log)?;
-    match heads.and_then(|heads| heads.switches.judge(log, &signed)) {
-        None => Some(signed),
-        Some((code, evidence)) => {
-            let place = Place::file(format!("{log}/checkpoint"));
-            context.add(code, place, Votes::WholeRoll, evidence);
-            None
-        }
-    }
+/// A stretch of a cell's log: all that ends with one tally, or is the genesis or the close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    /// The number that its batch must have.
+    pub(crate) n: u64,
+    /// The index of its last entry.
+    pub(crate) last: u64,
 }
 
-/// The entry at this index of a log, proven to stand in the checkpoint's tree.
-pub(crate) fn entry(
+/// The stretch in which the entry at this index stands, by the tree itself: it ends with the first tally at or behind it. What is wrong is a finding.
+///
+/// No batch file is believed here: one that names another stretch leaves entries out.
+pub(crate) fn around(
     context: &Context<'_>,
     log: LogId,
     tree: &Checkpoint,
+    end: &CellEnd,
     index: u64,
-) -> Option<Vec<u8>> {
-    let (first, mut entries) = entries_around(context, log, tree, index)?;
-    let position = usize::try_from(index - first).ok()?;
-    (position < entries.len()).then(|| entries.swap_remove(position))
-}
-
-/// The entries of the bundle in which this index falls, and the first one's index. All are proven to stand in the checkpoint's tree.
-pub(crate) fn entries_around(
-    context: &Context<'_>,
-    log: LogId,
-    tree: &Checkpoint,
-    index: u64,
-) -> Option<(u64, Vec<Vec<u8>>)> {
-    if index >= tree.size() {
-        return None;
+) -> Option<Stretch> {
+    if index == 0 {
+        return Some(Stretch { n: 0, last: 0 });
     }
-    let tiles = prove::tiles(context, log, tree, inclusion_tiles(index, tree.size()))?;
-    let width = u64::from(FULL_WIDTH);
-    let first = index - index % width;
-    let here = u16::try_from((tree.size() - first).min(width)).ok()?;
-    let id = BundleId::new(index / width, here).ok()?;
-    let (path, bytes) = bundle(context, log, id)?;
-    let decoded = decode_bundle(&bytes, here).or_else(|_| decode_bundle(&bytes, FULL_WIDTH));
-    let mut entries = decoded.unwrap_or_default();
-    entries.truncate(usize::from(here));
-    let wrong = (first..first + u64::from(here))
-        .zip(entries.iter().map(Some).chain(std::iter::repeat(None)))
-        .find(|(index, entry)| entry.map(|entry| leaf_hash(entry)) != tiles.leaf(*index).ok());
-    if let Some((index, _)) = wrong {
-        context.add(
-            Code::BundleMismatch,
-            Place::at(path, index),
-            Votes::AtMost(0),
-            "it does not hold the entry that the signed tree has at this index",
-        );
-        return None;
+    if end.closed && index + 1 == tree.size() {
+        let n = end.batches().saturating_add(1);
+        return Some(Stretch { n, last: index });
     }
-    Some((first, entries.into_iter().map(<[u8]>::to_vec).collect()))
-}
-
-fn bundle(context: &Context<'_>, log: LogId, id: BundleId) -> Option<(String, Vec<u8>)> {
-    let path = format!("{log}/{}", id.path());
-    match context.read(&path, BUNDLE_BYTES_MAX) {
-        Read::File(bytes) => Some((path, bytes)),
-        // "Where the full one exists, the partial one need not."
-        Read::Missing => {
-            let full = format!("{log}/{}", id.full().path());
-            let why = "every entry bundle of the newest checkpoint must exist";
-            context
-                .read_required(&full, BUNDLE_BYTES_MAX, Votes::AtMost(0), why)
-                .map(|bytes| (full, bytes))
-        }
-        Read::Unusable | Read::Unknown => None,
-    }
-}
-
-/// Where a cell's log ends in a signed tree.
-#[derive(Debug, Clone)]
-pub(crate) struct CellEnd {
-    /// The newest tally entry; `None` where there is none yet.
-    pub(crate) tally: Option<Tally>,
-}
-
-impl CellEnd {
-    /// Batches of votes; they are numbered from 1.
-    pub(crate) fn batches(&self) -> u64 {
-        self.tally.as_ref().map_or(0, |tally| tally.batch)
-    }
-
-    pub(crate) fn totals(&self, election: &Election) -> TallyTotals {
-        self.tally.as_ref().map_or_else(
-            || TallyTotals::zero(election.contests()),
-            |tally| tally.totals.clone(),
-        )
-    }
-}
-
-/// Reads the end of a cell's log: its tally, or its close and the tally before that. `None`: it could not be shown; why, was written down.
-pub(crate) fn cell_end(context: &Context<'_>, cell: LogId, tree: &Checkpoint) -> Option<CellEnd> {
-    let mut closed = false;
-    for index in (0..tree.size()).rev().take(2) {
-        let bytes = entry(context, cell, tree, index)?;
-        match Entry::decode(&bytes, context.election) {
-            Ok(Entry::Tally(tally)) => {
-                return Some(CellEnd { tally: Some(tally) });
-            }
-            Ok(Entry::Close(_)) if !closed => closed = true,
-            Ok(Entry::Genesis(_)) if index == 0 => {
-                return Some(CellEnd { tally: None });
-            }
-            _ => {
-                context.add(
-                    Code::GrammarBroken,
-                    Place::at(format!("{cell}/checkpoint"), index),
-                    Votes::WholeRoll,
-                    "a cell's log ends in a tally entry, or in a close behind one; this is neither",
-                );
-                return None;
+    let mut next = index;
+    while next < tree.size() && next - index < BATCH_ENTRIES_MAX as u64 {
+        let (first, entries) = prove::entries_around(context, log, tree, next)?;
+        let behind = (first..).zip(&entries).filter(|(at, _)| *at >= index);
+        for (at, bytes) in behind {
+            if let Ok(Entry::Tally(tally)) = Entry::decode(bytes, context.election) {
+                let n = tally.batch;
+                return Some(Stretch { n, last: at });
             }
         }
+        next = first + entries.len() as u64;
     }
+    context.add(
+        Code::GrammarBroken,
+        Place::at(format!("{log}/checkpoint"), index),
+        Votes::WholeRoll,
+        "this entry belongs to no batch: no tally ends it",
+    );
     None
 }
 
-/// A batch that stands in a signed tree, recounted.
+/// A stretch that was recounted.
 #[derive(Debug)]
 pub(crate) struct Recounted {
     /// The votes in it.
     pub(crate) votes: Vec<(u64, Vote)>,
 }
 
-/// Recounts batch `n` of a cell: proves it against the tree, and judges it by the tally entries at both ends. What is wrong is a finding.
+/// Recounts a stretch: its batch holds just these entries, proven against the tree, and is judged by the tally entries at both ends. What is wrong is a finding.
 ///
 /// `None`: it is not what the tree holds, breaks a rule, or could not be read.
 pub(crate) fn recount(
     context: &Context<'_>,
     cell: u32,
     tree: &Checkpoint,
-    n: u64,
+    stretch: Stretch,
+    drawn: u64,
 ) -> Option<Recounted> {
     let log = LogId::Cell(cell);
-    let path = format!("{log}/batches/{n}");
+    let path = format!("{log}/batches/{}", stretch.n);
     let bytes = context.read_required(
         &path,
         BATCH_LEN_MAX,
@@ -175,31 +93,17 @@ pub(crate) fn recount(
     let broken = |code, evidence: String| {
         context.add(code, Place::file(&path), Votes::WholeRoll, evidence);
     };
-    let batch = match BatchFile::decode(&bytes, context.election) {
-        Ok(batch) if batch.log == log && batch.n == n => batch,
-        Ok(batch) => {
-            broken(
-                Code::BatchForeign,
-                format!("it is batch {} of {}", batch.n, batch.log),
-            );
-            return None;
-        }
-        Err(error) => {
-            let code = match error {
-                BatchError::Label | BatchError::Log => Code::BatchForeign,
-                _ => Code::BatchMalformed,
-            };
-            broken(code, error.to_string());
-            return None;
-        }
-    };
-    if batch.new_size > tree.size() {
+    let batch = decode(context.election, &bytes, log, stretch.n)
+        .map_err(|(code, evidence)| broken(code, evidence))
+        .ok()?;
+    if !(batch.old_size..batch.new_size).contains(&drawn) || batch.new_size != stretch.last + 1 {
         broken(
             Code::BatchChain,
             format!(
-                "it ends at size {}, and the log's newest tally, at size {}, is of a later batch",
-                batch.new_size,
-                tree.size()
+                "it holds the entries from {} up to {}; by the tally at {}, it is the batch that ends there and holds entry {drawn}",
+                batch.old_size,
+                batch.new_size.saturating_sub(1),
+                stretch.last
             ),
         );
         return None;
@@ -212,7 +116,7 @@ pub(crate) fn recount(
     let before = match batch.old_size {
         0 | 1 => None,
         size => {
-            let bytes = entry(context, log, tree, size - 1)?;
+            let bytes = prove::entry(context, log, tree, size - 1)?;
             match Entry::decode(&bytes, context.election) {
                 Ok(Entry::Tally(tally)) => Some(tally),
                 _ => {
@@ -225,14 +129,15 @@ pub(crate) fn recount(
             }
         }
     };
-    match judge(
+    let judged = judge(
         context.election,
         cell,
         batch.old_size,
         before.as_ref(),
-        n,
+        stretch.n,
         &batch.entries,
-    ) {
+    );
+    match judged {
         Ok(summary) => Some(Recounted {
             votes: (summary.first_index..)
                 .zip(summary.entries)
@@ -245,6 +150,32 @@ pub(crate) fn recount(
         Err(error) => {
             add_broken_rule(context, &path, &error);
             None
+        }
+    }
+}
+
+/// Decodes a file that must be this batch of this log.
+///
+/// # Errors
+/// What it is instead.
+pub(crate) fn decode<'b>(
+    election: &Election,
+    bytes: &'b [u8],
+    log: LogId,
+    n: u64,
+) -> Result<BatchFile<'b>, (Code, String)> {
+    match BatchFile::decode(bytes, election) {
+        Ok(batch) if batch.log == log && batch.n == n => Ok(batch),
+        Ok(batch) => Err((
+            Code::BatchForeign,
+            format!("it is batch {} of {}", batch.n, batch.log),
+        )),
+        Err(error) => {
+            let code = match error {
+                BatchError::Label | BatchError::Log => Code::BatchForeign,
+                _ => Code::BatchMalformed,
+            };
+            Err((code, error.to_string()))
         }
     }
 }
@@ -291,14 +222,7 @@ pub(crate) fn verify_vote(context: &Context<'_>, path: &str, index: u64, vote: &
     let Err(error) = vote.verify(context.election) else {
         return true;
     };
-    let code = match error {
-        VoteError::BadKey(_) => Code::VoteBadKey,
-        VoteError::BadRegistrarSignature { .. } | VoteError::SignatureCount => {
-            Code::VoteRegistrarSignature
-        }
-        VoteError::BadBallotSignature(_) => Code::VoteBallotSignature,
-        VoteError::WrongCell { .. } => Code::VoteWrongCell,
-    };
+    let code = code_of_vote(&error);
     context.add(
         code,
         Place::at(path, index),

@@ -1,6 +1,8 @@
 use protocol::manifest::{Election, Manifest};
 use protocol::merkle::Hash;
 
+use protocol::ids::shard_of;
+
 use super::*;
 
 #[path = "../../tests/common/manifest.rs"]

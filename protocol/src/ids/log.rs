@@ -118,6 +118,18 @@ pub fn shard_of(roll_index: u64, shards: u32, roll_size: u64) -> Option<u32> {
     u32::try_from(shard).ok()
 }
 
+/// How many roll indices [`shard_of`] gives to a shard.
+#[must_use]
+pub fn voters_of_shard(shard: u32, shards: u32, roll_size: u64) -> u64 {
+    // The first index of shard j is the smallest with index * shards >= j * size.
+    let first = |j: u64| {
+        let start = (u128::from(j) * u128::from(roll_size)).div_ceil(u128::from(shards.max(1)));
+        u64::try_from(start).unwrap_or(u64::MAX).min(roll_size)
+    };
+    let shard = u64::from(shard);
+    first(shard.saturating_add(1)).saturating_sub(first(shard))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +183,19 @@ mod tests {
         assert_eq!(shard_of(9, 3, 10), Some(2));
         assert_eq!(shard_of(10, 3, 10), None);
         assert_eq!(shard_of((1 << 40) - 1, 64, 1 << 40), Some(63));
+    }
+
+    #[test]
+    fn shards_have_as_many_voters_as_they_are_given() {
+        for roll in [1u64, 2, 7, 64, 1_000] {
+            for shards in [1u32, 2, 3, 64] {
+                for shard in 0..shards {
+                    let given =
+                        (0..roll).filter(|index| shard_of(*index, shards, roll) == Some(shard));
+                    assert_eq!(voters_of_shard(shard, shards, roll), given.count() as u64);
+                }
+            }
+        }
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use super::{Contest, Manifest, ManifestError, check};
 use crate::canonical_json;
 use crate::cosignature::WitnessKey;
 use crate::ed25519::PublicKey;
-use crate::ids::{ElectionId, LogId, cell_of, shard_of};
+use crate::ids::{ElectionId, LogId, cell_of, shard_of, voters_of_shard};
 use crate::rsa::RegistrarKey;
 
 /// A checked manifest. Cheap to clone: it is shared, and never changes.
@@ -194,6 +194,19 @@ impl Election {
         let registrar = self.0.manifest.registrars.get(usize::from(registrar))?;
         let shards = u32::try_from(registrar.shards.len()).ok()?;
         shard_of(roll_index, shards, self.0.manifest.roll.size)
+    }
+
+    /// How many voters' issuances belong to a shard of the registrar's log; 0 if there is no such registrar or shard.
+    #[must_use]
+    pub fn voters_of_shard(&self, registrar: u16, shard: u32) -> u64 {
+        let registrar = self.0.manifest.registrars.get(usize::from(registrar));
+        let shards = registrar.and_then(|registrar| u32::try_from(registrar.shards.len()).ok());
+        match shards {
+            Some(shards) if shard < shards => {
+                voters_of_shard(shard, shards, self.0.manifest.roll.size)
+            }
+            _ => 0,
+        }
     }
 
     /// Bytes of the longest vote entry that the manifest allows: reject longer bodies unread.

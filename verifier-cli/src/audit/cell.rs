@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
 
 use protocol::count::Rankings;
-use protocol::entry::{Close, Entry, Tally, TallyTotals, Vote, VoteError};
+use protocol::entry::{Close, Entry, Tally, TallyTotals, Vote};
 use protocol::grammar::CellLog;
 use protocol::ids::LogId;
 use protocol::manifest::{Election, Method};
@@ -11,7 +11,7 @@ use protocol::merkle::leaf_hash;
 
 use super::checked::{Checked, Job, Pending};
 use super::context::Context;
-use super::judge::{Judge, Opinion};
+use super::judge::{Judge, Opinion, code_of_vote};
 use super::walk::{Applied, Content};
 use crate::finding::{Code, Place, Votes};
 use crate::work::Pool;
@@ -378,14 +378,7 @@ fn verify_later<'a>(pool: &Pool<'a>, judge: &Judge<'_, 'a>, votes: Vec<(u64, Vot
                 continue;
             };
             all_right = false;
-            let code = match error {
-                VoteError::BadKey(_) => Code::VoteBadKey,
-                VoteError::BadRegistrarSignature { .. } | VoteError::SignatureCount => {
-                    Code::VoteRegistrarSignature
-                }
-                VoteError::BadBallotSignature(_) => Code::VoteBallotSignature,
-                VoteError::WrongCell { .. } => Code::VoteWrongCell,
-            };
+            let code = code_of_vote(&error);
             context.add(
                 code,
                 Place::at(&path, *index),

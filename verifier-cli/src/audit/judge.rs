@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use protocol::entry::{Entry, EntryError};
+use protocol::entry::{Entry, EntryError, VoteError};
 use protocol::grammar::{BatchSummary, GrammarCode, GrammarError};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
@@ -127,6 +127,18 @@ impl<'b, 'a> Judge<'b, 'a> {
                 error.to_string(),
             );
         }
+    }
+}
+
+/// What a vote's broken signature, or its place, is as a finding.
+pub(crate) const fn code_of_vote(error: &VoteError) -> Code {
+    match error {
+        VoteError::BadKey(_) => Code::VoteBadKey,
+        VoteError::BadRegistrarSignature { .. } | VoteError::SignatureCount => {
+            Code::VoteRegistrarSignature
+        }
+        VoteError::BadBallotSignature(_) => Code::VoteBallotSignature,
+        VoteError::WrongCell { .. } => Code::VoteWrongCell,
     }
 }
 

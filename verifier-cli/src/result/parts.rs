@@ -1,7 +1,8 @@
 //! Checking results.json against the signed trees: each cell's tally and proof, the sums, and the sizes that the heads log allows.
 
+use protocol::checkpoint::Checkpoint;
 use protocol::count::highest;
-use protocol::entry::{Entry, TallyTotals};
+use protocol::entry::{Close, Entry, TallyTotals};
 use protocol::ids::LogId;
 use protocol::manifest::Method;
 use protocol::merkle::{leaf_hash, verify_inclusion};
@@ -9,12 +10,12 @@ use protocol::note::NOTE_BYTES_MAX;
 use protocol::results::{CellPart, CellResult, Results, Status};
 use protocol::tlog_proof::TlogProof;
 
-use super::status_due;
+use super::{rounds, status_due};
 use crate::audit::checkpoint::{Signed, verify};
 use crate::audit::context::{Context, Read};
 use crate::audit::heads_reader::HeadsToday;
 use crate::finding::{Code, Place, Votes};
-use crate::{prove, stretch};
+use crate::{counted, prove};
 
 /// Whether results are what the heads log calls for; else they may be about to be published.
 pub(crate) fn is_due(results: &Results, heads: &HeadsToday) -> bool {
@@ -128,14 +129,7 @@ impl Part<'_, '_> {
     fn check(&self, newest: Option<&Signed>) -> Result<TallyTotals, Option<String>> {
         let size = self.cell.size;
         let Some(proof) = &self.cell.proof else {
-            // A first batch of votes ends at size 3 at the earliest; before it stand the genesis and at most a close.
-            return if size <= 2 {
-                Ok(TallyTotals::zero(self.context.election.contests()))
-            } else {
-                Err(Some(format!(
-                    "its proof is null, and a log of size {size} has a tally"
-                )))
-            };
+            return self.check_without_tally(newest);
         };
         let proof = TlogProof::parse(proof.as_bytes()).map_err(|error| Some(error.to_string()))?;
         let (signed, fault) = verify(self.context.election, self.log, proof.checkpoint());
@@ -166,16 +160,39 @@ impl Part<'_, '_> {
         let Ok(Entry::Tally(tally)) = Entry::decode(entry, self.context.election) else {
             return Err(Some("its proof is not of a tally entry".to_owned()));
         };
-        self.is_newest_tally(&signed, proof.index())?;
+        let close = self.close_behind(&signed.checkpoint, proof.index())?;
+        counted::judge_end(self.context, self.log, size, Some(&tally), close.as_ref())
+            .ok_or(None)?;
         self.is_published(&signed, newest)?;
         Ok(tally.totals)
     }
 
-    /// "the newest tally entry below `size`": the last entry, or the one before the log's close.
-    fn is_newest_tally(&self, signed: &Signed, index: u64) -> Result<(), Option<String>> {
-        let size = signed.size();
+    /// A log without a tally is empty, or holds its genesis, and perhaps a close. A first batch of votes ends at size 3 at the earliest.
+    fn check_without_tally(&self, newest: Option<&Signed>) -> Result<TallyTotals, Option<String>> {
+        let zero = TallyTotals::zero(self.context.election.contests());
+        match self.cell.size {
+            0 | 1 => Ok(zero),
+            2 => {
+                let newest = self.reaches(newest, 2)?;
+                let tree = &newest.checkpoint;
+                let last = prove::entry(self.context, self.log, tree, 1).ok_or(None)?;
+                let Ok(Entry::Close(close)) = Entry::decode(&last, self.context.election) else {
+                    return Err(Some("no batch of the log ends at size 2".to_owned()));
+                };
+                counted::judge_end(self.context, self.log, 2, None, Some(&close)).ok_or(None)?;
+                Ok(zero)
+            }
+            size => Err(Some(format!(
+                "its proof is null, and a log of size {size} has a tally"
+            ))),
+        }
+    }
+
+    /// "the newest tally entry below `size`": the last entry, or the one before the log's close, which is returned.
+    fn close_behind(&self, tree: &Checkpoint, index: u64) -> Result<Option<Close>, Option<String>> {
+        let size = tree.size();
         if index + 1 == size {
-            return Ok(());
+            return Ok(None);
         }
         let stale = || {
             Some(format!(
@@ -185,16 +202,19 @@ impl Part<'_, '_> {
         if index + 2 != size {
             return Err(stale());
         }
-        let last =
-            stretch::entry(self.context, self.log, &signed.checkpoint, size - 1).ok_or(None)?;
+        let last = prove::entry(self.context, self.log, tree, size - 1).ok_or(None)?;
         match Entry::decode(&last, self.context.election) {
-            Ok(Entry::Close(_)) => Ok(()),
+            Ok(Entry::Close(close)) => Ok(Some(close)),
             _ => Err(stale()),
         }
     }
 
-    /// The tree that is counted must be the one that is published, as far as it goes.
-    fn is_published(&self, signed: &Signed, newest: Option<&Signed>) -> Result<(), Option<String>> {
+    /// The published log must reach as far as results.json counts it.
+    fn reaches<'n>(
+        &self,
+        newest: Option<&'n Signed>,
+        size: u64,
+    ) -> Result<&'n Signed, Option<String>> {
         let path = format!("{}/checkpoint", self.log);
         let place = || Place::file(path.clone());
         let Some(newest) = newest else {
@@ -209,19 +229,24 @@ impl Part<'_, '_> {
             }
             return Err(None);
         };
-        if signed.size() > newest.size() {
+        if size > newest.size() {
             self.context.add(
                 Code::CheckpointRollback,
                 place(),
-                Votes::AtMost(signed.size() - newest.size()),
+                Votes::AtMost(size - newest.size()),
                 format!(
-                    "it is of size {}, and results.json counts {}",
+                    "it is of size {}, and results.json counts {size}",
                     newest.size(),
-                    signed.size()
                 ),
             );
             return Err(None);
         }
+        Ok(newest)
+    }
+
+    /// The tree that is counted must be the one that is published, as far as it goes.
+    fn is_published(&self, signed: &Signed, newest: Option<&Signed>) -> Result<(), Option<String>> {
+        let newest = self.reaches(newest, signed.size())?;
         let (root, _) =
             prove::prefix(self.context, self.log, &newest.checkpoint, signed.size()).ok_or(None)?;
         if root == signed.checkpoint.root() {
@@ -242,7 +267,7 @@ impl Part<'_, '_> {
     }
 }
 
-/// Every number that it shows follows from the tallies, but for the rounds of a run-off behind the first.
+/// Every number that it shows follows from the tallies, but for the rounds of a run-off behind the first: these must fit each other, and the winner them.
 fn judge_sums(context: &Context<'_>, parts: &[CellPart], results: &Results) -> bool {
     let sums = match Results::open(context.election, parts) {
         Ok(sums) => sums,
@@ -277,14 +302,9 @@ fn judge_sums(context: &Context<'_>, parts: &[CellPart], results: &Results) -> b
         let contests = context.election.contests().iter();
         for ((contest, shown), sum) in contests.zip(&results.contests).zip(&sums.contests) {
             if contest.method == Method::Ranked {
-                let first = shown.rounds.iter().flatten().next();
-                let firsts =
-                    first.map(|round| round.counts.iter().copied().map(|n| n.unwrap_or(0)));
-                if !firsts.is_some_and(|firsts| firsts.eq(sum.counts.iter().copied())) {
-                    faults.push(format!(
-                        "the first round of {:?} is not the sum of first preferences",
-                        contest.name
-                    ));
+                let ballots = sums.votes.saturating_sub(sum.blanks);
+                if let Err(problem) = rounds::judge(contest, &sum.counts, ballots, shown) {
+                    faults.push(format!("the run-off of {:?}: {problem}", contest.name));
                 }
             } else {
                 let right = highest(&sum.counts);

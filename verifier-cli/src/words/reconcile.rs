@@ -118,13 +118,17 @@ fn tables(out: &mut String, verdict: &ReconcileVerdict, style: Style) {
         let _ = writeln!(out, "\n{}", style.heading("What lies between"));
         let _ = writeln!(
             out,
-            "  {} credentials issued by every registrar and not used (the smallest of issued minus votes): so many votes could have been invented with all keys",
+            "  {} credentials issued by every registrar and not used (the smallest of issued minus votes): so many further votes could be cast with all keys",
             number(unused)
         );
         let _ = writeln!(
             out,
             "  {} voters on the roll without a vote: a credential in such a voter's name is noticed only if she looks",
             number(without)
+        );
+        let _ = writeln!(
+            out,
+            "  Small numbers are no comfort: each vote that was invented made them smaller. How many were, only people can tell who look up their own place (`issued`)"
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Style, clean, count, list_findings, not_covered, number, one_contest};
-use crate::result::ResultVerdict;
+use crate::result::{CellShown, ResultVerdict};
 use crate::verdict::{Outcome, State};
 
 /// Writing to a string cannot fail.
@@ -28,17 +28,14 @@ pub(crate) fn result(verdict: &ResultVerdict, colour: bool) -> String {
         };
         let _ = writeln!(out, "State     {words}");
     }
-    let ahead: u64 = verdict
-        .cells
-        .iter()
-        .filter(|cell| cell.head_size.is_none_or(|head| cell.size > head))
-        .count() as u64;
     if !verdict.cells.is_empty() {
+        let ahead = |cell: &&CellShown| cell.head_size.is_none_or(|head| cell.size > head);
         let _ = writeln!(
             out,
-            "Counted   {}, {} of them newer than the newest head",
+            "Counted   {}, {} of them newer than the newest head, {} older",
             count(verdict.cells.len() as u64, "cell"),
-            number(ahead),
+            number(verdict.cells.iter().filter(ahead).count() as u64),
+            number(verdict.cells.iter().filter(|cell| cell.is_behind()).count() as u64),
         );
     }
     if let (Some(contests), Some(votes), Some(blank)) =
@@ -51,8 +48,14 @@ pub(crate) fn result(verdict: &ResultVerdict, colour: bool) -> String {
             count(votes, "vote"),
             number(blank)
         );
-        for contest in contests {
+        for (n, contest) in (0u16..).zip(contests) {
             one_contest(&mut out, contest, verdict.state == Some(State::Final));
+            if verdict.unverified_winners.contains(&n) {
+                let _ = writeln!(
+                    out,
+                    "      not verified here: it and the rounds behind the first follow from all ballots, which `audit` reads",
+                );
+            }
         }
     }
     if !verdict.findings.is_empty() {

@@ -10,7 +10,9 @@ use crate::verdict::Outcome;
 pub(crate) fn sample(verdict: &SampleVerdict, colour: bool) -> String {
     let style = Style(colour);
     let headline = match verdict.verdict {
-        Outcome::Verified => "VERIFIED: every batch that was drawn is right.",
+        Outcome::Verified => {
+            "VERIFIED: every entry that was drawn stands in a batch that is right."
+        }
         Outcome::Findings => "FINDINGS: something is wrong; see below.",
         Outcome::Unchecked => "NOT CHECKED: see below.",
     };
@@ -24,7 +26,8 @@ pub(crate) fn sample(verdict: &SampleVerdict, colour: bool) -> String {
     );
     let _ = writeln!(
         out,
-        "Ledger    {} in {} of {}",
+        "Ledger    {}: {} in {} of {}",
+        count(verdict.entries, "entry"),
         count(verdict.votes, "vote"),
         count(verdict.batches, "batch"),
         count(verdict.cells.len() as u64, "cell"),
@@ -38,16 +41,25 @@ pub(crate) fn sample(verdict: &SampleVerdict, colour: bool) -> String {
     );
     if verdict.verdict == Outcome::Verified {
         let _ = writeln!(out, "\n{}", style.heading("How sure that makes"));
-        for sure in &verdict.confidence {
+        for (sure, what) in
+            verdict
+                .confidence
+                .iter()
+                .zip([", as many as a batch has on average,", "", ""])
+        {
             let _ = writeln!(
                 out,
-                "  If {} % of the batches were wrong ({}; about {}), this sample would have missed it with a chance of {}",
-                sure.percent_wrong,
-                count(sure.batches, "batch"),
-                count(sure.votes, "vote"),
-                chance(sure.missed),
+                "  If {}{what} of the {} ({}) stood in wrong batches, this sample would have missed that with a chance of {}",
+                number(sure.entries),
+                number(verdict.entries),
+                percent(sure.share),
+                percent(sure.missed),
             );
         }
+        let _ = writeln!(
+            out,
+            "  It bounds how much of the ledger is false, not what that does: one false batch can change the whole result. `audit` recounts all"
+        );
     }
     if !verdict.findings.is_empty() {
         let total = verdict.findings_by_code.values().sum();
@@ -59,10 +71,10 @@ pub(crate) fn sample(verdict: &SampleVerdict, colour: bool) -> String {
     out
 }
 
-fn chance(probability: f64) -> String {
-    if probability >= 0.001 {
-        format!("{:.1} %", probability * 100.0)
+fn percent(share: f64) -> String {
+    if share >= 0.001 {
+        format!("{:.1} %", share * 100.0)
     } else {
-        format!("{probability:.1e}")
+        format!("{share:.1e}")
     }
 }

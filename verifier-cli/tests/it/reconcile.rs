@@ -1,10 +1,13 @@
 //! `reconcile`: the books, and what must hold of them.
 
+use std::process::Command;
+
+use protocol::entry::{Count, Entry};
 use verifier_cli::progress::Progress;
 use verifier_cli::reconcile::{self, Moment, ReconcileVerdict};
 use verifier_cli::verdict::Outcome;
 
-use crate::common::world::{Plan, World};
+use crate::common::world::{Event, Plan, World};
 use crate::common::{audit, write};
 use crate::receipts::{PLAN, early};
 
@@ -64,6 +67,22 @@ fn the_books_are_those_of_the_audit() {
 }
 
 #[test]
+fn the_room_that_is_left_is_no_bound_on_what_was_invented() {
+    let world = World::new("receipts", PLAN);
+    let folder = tempfile::tempdir().unwrap();
+    world.publish(folder.path());
+    let output = Command::new(env!("CARGO_BIN_EXE_tallyroot-verify"))
+        .args(["reconcile", folder.path().to_str().unwrap(), "--election"])
+        .arg(world.keys.election.id().to_string())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let words = String::from_utf8(output.stdout).unwrap();
+    assert!(words.contains("further votes"), "{words}");
+    assert!(words.contains("no comfort"), "{words}");
+}
+
+#[test]
 fn of_an_open_election_and_of_one_that_just_began() {
     let world = World::new("receipts", PLAN);
     for heads in 0..4 {
@@ -85,6 +104,48 @@ fn more_votes_than_credentials() {
     );
     assert_eq!(verdict.findings[0].votes_at_most, 20);
     assert!(verdict.identities.iter().any(|identity| !identity.holds));
+}
+
+#[test]
+fn counts_beyond_what_the_log_holds() {
+    let mut world = World::new("receipts", Plan { issued: 40, ..PLAN });
+    let election = world.keys.election.clone();
+    for event in &mut world.events {
+        let Event::Batch(_, entries) = event else {
+            continue;
+        };
+        for bytes in entries {
+            if let Ok(Entry::Count(count)) = Entry::decode(bytes, &election) {
+                let issued = count.issued + 100;
+                *bytes = Count { issued, ..count }.encode();
+            }
+        }
+    }
+    let verdict = books(&world, |_| ());
+    assert_eq!(verdict.verdict, Outcome::Findings, "{verdict:#?}");
+    // One of each shard's log.
+    let shards = verdict.registrars.iter().map(|books| books.shards.len());
+    let found = verdict.findings_by_code.get("count-wrong");
+    assert_eq!(found, Some(&(shards.sum::<usize>() as u64)), "{verdict:#?}");
+}
+
+#[test]
+fn an_open_election_is_held_against_its_newest_head() {
+    let world = World::new("receipts", PLAN);
+    let world = early(&world, world.nth_head(4) + 1);
+    let verdict = books(&world, |root| {
+        let mut sizes: Vec<u64> = std::fs::read_dir(root.join("cells/0/checkpoints"))
+            .unwrap()
+            .map(|file| file.unwrap().file_name().to_str().unwrap().parse().unwrap())
+            .collect();
+        sizes.sort_unstable();
+        let old = root.join(format!("cells/0/checkpoints/{}", sizes[1]));
+        std::fs::copy(old, root.join("cells/0/checkpoint")).unwrap();
+    });
+    assert!(
+        verdict.findings_by_code.contains_key("checkpoint-rollback"),
+        "{verdict:#?}"
+    );
 }
 
 #[test]

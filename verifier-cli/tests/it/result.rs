@@ -1,10 +1,12 @@
 //! `result`: what results.json shows, without a recount.
 
 use std::path::Path;
+use std::process::Command;
 
 use protocol::entry::Entry;
 use protocol::ids::LogId;
-use protocol::results::Results;
+use protocol::results::{CellPart, ContestResult, Results};
+use protocol::tlog_proof::TlogProof;
 use verifier_cli::progress::Progress;
 use verifier_cli::result::{self, ResultVerdict};
 use verifier_cli::verdict::{Outcome, State};
@@ -88,6 +90,128 @@ fn every_false_number_is_found() {
         });
         assert_eq!(codes(&verdict), ["results-wrong"], "lie {n}: {verdict:#?}");
         assert!(verdict.results.is_none());
+    }
+}
+
+#[test]
+fn what_follows_from_the_rounds_of_a_run_off_is_checked() {
+    let world = World::new("receipts", PLAN);
+    let election = &world.keys.election;
+    let lies: [fn(&mut ContestResult); 8] = [
+        |contest| {
+            let counts = (0u16..).zip(&contest.counts);
+            contest.winner = counts.min_by_key(|(_, count)| **count).map(|(n, _)| n);
+        },
+        |contest| contest.winner = None,
+        |contest| contest.tie_broken = contest.tie_broken.map(|broken| !broken),
+        // A ballot comes from nowhere.
+        |contest| *last_count(contest) += 1,
+        |contest| contest.rounds.as_mut().unwrap()[1].exhausted += 1,
+        |contest| {
+            let first = &mut contest.rounds.as_mut().unwrap()[0];
+            let out = first.eliminated.unwrap();
+            first.eliminated = Some(if out == 0 { 1 } else { 0 });
+        },
+        // Nobody has won yet.
+        |contest| {
+            let rounds = contest.rounds.as_mut().unwrap();
+            rounds.truncate(1);
+            rounds[0].eliminated = None;
+        },
+        // It had been won before.
+        |contest| {
+            let rounds = contest.rounds.as_mut().unwrap();
+            let last = rounds.last().unwrap().clone();
+            rounds.push(last);
+        },
+    ];
+    for (n, lie) in lies.iter().enumerate() {
+        let verdict = changed(&world, |root| {
+            let path = root.join("results.json");
+            let mut results = Results::parse(&std::fs::read(&path).unwrap(), election).unwrap();
+            let contest = results.contests.last_mut().unwrap();
+            assert!(contest.rounds.as_ref().unwrap().len() > 1);
+            lie(contest);
+            std::fs::write(&path, results.to_bytes().unwrap()).unwrap();
+        });
+        assert_eq!(codes(&verdict), ["results-wrong"], "lie {n}: {verdict:#?}");
+    }
+}
+
+#[test]
+fn a_winner_that_was_not_verified_is_marked() {
+    let world = World::new("receipts", PLAN);
+    let folder = tempfile::tempdir().unwrap();
+    world.publish(folder.path());
+    // Of plurality, approval and ranked, in this order.
+    assert_eq!(check(&world, folder.path()).unverified_winners, [2]);
+    let output = Command::new(env!("CARGO_BIN_EXE_tallyroot-verify"))
+        .args(["result", folder.path().to_str().unwrap(), "--election"])
+        .arg(world.keys.election.id().to_string())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let words = String::from_utf8(output.stdout).unwrap();
+    let mut lines = words.lines();
+    let winners = lines.by_ref().filter(|line| line.contains("winner: "));
+    assert_eq!(winners.take(3).count(), 3, "{words}");
+    assert!(
+        lines.next().unwrap().contains("not verified here"),
+        "{words}"
+    );
+    assert_eq!(words.matches("not verified here").count(), 1, "{words}");
+}
+
+fn last_count(contest: &mut ContestResult) -> &mut u64 {
+    let last = contest.rounds.as_mut().unwrap().last_mut().unwrap();
+    last.counts.iter_mut().flatten().next().unwrap()
+}
+
+#[test]
+fn running_totals_without_a_cell_say_so() {
+    let world = World::new("receipts", PLAN);
+    let world = early(&world, world.nth_head(4) + 1);
+    let election = &world.keys.election;
+    let verdict = changed(&world, |root| {
+        let path = root.join("results.json");
+        let results = Results::parse(&std::fs::read(&path).unwrap(), election).unwrap();
+        let proof = results.cells[0].proof.clone().unwrap();
+        let entry = TlogProof::parse(proof.as_bytes()).unwrap();
+        let Ok(Entry::Tally(tally)) = Entry::decode(entry.extra().unwrap(), election) else {
+            panic!("it proves a tally");
+        };
+        let parts = [
+            CellPart {
+                size: results.cells[0].size,
+                tally: Some((tally.totals, proof)),
+            },
+            CellPart {
+                size: 0,
+                tally: None,
+            },
+        ];
+        let fewer = Results::open(election, &parts).unwrap();
+        std::fs::write(&path, fewer.to_bytes().unwrap()).unwrap();
+    });
+    // The protocol allows it while the election is open.
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+    let says = |what: &String| what.contains("cells/1");
+    assert!(verdict.not_covered.iter().any(says), "{verdict:#?}");
+}
+
+#[test]
+fn a_size_at_which_no_batch_ends() {
+    let world = World::new("receipts", PLAN);
+    let world = early(&world, world.nth_head(4) + 1);
+    let election = &world.keys.election;
+    for (size, is_right) in [(1, true), (2, false)] {
+        let verdict = changed(&world, |root| {
+            let part = CellPart { size, tally: None };
+            let none = Results::open(election, &[part.clone(), part]).unwrap();
+            std::fs::write(root.join("results.json"), none.to_bytes().unwrap()).unwrap();
+        });
+        let right = verdict.verdict == Outcome::Verified;
+        assert_eq!(right, is_right, "{size}: {verdict:#?}");
     }
 }
 
