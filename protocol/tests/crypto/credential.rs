@@ -423,6 +423,7 @@ fn our_device_with_their_registrar() {
         let theirs = secret_key(registrar);
         let key = RegistrarKey::from_spki(&registrar.spki).unwrap();
         let secret = DeviceSecret::from_bytes(array("interoperation"));
+        assert_eq!(secret.as_bytes(), &array("interoperation"));
         let blinded = blind(&secret, &election(), 3, &key).unwrap();
         let answer = theirs
             .blind_sign(BlindMessage(blinded.message().to_vec()))

@@ -140,6 +140,7 @@ fn run(log: LogId, batches: &Batches) -> Verdict {
                     .map(|entry| protocol::merkle::leaf_hash(entry))
                     .collect();
                 assert_eq!(summary.leaf_hashes, hashes);
+                check_kinds(&summary);
                 remarks.extend(summary.remarks.iter().map(|r| (r.code, r.index)));
             }
             Err(error) => {
@@ -150,6 +151,42 @@ fn run(log: LogId, batches: &Batches) -> Verdict {
         }
     }
     (None, remarks)
+}
+
+/// What a summary hands out by kind is what lies in it, each entry with its index.
+fn check_kinds(summary: &BatchSummary) {
+    let mut entries = Vec::new();
+    entries.extend(summary.votes().map(|(i, vote)| (i, vote.encode())));
+    for (index, head) in summary.heads() {
+        let encoded = [
+            Entry::Head(head.clone()).encode(),
+            Entry::FinalHead(head.clone()).encode(),
+        ];
+        let at = (index - summary.first_index) as usize;
+        let here = summary.entries[at].encode();
+        assert!(encoded.contains(&here));
+        entries.push((index, here));
+    }
+    entries.extend(
+        summary
+            .notices()
+            .map(|(i, n)| (i, Entry::Notice(n.clone()).encode())),
+    );
+    let last = summary.new_size() - 1;
+    entries.extend(summary.tally().map(|tally| (last, tally.encode())));
+    entries.extend(summary.close().map(|close| (last, close.encode())));
+    entries.sort();
+    let expected: Vec<_> = summary
+        .indexed()
+        .filter(|(_, entry)| {
+            !matches!(
+                entry,
+                Entry::Genesis(_) | Entry::Issuance(_) | Entry::Count(_)
+            )
+        })
+        .map(|(index, entry)| (index, entry.encode()))
+        .collect();
+    assert_eq!(entries, expected);
 }
 
 fn all() -> Vec<Case> {
@@ -163,6 +200,9 @@ fn all() -> Vec<Case> {
 fn every_rule_is_enforced() {
     for case in all() {
         let verdict = run(case.log, &case.batches);
+        if let Some((code, _)) = case.broken {
+            assert_eq!(code.to_string(), code.as_str());
+        }
         assert_eq!(verdict, (case.broken, case.remarks), "{}", case.why);
     }
 }

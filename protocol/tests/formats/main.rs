@@ -16,6 +16,7 @@
 mod anchor;
 mod ballot;
 mod batch;
+mod bounds;
 mod count;
 mod entry;
 mod evidence;

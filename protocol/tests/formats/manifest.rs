@@ -314,6 +314,11 @@ fn sealing_and_opening_agree() {
     assert_eq!(opened.manifest(), &manifest());
     let id: [u8; 32] = Sha256::digest(sealed.manifest_bytes()).into();
     assert_eq!(opened.id(), ElectionId(id));
+    // The id is all that makes an election the same.
+    assert_eq!(opened, sealed);
+    let mut other = manifest();
+    other.demo = !other.demo;
+    assert_ne!(Election::new(&other).unwrap(), sealed);
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn the_log_signs_by_its_main_or_its_spare_key() {
             Checkpoint::verify(&note, ORIGIN, &keys()),
             Ok((checkpoint.clone(), index))
         );
+        assert_eq!(checkpoint.origin(), ORIGIN);
         // Without cosignatures it is a cosigned checkpoint too, cosigned by nobody.
         assert_eq!(
             Checkpoint::verify_cosigned(&note, ORIGIN, &keys(), &[]),

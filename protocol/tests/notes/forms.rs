@@ -163,6 +163,7 @@ fn other_spellings_of_a_verifier_key_are_refused() {
     let key = VerifierKey::new(ORIGIN, KeyType::Cosignature, Key::new(3).public()).unwrap();
     let good = key.encode();
     assert_eq!(VerifierKey::parse(&good), Ok(key.clone()));
+    assert_eq!(key.to_string(), good);
     assert_eq!(key.key_id(), key_id(ORIGIN, 4, key.public_key()));
     let id = key.key_id().to_string();
     let material = good.rsplit_once('+').unwrap().1.to_owned();
