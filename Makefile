@@ -19,7 +19,18 @@ web: ## the verifier in TypeScript: built, checked, and run on all vectors
 fuzz: ## T=entries MINUTES=30, one fuzz target (fuzz/README.md lists them); needs a nightly toolchain
 	@scripts/fuzz.sh "$(T)" "$(or $(MINUTES),30)"
 
-.PHONY: help web fuzz demo replay mutations test lint deny deny-advisories build differential
+# The tests that must notice: a crate's own, without those that ask the verifier in Python (it is not in the copies that mutants are made in).
+MUTANT_TESTS_protocol = --lib --test crypto --test formats --test merkle --test notes
+MUTANT_TESTS_verifier-cli = --lib --test it -- --skip differential::
+
+mutants: ## SHARD=0/100 of the mutants of CRATE=protocol (or verifier-cli): the code broken in one place at a time (tests/mutants.md)
+	@scripts/setup.sh test
+	@PATH="$$PWD/.tools/bin:$$PATH"; command -v cargo-mutants >/dev/null || cargo install --locked --version 27.1.0 --root .tools cargo-mutants
+	mkdir -p target/mutants
+	PATH="$$PWD/.tools/bin:$$PATH" CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$$PWD/target/mutants}" \
+	    cargo mutants -p $(or $(CRATE),protocol) --shard $(or $(SHARD),0/1) -o target/mutants -- $(MUTANT_TESTS_$(or $(CRATE),protocol))
+
+.PHONY: mutants help web fuzz demo replay mutations test lint deny deny-advisories build differential
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
