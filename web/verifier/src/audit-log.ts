@@ -118,6 +118,11 @@ export async function readLog(manifest: Manifest, id: LogId, tree: Tree, finding
     ends.set(batch.newSize, next);
     root = next;
   }
+  const after = [...tree.keys()].some((path) => path.startsWith(`${prefix}/batches/`) && isAbove(path.slice(`${prefix}/batches/`.length), ends.size));
+  if (!broken && after) {
+    findings.add("missing-file", `${prefix}/batches/${ends.size}`, "not there, and later ones are");
+    broken = true;
+  }
   return { id, entries, leaves, ends, counts, grammar, broken, newest };
 }
 
@@ -173,7 +178,7 @@ export async function judgeFiles(manifest: Manifest, log: ReadLog, tree: Tree, s
     if (!tree.has(path) && log.ends.has(size)) findings.add("missing-file", path, "not there");
   }
   if (current === undefined) {
-    if (log.entries.length > 0 && named.size > 0) findings.add("missing-file", `${prefix}/checkpoint`, "not there");
+    if (named.size > 0) findings.add("missing-file", `${prefix}/checkpoint`, "not there");
     return;
   }
   const same = log.newest && tree.get(`${prefix}/checkpoints/${log.newest.size}`);
@@ -250,6 +255,10 @@ export function isOwnFile(manifest: Manifest, prefixes: readonly string[], path:
     return isDecimal(numbered[2] ?? "") && (!cosigned || (prefix === "heads" && manifest.witnesses.keys.length > 0));
   }
   return name === "checkpoint" || name.startsWith("tile/");
+}
+
+function isAbove(text: string, number: number): boolean {
+  return isDecimal(text) && fromDecimal(text) >= BigInt(number);
 }
 
 function isDecimal(text: string): boolean {
