@@ -74,3 +74,20 @@ test("results that the proofs do not carry are refused", async () => {
     assert.equal((await refused(() => verifyResults(utf8(final.replace(from, to)), manifest), why)).code, "results", why);
   }
 });
+
+test("contradictions that nothing else would catch", async () => {
+  const manifest = await base();
+  const open = vectors<{ cases: Case[] }>("results").cases.find(({ why }) => why === "open: two cells")?.results ?? "";
+  const more = '{"blanks":1,"counts":[6],"name":"X","options":["Y"],"rounds":null,"tie_broken":null,"winner":null}';
+  const changes: readonly (readonly [string, string, string])[] = [
+    ["an unknown status", '"status":"open"', '"status":"paused"'],
+    ["a contest too many", '}],"election"', `},${more}],"election"`],
+    ["fewer blanks than abstentions", '"blanks":3,"counts":[1,3,2,1]', '"blanks":0,"counts":[1,3,2,1]'],
+  ];
+  for (const [why, from, to] of changes) {
+    assert.ok(open.includes(from), why);
+    await refused(() => parseResults(utf8(open.replace(from, to)), manifest), why);
+  }
+  await verifyResults(utf8(open), manifest);
+  await refused(() => verifyResults(utf8(open.replace('"counts":[3,3,0]', '"counts":[2,4,0]')), manifest), "counts that the proofs do not carry");
+});
