@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fromHex, utf8 } from "../src/bytes.js";
+import { concat, fromHex, uint, utf8 } from "../src/bytes.js";
 import { highest, runOff } from "../src/count.js";
 import { parseEntry } from "../src/entry.js";
 import type { TieRule } from "../src/manifest.js";
 import { makeResults, parseResults, verifyResults } from "../src/results.js";
 import { Recount, sameSums } from "../src/sums.js";
+import { CELL, Election } from "./election.js";
 import { base } from "./base.js";
 import { accepted, refused, vectors } from "./vectors.js";
 
@@ -90,4 +91,17 @@ test("contradictions that nothing else would catch", async () => {
   }
   await verifyResults(utf8(open), manifest);
   await refused(() => verifyResults(utf8(open.replace('"counts":[3,3,0]', '"counts":[2,4,0]')), manifest), "counts that the proofs do not carry");
+});
+
+test("only the newest tally proves results", async () => {
+  const election = await Election.make();
+  const tally = (batch: bigint, votes: bigint) => concat(Uint8Array.of(3), ...[batch, 2000n, votes, 0n, 0n, votes, 0n].map((n) => uint(n, 8)));
+  const entries = [election.genesis(CELL), election.vote(0), tally(1n, 1n), election.vote(0), tally(2n, 2n)];
+  const page = async (index: number, votes: number) => {
+    const cells = [{ size: entries.length, proof: await election.proof(CELL, index, entries), sums: { votes: BigInt(votes), abstentions: 0n, contests: [{ blanks: 0n, counts: [BigInt(votes), 0n] }] } }];
+    return verifyResults(utf8(makeResults(election.manifest, "open", cells, [])), election.manifest);
+  };
+  assert.equal((await page(4, 2)).results.votes, 2);
+  assert.match((await refused(() => page(2, 1), "an older tally")).message, /newest/);
+  assert.match((await refused(() => page(3, 1), "a vote")).message, /other than a tally/);
 });
