@@ -48,17 +48,27 @@ pub struct Timeouts {
 }
 
 impl Default for Timeouts {
-    /// For requests and answers of a few kilobytes: KMS answers within tens of milliseconds.
+    /// For requests and answers of a few kilobytes: KMS answers within tens of milliseconds, and rarely within seconds.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(3),
-            attempt: Duration::from_secs(5),
-            operation: Duration::from_secs(15),
+            attempt: Duration::from_secs(10),
+            operation: Duration::from_secs(30),
         }
     }
 }
 
 impl Timeouts {
+    /// For what is done once, while nobody waits: to give up and do it again could do it twice.
+    #[must_use]
+    pub const fn patient() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            attempt: Duration::from_secs(60),
+            operation: Duration::from_secs(180),
+        }
+    }
+
     /// As the SDK takes them. Clients of services with larger answers put their own over those of [`Aws::config`].
     #[must_use]
     pub fn to_config(&self) -> TimeoutConfig {
@@ -257,7 +267,7 @@ mod tests {
         assert_eq!(config.app_name().unwrap().as_ref(), APP_NAME);
         assert_eq!(config.retry_config().unwrap().max_attempts(), ATTEMPTS);
         let timeouts = config.timeout_config().unwrap();
-        assert_eq!(timeouts.operation_timeout(), Some(Duration::from_secs(15)));
+        assert_eq!(timeouts.operation_timeout(), Some(Duration::from_secs(30)));
         assert!(config.stalled_stream_protection().unwrap().is_enabled());
         let elsewhere = aws.config_in("us-east-2").await.unwrap();
         assert_eq!(elsewhere.region().unwrap().as_ref(), "us-east-2");

@@ -265,7 +265,7 @@ class Service:
             lines += self.writer(folder / "cells" / str(index))
         elif self.role == "registrar":
             files = folder / "registrars" / str(index)
-            lines[3:3] = [f'rsa_key = "{files / "rsa.pem"}"', f'code_key = "{files / "code.key"}"',
+            lines[3:3] = [f'rsa_key = {rsa_key(files / "rsa.pem")}', f'code_key = "{files / "code.key"}"',
                           f'roll_backup = "{files / "registrar.sqlite"}"']
             lines += self.database_section()
             for shard in range(len(deployment.manifest["registrars"][index]["shards"])):
@@ -337,7 +337,26 @@ class Witness:
 
 
 def keys(folder: pathlib.Path) -> list[str]:
-    return [f'main = "{folder / "main.key"}"', f'spare = "{folder / "spare.key"}"']
+    return [f"{which} = {key(folder / f'{which}.key')}" for which in ("main", "spare")]
+
+
+def key(path: pathlib.Path) -> str:
+    """A key file, or the key in KMS whose name stands in its place. Region and credentials are those of the environment."""
+    name = kms_name(path)
+    return f'{{ kms = "{name}" }}' if name else f'"{path}"'
+
+
+def rsa_key(path: pathlib.Path) -> str:
+    """The same for a registrar's RSA key, which KMS cannot use: it wraps it."""
+    name = kms_name(path)
+    return f'{{ kms = "{name}", wrapped = "{path.with_suffix(".wrapped")}" }}' if name else f'"{path}"'
+
+
+def kms_name(path: pathlib.Path) -> str | None:
+    try:
+        return path.with_suffix(".kms").read_text().strip()
+    except FileNotFoundError:
+        return None
 
 
 class Postgres:

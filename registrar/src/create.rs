@@ -20,6 +20,8 @@ use crate::secret_file::{self, SecretFileError};
 pub struct RegistrarFiles {
     /// `rsa.pem`: the private RSA key.
     pub rsa_key: PathBuf,
+    /// `rsa.wrapped`: the same, wrapped by a key in KMS; only one of the two is there.
+    pub rsa_wrapped: PathBuf,
     /// `code.key`: the HMAC key of the codes.
     pub code_key: PathBuf,
     /// `registrar.sqlite`: the roll and the codes' HMACs.
@@ -34,6 +36,7 @@ impl RegistrarFiles {
     pub fn in_folder(folder: &Path) -> Self {
         Self {
             rsa_key: folder.join("rsa.pem"),
+            rsa_wrapped: folder.join("rsa.wrapped"),
             code_key: folder.join("code.key"),
             database: folder.join("registrar.sqlite"),
             code_sheet: folder.join("codes.csv"),

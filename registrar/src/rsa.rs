@@ -4,6 +4,8 @@
 //! factor against timing, computes it by the Chinese remainder theorem and checks that against faults; and the result is verified
 //! by the public operation once more before it leaves: one faulty signature would give the factors of the modulus away.
 
+mod source;
+
 use core::fmt;
 use std::path::Path;
 
@@ -12,9 +14,12 @@ use openssl::pkey::{PKey, Private};
 use openssl::rsa::{Padding, Rsa};
 use protocol::credential::{CredentialError, check_blinded_message};
 use protocol::rsa::{RegistrarKey, RsaError};
+use signer::KmsError;
 use zeroize::Zeroizing;
 
 use crate::secret_file::{self, SecretFileError};
+
+pub use source::RsaKeySource;
 
 /// Bits of the key made for a new election.
 pub const MODULUS_BITS: u32 = 2048;
@@ -34,6 +39,9 @@ pub enum BlindSignerError {
     /// The key's file is missing, exists already or is not private.
     #[error(transparent)]
     File(#[from] SecretFileError),
+    /// The wrapped key could not be unwrapped, or a new one not be wrapped.
+    #[error(transparent)]
+    Kms(#[from] KmsError),
     /// The public half would be refused in a manifest.
     #[error("this RSA key cannot serve a registrar: {0}")]
     Unfit(#[from] RsaError),
@@ -55,6 +63,14 @@ pub enum BlindSignerError {
         "the RSA operation gave a wrong result, which was not sent: the machine computes wrongly; move the registrar to another"
     )]
     Fault,
+}
+
+impl BlindSignerError {
+    /// Whether the same may succeed later, without anybody changing anything.
+    #[must_use]
+    pub const fn passes(&self) -> bool {
+        matches!(self, Self::Kms(error) if error.passes())
+    }
 }
 
 impl BlindSigner {

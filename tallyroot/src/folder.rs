@@ -8,6 +8,7 @@
 //! DIR/registrars/<r>/<j>/             the key files and database of its issuance log
 //! DIR/heads/                          the heads log's key files and database
 //! DIR/authority/                      the authority's key files
+//! DIR/…/main.kms                      in place of main.key: the name of a key in KMS
 //! DIR/voters/, DIR/receipts/           demo only: what the played voters' devices remember
 //! ```
 //!
@@ -18,11 +19,17 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use aws::Aws;
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 use registrar::create::RegistrarFiles;
+use registrar::rsa::RsaKeySource;
+use signer::{KeyRef, KeySource};
 
 use crate::serve::config::{AnchorPlace, Database, KeyPlace, LogPlace, Published};
+
+/// The ending of files that hold the name of a key in KMS.
+const KMS: &str = "kms";
 
 /// An election's folder.
 #[derive(Clone, Debug)]
@@ -90,16 +97,56 @@ impl Folder {
     }
 
     /// What a log's writer works with.
-    #[must_use]
-    pub fn log_place(&self, log: LogId, database: Database) -> LogPlace {
-        LogPlace {
+    ///
+    /// # Errors
+    /// As [`Folder::key_source`].
+    pub fn log_place(&self, log: LogId, database: Database, aws: &Aws) -> Result<LogPlace> {
+        Ok(LogPlace {
             log,
             key: KeyPlace {
-                main: Some(self.log_key(log, false)),
-                spare: Some(self.log_key(log, true)),
+                main: Some(self.key_source(&self.log_key(log, false), aws)?),
+                spare: Some(self.key_source(&self.log_key(log, true), aws)?),
             },
             database,
-        }
+        })
+    }
+
+    /// The key whose file would be `path`: it may be in KMS, and then its name stands beside.
+    ///
+    /// # Errors
+    /// What stands there is no name of a key.
+    pub fn key_source(&self, path: &Path, aws: &Aws) -> Result<KeySource> {
+        Ok(match kms_name(path)? {
+            Some(key) => KeySource::Kms {
+                aws: aws.clone(),
+                key,
+            },
+            None => KeySource::File(path.to_owned()),
+        })
+    }
+
+    /// A registrar's RSA key.
+    ///
+    /// # Errors
+    /// As [`Folder::key_source`].
+    pub fn rsa_key(&self, registrar: u16, aws: &Aws) -> Result<RsaKeySource> {
+        let files = self.registrar(registrar);
+        Ok(match kms_name(&files.rsa_key)? {
+            Some(key) => RsaKeySource::Wrapped {
+                aws: aws.clone(),
+                key,
+                file: files.rsa_wrapped,
+            },
+            None => RsaKeySource::File(files.rsa_key),
+        })
+    }
+
+    /// Keeps the name of a key in KMS in place of the key file `path`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn name_key(&self, path: &Path, key: &KeyRef) -> Result<()> {
+        write_synced(&path.with_extension(KMS), format!("{key}\n").as_bytes())
     }
 
     /// Where files are published.
@@ -256,6 +303,17 @@ impl Folder {
             let _ = fs::remove_dir_all(&partial.root);
         }
         filled
+    }
+}
+
+/// The name of the key in KMS that stands in place of a key file.
+fn kms_name(path: &Path) -> Result<Option<KeyRef>> {
+    let path = path.with_extension(KMS);
+    let context = || format!("{} names no key", path.display());
+    match fs::read_to_string(&path) {
+        Ok(text) => text.trim_end().parse().map(Some).with_context(context),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(context),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anchoring::{Anchoring, NoticeRefused};
 use anyhow::{Context, Result, anyhow};
 use api::{Cell, CellConfig};
+use aws::Aws;
 use axum::Router;
 use ledger::clock::{Clock, SystemClock};
 use ledger::heads::HeadsFollower;
@@ -92,9 +93,10 @@ impl Node {
                 )
             })?;
         let in_force = schedule.borrow().clone();
+        let aws = Aws::default();
         let floor = |log| in_force.end_in_newest_head(election, log);
         let open = async |log| {
-            let place = folder.log_place(log, stores.log(folder, election, log)?);
+            let place = folder.log_place(log, stores.log(folder, election, log)?, &aws)?;
             LogParts::open(election, &place, &published, in_force.in_force()).await
         };
 
@@ -127,8 +129,14 @@ impl Node {
             }
             let files = folder.registrar(r);
             let roll = stores.roll(folder, election, r).await?;
-            let registrar =
-                RegistrarParts::open(election, r, &files.rsa_key, &files.code_key, &roll).await?;
+            let registrar = RegistrarParts::open(
+                election,
+                r,
+                &folder.rsa_key(r, &aws)?,
+                &files.code_key,
+                &roll,
+            )
+            .await?;
             registrars.push(registrar.start(election, r, shards, &schedule, &clock)?);
         }
 
@@ -206,7 +214,10 @@ impl Node {
     /// # Errors
     /// A notice is refused, a service halts, or it takes too long.
     pub async fn finish(&self) -> Result<()> {
-        let authority = Authority::load(&self.folder.authority_key(false), &self.election)?;
+        let key = self
+            .folder
+            .key_source(&self.folder.authority_key(false), &Aws::default())?;
+        let authority = Authority::open(&key, &self.election).await?;
         // Once the heads log is taken over, and not before, everything that was ever appended to it is published: after a kill the
         // next number could else be that of a notice which nobody sees yet.
         tokio::time::timeout(READY, self.anchoring.watch().wait_for(Option::is_some))

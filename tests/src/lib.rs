@@ -84,10 +84,23 @@ impl Said {
 /// # Panics
 /// It cannot be started.
 #[must_use]
-#[expect(clippy::expect_used, reason = "a test without its program must fail")]
 pub fn run(name: &str, arguments: &[&str]) -> Said {
+    run_with(name, arguments, &[])
+}
+
+/// Variables of a process's environment.
+pub type Environment = Vec<(&'static str, String)>;
+
+/// Runs a program to its end, with these variables besides our own.
+///
+/// # Panics
+/// It cannot be started.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a test without its program must fail")]
+pub fn run_with(name: &str, arguments: &[&str], environment: &[(&'static str, String)]) -> Said {
     Command::new(program(name))
         .args(arguments)
+        .envs(environment.iter().cloned())
         .stdin(Stdio::null())
         .env("NO_COLOR", "1")
         .output()
@@ -100,10 +113,26 @@ pub fn run(name: &str, arguments: &[&str]) -> Said {
 /// # Panics
 /// It cannot be started.
 #[must_use]
-#[expect(clippy::expect_used, reason = "a test without its program must fail")]
 pub fn start(name: &str, arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Child {
+    start_with(name, arguments, &[], stdout, stderr)
+}
+
+/// As [`start`], with these variables besides our own.
+///
+/// # Panics
+/// It cannot be started.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a test without its program must fail")]
+pub fn start_with(
+    name: &str,
+    arguments: &[&str],
+    environment: &[(&'static str, String)],
+    stdout: Stdio,
+    stderr: Stdio,
+) -> Child {
     Command::new(program(name))
         .args(arguments)
+        .envs(environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(stdout)
         .stderr(stderr)

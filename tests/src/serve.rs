@@ -5,6 +5,7 @@
     reason = "what a test cannot go on without"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use serde_json::Value;
 use crate::demo::PATIENCE;
 use crate::device::Site;
 use crate::published::{Published, codes};
-use crate::{Said, arg, moment, run, start};
+use crate::{Environment, Said, arg, moment, run, run_with, start_with};
 
 /// What an election is to be like; the rest is the same for all of these tests.
 #[derive(Clone, Debug)]
@@ -40,6 +41,19 @@ pub struct Plan {
     pub demo: bool,
     /// Where the logs and rolls are: `None` for SQLite files, else the URL of a Postgres database.
     pub postgres: Option<String>,
+    /// Where keys are in a KMS: `None` for files.
+    pub kms: Option<KmsPlan>,
+}
+
+/// Keys in a KMS.
+#[derive(Clone, Debug)]
+pub struct KmsPlan {
+    /// Where it is.
+    pub endpoint: String,
+    /// `[keys]` of the description.
+    pub keys: String,
+    /// Of whoever makes the election, and gives its notices.
+    pub environment: Environment,
 }
 
 impl Default for Plan {
@@ -54,6 +68,7 @@ impl Default for Plan {
             grace: 60,
             demo: true,
             postgres: None,
+            kms: None,
         }
     }
 }
@@ -67,6 +82,8 @@ pub struct World {
     pub published: Published,
     /// What it is like.
     pub plan: Plan,
+    /// Variables of the services' processes; those of whoever makes the election for a service that is not named.
+    pub environments: BTreeMap<String, Environment>,
 }
 
 /// The services.
@@ -106,6 +123,14 @@ impl Role {
     }
 }
 
+/// `[aws]`: credentials come from the environment alone.
+fn aws(kms: &KmsPlan) -> String {
+    format!(
+        "[aws]\nregion = \"eu-central-1\"\nendpoint = \"{}\"\n",
+        kms.endpoint
+    )
+}
+
 impl World {
     /// Makes an election in `folder/election`.
     ///
@@ -120,7 +145,7 @@ impl World {
             "title = \"Processes\"\nbase = \"serve.tallyroot.example\"\nroll = \"roll.csv\"\n\
              registration = {}\nopening = {}\nclosing = {}\ngrace_s = {}\ndemo = {}\n\
              cells = {}\nregistrars = [{}]\nshards = {}\nbatch_min = 1\nbatch_wait_ms = 200\n\
-             cast_delay_s = 0\nhead_interval_ms = 200\n\n\
+             cast_delay_s = 0\nhead_interval_ms = 200\n\n{}\n\
              [[contests]]\nname = \"Colour\"\nmethod = \"plurality\"\noptions = [\"Red\", \"Blue\"]\n",
             moment(plan.opening.min(0) - 60),
             moment(plan.opening),
@@ -130,19 +155,26 @@ impl World {
             plan.cells,
             registrars.join(", "),
             plan.shards,
+            plan.kms
+                .as_ref()
+                .map(|kms| format!("{}\n{}", kms.keys, aws(kms)))
+                .unwrap_or_default(),
         );
         let path = folder.join("description.toml");
         fs::write(&path, description).expect("a description");
         let data = folder.join("election");
-        let made = run(
+        let ours = plan.kms.as_ref().map(|kms| kms.environment.clone());
+        let made = run_with(
             "tallyroot",
             &["election", "new", arg(&path), "--out", arg(&data)],
+            &ours.unwrap_or_default(),
         );
         assert_eq!(made.code, 0, "{}", made.stderr);
         let world = Self {
             published: Published::of(&data),
             data,
             plan: plan.clone(),
+            environments: BTreeMap::new(),
         };
         for role in world.roles() {
             world.configure(role, &world.configuration(role));
@@ -188,16 +220,17 @@ impl World {
     #[must_use]
     pub fn configuration(&self, role: Role) -> String {
         let public = self.data.join("public");
+        let aws = self.plan.kms.as_ref().map(aws).unwrap_or_default();
         let common = format!(
             "manifest = \"{}\"\nelection = \"{}\"\nlisten = \"127.0.0.1:0\"\nhealth_listen = 0\n",
             arg(&self.published.folder.join("manifest.json")),
             self.published.id(),
         );
-        let published = format!("\n[published]\ndirectory = \"{}\"\n", arg(&public));
+        let published = format!("\n{aws}\n[published]\ndirectory = \"{}\"\n", arg(&public));
         match role {
             Role::Cell(k) => format!(
                 "{common}cell = {k}\n{published}{}",
-                self.log(&format!("cell_{k}"))
+                self.log(role, &format!("cell_{k}"))
             ),
             Role::Registrar(r) => {
                 let shards: String = (0..self.plan.shards)
@@ -206,9 +239,8 @@ impl World {
                             None => format!("sqlite = \"{j}/log.sqlite\""),
                             Some(_) => format!("schema = \"registrar_{r}_{j}\""),
                         };
-                        format!(
-                            "\n[[shards]]\nmain = \"{j}/main.key\"\nspare = \"{j}/spare.key\"\n{database}\n"
-                        )
+                        let keys = self.keys(&role.folder(), &format!("{j}/"));
+                        format!("\n[[shards]]\n{keys}\n{database}\n")
                     })
                     .collect();
                 let database = match &self.plan.postgres {
@@ -217,32 +249,64 @@ impl World {
                         "\n[database]\nurl = \"{url}\"\nschema = \"registrar_{r}_roll\"\ndurability = \"single-node\"\n"
                     ),
                 };
+                let rsa = match self.kms_name(&format!("{}/rsa", role.folder())) {
+                    None => "\"rsa.pem\"".to_owned(),
+                    Some(key) => format!("{{ kms = \"{key}\", wrapped = \"rsa.wrapped\" }}"),
+                };
                 format!(
-                    "{common}registrar = {r}\nrsa_key = \"rsa.pem\"\ncode_key = \"code.key\"\nroll_backup = \"registrar.sqlite\"\n{published}{database}{shards}"
+                    "{common}registrar = {r}\nrsa_key = {rsa}\ncode_key = \"code.key\"\nroll_backup = \"registrar.sqlite\"\n{published}{database}{shards}"
                 )
             }
             Role::Anchor => format!(
                 "{common}{published}{}\n[[anchors]]\nname = \"local\"\n",
-                self.log("heads")
+                self.log(role, "heads")
             ),
             Role::Tally => format!("{common}{published}serve = true\n"),
         }
     }
 
-    fn log(&self, schema: &str) -> String {
+    /// `main` and `spare`, as files or in KMS, whichever there are.
+    fn keys(&self, folder: &str, within: &str) -> String {
+        let line = |which: &str| match self.kms_name(&format!("{folder}/{within}{which}")) {
+            None => format!("{which} = \"{within}{which}.key\""),
+            Some(key) => format!("{which} = {{ kms = \"{key}\" }}"),
+        };
+        format!("{}\n{}", line("main"), line("spare"))
+    }
+
+    /// The name of the key in KMS that stands for a file of the election's folder, which is named without its ending.
+    #[must_use]
+    pub fn kms_name(&self, path: &str) -> Option<String> {
+        let text = fs::read_to_string(self.data.join(format!("{path}.kms"))).ok()?;
+        Some(text.trim_end().to_owned())
+    }
+
+    /// The environment of a service's process.
+    fn environment(&self, role: Role) -> Environment {
+        let own = self.environments.get(&role.folder()).cloned();
+        own.unwrap_or_else(|| self.our_environment())
+    }
+
+    fn our_environment(&self) -> Environment {
+        let kms = self.plan.kms.as_ref();
+        kms.map(|kms| kms.environment.clone()).unwrap_or_default()
+    }
+
+    fn log(&self, role: Role, schema: &str) -> String {
         let database = match &self.plan.postgres {
             None => "sqlite = \"log.sqlite\"".to_owned(),
             Some(url) => {
                 format!("url = \"{url}\"\nschema = \"{schema}\"\ndurability = \"single-node\"")
             }
         };
-        format!("\n[key]\nmain = \"main.key\"\nspare = \"spare.key\"\n\n[database]\n{database}\n")
+        let keys = self.keys(&role.folder(), "");
+        format!("\n[key]\n{keys}\n\n[database]\n{database}\n")
     }
 
     /// Runs `--check-config`.
     #[must_use]
     pub fn check(&self, role: Role) -> Said {
-        run(
+        run_with(
             "tallyroot",
             &[
                 "serve",
@@ -252,15 +316,17 @@ impl World {
                 "--check-config",
                 "--json",
             ],
+            &self.environment(role),
         )
     }
 
     /// Starts a service that must not start: what it said.
     #[must_use]
     pub fn refused(&self, role: Role) -> Said {
-        run(
+        run_with(
             "tallyroot",
             &["serve", role.name(), "--config", arg(&self.config(role))],
+            &self.environment(role),
         )
     }
 
@@ -270,7 +336,7 @@ impl World {
     /// It does not start.
     #[must_use]
     pub fn start(&self, role: Role) -> Service {
-        Service::start(role, &self.config(role))
+        Service::start(role, &self.config(role), &self.environment(role))
     }
 
     /// Starts all of them, and waits until they serve.
@@ -312,12 +378,21 @@ impl World {
     #[must_use]
     pub fn notice(&self, anchor: &Service, command: &[&str]) -> Said {
         let (public, id) = (self.data.join("public"), self.published.id());
-        let key = self.data.join("authority/main.key");
+        let file = self.data.join("authority/main.key");
+        let key = match self.kms_name("authority/main") {
+            None => ["--key".to_owned(), arg(&file).to_owned()],
+            Some(key) => ["--kms".to_owned(), key],
+        };
         let mut arguments = vec!["election", command.first().copied().unwrap_or_default()];
-        arguments.extend([arg(&public), "--election", &id, "--key", arg(&key)]);
+        arguments.extend([arg(&public), "--election", &id]);
+        arguments.extend(key.iter().map(String::as_str));
         arguments.extend(["--anchor", &anchor.url, "--json"]);
         arguments.extend(command.iter().skip(1));
-        run("tallyroot", &arguments)
+        let mut environment = self.our_environment();
+        if let Some(kms) = &self.plan.kms {
+            environment.push(("AWS_ENDPOINT_URL", kms.endpoint.clone()));
+        }
+        run_with("tallyroot", &arguments, &environment)
     }
 
     /// Another command about this election's published folder.
@@ -367,10 +442,11 @@ pub struct Service {
 }
 
 impl Service {
-    fn start(role: Role, config: &Path) -> Self {
-        let mut process = start(
+    fn start(role: Role, config: &Path, environment: &[(&'static str, String)]) -> Self {
+        let mut process = start_with(
             "tallyroot",
             &["serve", role.name(), "--config", arg(config)],
+            environment,
             Stdio::null(),
             Stdio::piped(),
         );

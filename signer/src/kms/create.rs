@@ -13,6 +13,9 @@ const LOOKS: u32 = 8;
 /// The first of these pauses.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// How errors call a key that has no name yet.
+const NEW: &str = "that is being made";
+
 /// What a key is for, as AWS's console, bills and policies show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
@@ -23,7 +26,7 @@ pub struct Tag {
 }
 
 impl Tag {
-    fn build(&self, key: &KeyRef) -> Result<types::Tag, KmsError> {
+    fn build(&self, key: &str) -> Result<types::Tag, KmsError> {
         types::Tag::builder()
             .tag_key(&self.key)
             .tag_value(&self.value)
@@ -40,11 +43,6 @@ impl Tag {
 /// # Errors
 /// As [`Kms::open`]; a key that was made is then named in the error.
 pub async fn create(aws: &Aws, description: &str, tags: &[Tag]) -> Result<Kms, KmsError> {
-    // For errors before there is a key to name.
-    let new: KeyRef = "new".parse().map_err(|_| KmsError::Answer {
-        key: "new".to_owned(),
-        what: "a name that is none",
-    })?;
     let client = Client::new(aws.config().await?);
     let mut request = client
         .create_key()
@@ -52,17 +50,17 @@ pub async fn create(aws: &Aws, description: &str, tags: &[Tag]) -> Result<Kms, K
         .key_usage(KeyUsageType::SignVerify)
         .description(description);
     for tag in tags {
-        request = request.tags(tag.build(&new)?);
+        request = request.tags(tag.build(NEW)?);
     }
     let answer = request
         .send()
         .await
-        .map_err(|error| failed(&new, Operation::CreateKey, &Fault::of(&error)))?;
+        .map_err(|error| failed(NEW, Operation::CreateKey, &Fault::of(&error)))?;
     let arn = answer.key_metadata().and_then(|made| made.arn());
     let key: KeyRef = arn
         .and_then(|arn| arn.parse().ok())
         .ok_or(KmsError::Answer {
-            key: "new".to_owned(),
+            key: NEW.to_owned(),
             what: "a new key comes without its name",
         })?;
     let mut pause = LOOK;
@@ -86,11 +84,11 @@ pub async fn tag(aws: &Aws, key: &KeyRef, tags: &[Tag]) -> Result<(), KmsError> 
     let client = client(aws, key).await?;
     let mut request = client.tag_resource().key_id(key.as_str());
     for tag in tags {
-        request = request.tags(tag.build(key)?);
+        request = request.tags(tag.build(key.as_str())?);
     }
     request
         .send()
         .await
-        .map_err(|error| failed(key, Operation::TagResource, &Fault::of(&error)))?;
+        .map_err(|error| failed(key.as_str(), Operation::TagResource, &Fault::of(&error)))?;
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::fmt;
 
 use aws::{AwsError, Fault, FaultKind};
 
-use super::KeyRef;
 use crate::SignError;
 
 /// What is asked of KMS, by the name of its permission.
@@ -82,8 +81,8 @@ pub enum KmsError {
 }
 
 impl KmsError {
-    pub(super) fn of(key: &KeyRef, operation: Operation, fault: Fault) -> Self {
-        let key = key.to_string();
+    pub(super) fn of(key: &str, operation: Operation, fault: Fault) -> Self {
+        let key = key.to_owned();
         // KMS says of both that the request can be repeated.
         let again = fault.is("KeyUnavailableException") || fault.is("DependencyTimeoutException");
         if fault.passes() || again {

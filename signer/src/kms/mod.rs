@@ -47,8 +47,8 @@ impl Kms {
     pub async fn open(aws: &Aws, key: &KeyRef) -> Result<Self, KmsError> {
         let client = client(aws, key).await?;
         let answer = client.get_public_key().key_id(key.as_str()).send().await;
-        let answer =
-            answer.map_err(|error| failed(key, Operation::GetPublicKey, &Fault::of(&error)))?;
+        let answer = answer
+            .map_err(|error| failed(key.as_str(), Operation::GetPublicKey, &Fault::of(&error)))?;
         let (spec, usage) = (answer.key_spec(), answer.key_usage());
         if spec != Some(&KeySpec::EccNistEdwards25519) || usage != Some(&KeyUsageType::SignVerify) {
             let spec = spec.map_or("of no spec", KeySpec::as_str);
@@ -89,7 +89,11 @@ impl Kms {
             // A server that knows no dry runs has signed what is nobody's message.
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("DryRunOperationException") => Ok(()),
-            Err(error) => Err(failed(&self.key, Operation::Sign, &Fault::of(&error))),
+            Err(error) => Err(failed(
+                self.key.as_str(),
+                Operation::Sign,
+                &Fault::of(&error),
+            )),
         }
     }
 
@@ -123,7 +127,7 @@ impl Signer for Kms {
                 let signature = answer.signature().map(Blob::as_ref).unwrap_or_default();
                 signature.try_into().map_err(|_| SignError::Invalid)
             }
-            Err(error) => Err(failed(&self.key, Operation::Sign, &Fault::of(error)).into()),
+            Err(error) => Err(failed(self.key.as_str(), Operation::Sign, &Fault::of(error)).into()),
         };
         let outcome = signed.as_ref().map_or_else(SignError::name, |_| "signed");
         tracing::debug!(key = %self.key, outcome, elapsed = ?begun.elapsed(), "kms.sign");
@@ -150,8 +154,8 @@ async fn client(aws: &Aws, key: &KeyRef) -> Result<Client, KmsError> {
     })
 }
 
-fn failed(key: &KeyRef, operation: Operation, fault: &Fault) -> KmsError {
-    tracing::debug!(%key, %operation, kind = ?fault.kind, code = fault.code, "kms.fault");
+fn failed(key: &str, operation: Operation, fault: &Fault) -> KmsError {
+    tracing::debug!(key, %operation, kind = ?fault.kind, code = fault.code, "kms.fault");
     KmsError::of(key, operation, fault.clone())
 }
 

@@ -49,7 +49,7 @@ impl WrappingKey {
             .plaintext(Blob::new(secret))
             .send()
             .await
-            .map_err(|error| failed(&self.key, Operation::Encrypt, &Fault::of(&error)))?;
+            .map_err(|error| failed(self.key.as_str(), Operation::Encrypt, &Fault::of(&error)))?;
         let wrapped = answer.ciphertext_blob.map(Blob::into_inner);
         wrapped
             .filter(|wrapped| !wrapped.is_empty())
@@ -75,7 +75,7 @@ impl WrappingKey {
             .ciphertext_blob(Blob::new(wrapped))
             .send()
             .await
-            .map_err(|error| failed(&self.key, Operation::Decrypt, &Fault::of(&error)))?;
+            .map_err(|error| failed(self.key.as_str(), Operation::Decrypt, &Fault::of(&error)))?;
         let plaintext = answer.plaintext.take().map(Blob::into_inner);
         plaintext
             .map(Zeroizing::new)

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use aws::Aws;
 use clap::{Args, Subcommand};
+use signer::{KeyRef, KeySource};
 
 /// What can be done with an election.
 #[derive(Debug, Subcommand)]
 pub enum ElectionCommand {
-    /// Turn a small TOML file into a sealed manifest, key files, roll and code sheets
+    /// Turn a small TOML file into a sealed manifest, keys (in files or in AWS KMS), roll and code sheets
     New(ElectionNewArgs),
     /// Look whether everything is ready to begin, and say go or no-go; changes nothing, since the times are the manifest's
     Open(OpenArgs),
@@ -34,6 +36,34 @@ pub enum ElectionCommand {
     Archive(ArchiveArgs),
 }
 
+/// Where the authority's key is: one of the two.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct AuthorityKeyArgs {
+    /// The authority's key file, main or spare. It signs here, and is sent nowhere
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The authority's key in AWS KMS, main or spare: its ARN, id or alias. Region and credentials are those of the
+    /// environment, as for any AWS command
+    #[arg(long, value_name = "KEY")]
+    kms: Option<KeyRef>,
+}
+
+impl AuthorityKeyArgs {
+    /// As one.
+    #[must_use]
+    pub fn source(&self) -> KeySource {
+        match &self.kms {
+            Some(key) => KeySource::Kms {
+                aws: Aws::default(),
+                key: key.clone(),
+            },
+            // Without either, the command line is refused.
+            None => KeySource::File(self.key.clone().unwrap_or_default()),
+        }
+    }
+}
+
 /// The election that a command is about.
 #[derive(Debug, Args)]
 pub struct NoticeArgs {
@@ -42,9 +72,9 @@ pub struct NoticeArgs {
     /// The election id
     #[arg(long, value_name = "ID")]
     pub election: String,
-    /// The authority's key file, main or spare. It signs here, and is sent nowhere
-    #[arg(long, value_name = "FILE")]
-    pub key: PathBuf,
+    /// The authority's key.
+    #[command(flatten)]
+    pub key: AuthorityKeyArgs,
     /// Write the signed notices to a new file instead of submitting them: for a machine without network
     #[arg(long, value_name = "FILE")]
     pub offline: Option<PathBuf>,
@@ -257,6 +287,21 @@ retention = one year after closing. No witnesses; with some, a receipt is sealed
 
   [[witness]]
   vkey = "witness.example/w1+…"          # from its operator; tallyroot-verify witness makes them
+
+Keys are made in files. In AWS KMS, role by role, they are made (tagged, with the account's default
+policy), or taken, one for each log in order; `spares` are those of the cells, the issuance logs, the
+heads log and the authority. A registrar's RSA key can be wrapped by a symmetric key that is there:
+
+  [keys]
+  cells = { kms = true }
+  issuance = { kms = ["arn:…"] }
+  heads = { kms = true }
+  authority = { kms = "alias/authority" }
+  spares = { kms = true }
+  rsa = { kms = ["arn:…"] }
+
+  [aws]                                  # what is missing comes from the environment, as credentials do
+  region = "eu-central-1"
 
 The election id is the SHA-256 of the manifest. It fixes every key, so publish it where the operator
 cannot change it, in at least two places. Each service's keys land in a folder of its own below DIR

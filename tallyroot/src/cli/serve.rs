@@ -92,6 +92,21 @@ to do more. Where the schema is `roll`, `loader` loads and `registrar` serves:
   GRANT USAGE ON SCHEMA roll TO registrar;            -- afterwards, as loader
   GRANT SELECT ON ALL TABLES IN SCHEMA roll TO registrar;"#;
 
+// Of roles that sign.
+macro_rules! kms {
+    () => {
+        r#"A key may be in AWS KMS instead of a file: main = { kms = "arn:…" }, or in a variable
+TALLYROOT_KEY_MAIN='{ kms = "arn:…" }'. It must be of the spec ECC_NIST_EDWARDS25519, and this process
+needs kms:GetPublicKey and kms:Sign on it. Credentials come from the environment alone, as for any AWS
+command (a role, a service account, a profile); the region and an endpoint may stand in
+
+  [aws]
+  region = "eu-central-1"
+  endpoint = "https://…"               # in place of AWS's own addresses
+
+"#
+    };
+}
 // What the configurations of all roles have in common.
 macro_rules! head {
     () => {
@@ -148,6 +163,7 @@ const SERVE_CELL_HELP: &str = concat!(
                                        # Aurora, "storage-replicated" (not yet tried on a real one)
 
 "#,
+    kms!(),
     variables!(),
     second!(),
     exit!()
@@ -156,7 +172,7 @@ const SERVE_CELL_HELP: &str = concat!(
 const SERVE_REGISTRAR_HELP: &str = concat!(
     head!(),
     r#"  registrar = 0                        # which one, from 0
-  rsa_key = "rsa.pem"
+  rsa_key = "rsa.pem"                  # or { kms = "arn:…", wrapped = "rsa.wrapped" }: kms:Decrypt
   code_key = "code.key"
   roll_backup = "registrar.sqlite"     # the sealed roll, for `roll load`
 
@@ -175,6 +191,7 @@ const SERVE_REGISTRAR_HELP: &str = concat!(
   schema = "shard_0"                   # optional; or, without [database], sqlite = "log.sqlite"
 
 "#,
+    kms!(),
     variables!(),
     second!(),
     exit!()
@@ -206,6 +223,7 @@ const SERVE_ANCHOR_HELP: &str = concat!(
   url = "https://witness.example"      # where it takes checkpoints; `monitoring`, where it shows them, if elsewhere
 
 "#,
+    kms!(),
     variables!(),
     second!(),
     exit!()

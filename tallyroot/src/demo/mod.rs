@@ -29,7 +29,9 @@ use verifier_cli::verdict::AuditVerdict;
 use crate::cli::DemoArgs;
 use crate::client::site::Site;
 use crate::election::create;
-use crate::election::description::{ContestDescription, Description, Moment, WitnessDescription};
+use crate::election::description::{
+    AwsDescription, ContestDescription, Description, Keys, Moment, WitnessDescription,
+};
 use crate::folder::Folder;
 use crate::node::Node;
 use crate::stores::Stores;
@@ -247,6 +249,8 @@ async fn prepare(plan: &Plan, ballots: &BallotBox, folder: &Folder) -> Result<El
             })
             .collect::<Result<_>>()?,
         quorum: None,
+        keys: Keys::default(),
+        aws: AwsDescription::default(),
         contests: ballots
             .contests
             .iter()

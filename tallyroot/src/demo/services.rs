@@ -1,10 +1,10 @@
 //! Who runs the services of the election whose voters are played: this process, or others that run already.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use aws::Aws;
 use ledger::heads::{HeadsFollower, keys_of, name_of};
 use ledger::publisher::Reader;
 use ledger::publisher::directory::DirectoryReader;
@@ -13,6 +13,7 @@ use protocol::checkpoint::Checkpoint;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use protocol::results::{RESULTS_LEN_MAX, Results, Status};
+use signer::KeySource;
 
 use crate::client::in_force::InForce;
 use crate::client::receipts;
@@ -41,7 +42,7 @@ pub(super) struct Elsewhere {
     url: String,
     reader: Arc<dyn Reader>,
     site: Site,
-    authority_key: PathBuf,
+    authority_key: KeySource,
 }
 
 impl Services {
@@ -55,7 +56,7 @@ impl Services {
             url: url.trim_end_matches('/').to_owned(),
             reader: Arc::new(DirectoryReader::new(&folder.public(), &election.id())),
             site: Site::for_many(url, &election.id())?,
-            authority_key: folder.authority_key(false),
+            authority_key: folder.key_source(&folder.authority_key(false), &Aws::default())?,
         }))
     }
 
@@ -101,7 +102,7 @@ impl Elsewhere {
     /// Gives the authority's notices, and waits for the final head in every anchor and for the final result.
     async fn finish(&self) -> Result<()> {
         let place = Place::open(&self.url, &self.election.id().to_string()).await?;
-        let authority = Authority::load(&self.authority_key, &self.election)?;
+        let authority = Authority::open(&self.authority_key, &self.election).await?;
         notices::close_now(&place, &authority, PATIENCE.as_secs()).await?;
         let mut follower = HeadsFollower::new(Arc::clone(&self.reader), &self.election);
         advance(&mut follower).await?;

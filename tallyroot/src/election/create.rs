@@ -3,19 +3,14 @@
 use anyhow::{Context, Result, bail};
 use protocol::ids::LogId;
 use protocol::manifest::{
-    self, Anchor, AnchorKind, Contest, Election, KeyPair, Manifest, Registrar, Roll, Times,
-    Witnesses,
+    self, Anchor, AnchorKind, Contest, Election, Manifest, Registrar, Roll, Times, Witnesses,
 };
-use registrar::create::RegistrarFiles;
 use registrar::roll::{SealedRoll, identities_from_csv};
-use registrar::rsa::BlindSigner;
-use signer::{KeyFile, Signer as _};
 
 use super::description::Description;
+use super::keys::KeyMaker;
 use crate::folder::Folder;
 
-/// Bits of a registrar's RSA key. A credential has one signature of each registrar, so their length is a vote's length.
-const RSA_BITS: u32 = 2048;
 /// The manifest's bound on `grace`, in seconds.
 const GRACE_S_MAX: u64 = 604_800;
 /// A register with more bytes is not read into memory.
@@ -48,20 +43,33 @@ pub async fn create(
     }
     let roll = SealedRoll::seal(identities);
     out.create(|folder| async move {
-        let election = Election::new(&manifest(description, &roll, &folder)?)
-            .context("the description makes no valid manifest")?;
-        for registrar in 0u16.. {
-            if usize::from(registrar) == description.registrars.len() {
-                break;
-            }
-            registrar::create::create(&folder.registrar(registrar), &election, registrar, &roll)
-                .await
-                .with_context(|| format!("cannot make the files of registrar {registrar}"))?;
+        let mut keys = KeyMaker::new(description, &folder);
+        match fill(description, &roll, &folder, &mut keys, also).await {
+            Ok(election) => Ok(election),
+            Err(error) => Err(keys.left_over(error)),
         }
-        also(&folder)?;
-        Ok(election)
     })
     .await
+}
+
+/// Makes all that the folder holds besides the manifest.
+async fn fill(
+    description: &Description,
+    roll: &SealedRoll,
+    folder: &Folder,
+    keys: &mut KeyMaker<'_>,
+    also: impl FnOnce(&Folder) -> Result<()>,
+) -> Result<Election> {
+    let election = Election::new(&manifest(description, roll, folder, keys).await?)
+        .context("the description makes no valid manifest")?;
+    keys.seal(&election).await?;
+    for (registrar, _) in (0u16..).zip(&description.registrars) {
+        registrar::create::create(&folder.registrar(registrar), &election, registrar, roll)
+            .await
+            .with_context(|| format!("cannot make the files of registrar {registrar}"))?;
+    }
+    also(folder)?;
+    Ok(election)
 }
 
 fn read_roll(description: &Description) -> Result<Vec<String>> {
@@ -85,8 +93,13 @@ fn read_roll(description: &Description) -> Result<Vec<String>> {
     identities_from_csv(&bytes).with_context(|| format!("in the roll {}", path.display()))
 }
 
-/// The manifest, with a fresh key for everything; the keys are in the folder's files when it returns.
-fn manifest(description: &Description, roll: &SealedRoll, folder: &Folder) -> Result<Manifest> {
+/// The manifest, with a key for everything.
+async fn manifest(
+    description: &Description,
+    roll: &SealedRoll,
+    folder: &Folder,
+    keys: &mut KeyMaker<'_>,
+) -> Result<Manifest> {
     // Said here in the description's own words and units; the manifest says it in its own.
     if description.grace_s == 0 || description.grace_s > GRACE_S_MAX {
         bail!(
@@ -94,24 +107,23 @@ fn manifest(description: &Description, roll: &SealedRoll, folder: &Folder) -> Re
             description.grace_s
         );
     }
-    let cells = (0..description.cells)
-        .map(|k| log_keys(folder, LogId::Cell(k)))
-        .collect::<Result<Vec<_>>>()?;
-    let registrars = (0u16..)
-        .zip(&description.registrars)
-        .map(|(registrar, name)| {
-            folder.make_private(&format!("registrars/{registrar}"))?;
-            let shards = (0..description.shards)
-                .map(|shard| log_keys(folder, LogId::Issuance { registrar, shard }))
-                .collect::<Result<Vec<_>>>()?;
-            Ok(Registrar {
-                name: name.clone(),
-                rsa: rsa_key(&folder.registrar(registrar))?,
-                shards,
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    folder.make_private("authority")?;
+    let mut cells = Vec::new();
+    for k in 0..description.cells {
+        cells.push(keys.log(LogId::Cell(k)).await?);
+    }
+    let mut registrars = Vec::new();
+    for (registrar, name) in (0u16..).zip(&description.registrars) {
+        folder.make_private(&format!("registrars/{registrar}"))?;
+        let mut shards = Vec::new();
+        for shard in 0..description.shards {
+            shards.push(keys.log(LogId::Issuance { registrar, shard }).await?);
+        }
+        registrars.push(Registrar {
+            name: name.clone(),
+            rsa: keys.rsa()?,
+            shards,
+        });
+    }
     Ok(Manifest {
         format: manifest::FORMAT.to_owned(),
         title: description.title.clone(),
@@ -136,11 +148,8 @@ fn manifest(description: &Description, roll: &SealedRoll, folder: &Folder) -> Re
         retention: description.retention_ms(),
         cells,
         registrars,
-        heads: log_keys(folder, LogId::Heads)?,
-        authority: KeyPair {
-            main: key(&folder.authority_key(false))?,
-            spare: key(&folder.authority_key(true))?,
-        },
+        heads: keys.log(LogId::Heads).await?,
+        authority: keys.authority().await?,
         roll: Roll {
             size: roll.size(),
             root: roll.root().0,
@@ -166,26 +175,4 @@ fn manifest(description: &Description, roll: &SealedRoll, folder: &Folder) -> Re
             quorum: description.quorum(),
         },
     })
-}
-
-fn log_keys(folder: &Folder, log: LogId) -> Result<KeyPair> {
-    folder.make_private(&log.prefix())?;
-    Ok(KeyPair {
-        main: key(&folder.log_key(log, false))?,
-        spare: key(&folder.log_key(log, true))?,
-    })
-}
-
-fn key(path: &std::path::Path) -> Result<[u8; 32]> {
-    Ok(KeyFile::generate(path)
-        .context("cannot make a key file")?
-        .public_key())
-}
-
-fn rsa_key(files: &RegistrarFiles) -> Result<Vec<u8>> {
-    let signer = BlindSigner::generate(RSA_BITS).context("cannot make an RSA key")?;
-    signer
-        .create_file(&files.rsa_key)
-        .context("cannot write an RSA key file")?;
-    Ok(signer.public().spki().to_vec())
 }

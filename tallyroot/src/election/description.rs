@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use aws::{Endpoint, Settings, Timeouts};
 use protocol::manifest::{Method, TieRule};
 use serde::Deserialize;
+use signer::KeyRef;
+use signer::kms::KeyRefError;
 
 /// A description larger than this is not one.
 const DESCRIPTION_BYTES_MAX: u64 = 1 << 20;
@@ -65,8 +68,116 @@ pub struct Description {
     /// How many of them must have cosigned a head before a receipt is sealed under it; more than half of them by default.
     #[serde(default)]
     pub quorum: Option<u32>,
+    /// Which keys are in KMS; all others are made in files.
+    #[serde(default)]
+    pub keys: Keys,
+    /// How KMS is reached.
+    #[serde(default)]
+    pub aws: AwsDescription,
     /// What is voted on.
     pub contests: Vec<ContestDescription>,
+}
+
+/// `[keys]`: where the keys of each role are.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// The cells' main keys, in order.
+    #[serde(default, deserialize_with = "in_kms")]
+    pub cells: Option<InKms>,
+    /// The issuance logs' main keys: each registrar's shards in order.
+    #[serde(default, deserialize_with = "in_kms")]
+    pub issuance: Option<InKms>,
+    /// The heads log's main key.
+    #[serde(default, deserialize_with = "in_kms")]
+    pub heads: Option<InKms>,
+    /// The authority's main key.
+    #[serde(default, deserialize_with = "in_kms")]
+    pub authority: Option<InKms>,
+    /// All spare keys: the cells', the issuance logs', the heads log's, the authority's.
+    #[serde(default, deserialize_with = "in_kms")]
+    pub spares: Option<InKms>,
+    /// Symmetric keys, one a registrar: each wraps that registrar's RSA key.
+    #[serde(default, deserialize_with = "named_in_kms")]
+    pub rsa: Vec<KeyRef>,
+}
+
+/// Keys in KMS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InKms {
+    /// Made there now, or not.
+    Make(bool),
+    /// There already.
+    Named(Vec<KeyRef>),
+}
+
+/// `{ kms = … }`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KmsTable {
+    kms: KmsValue,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum KmsValue {
+    Make(bool),
+    One(String),
+    Named(Vec<String>),
+}
+
+fn in_kms<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<InKms>, D::Error> {
+    let named = match KmsTable::deserialize(deserializer)?.kms {
+        KmsValue::Make(make) => return Ok(Some(InKms::Make(make))),
+        KmsValue::One(key) => vec![key],
+        KmsValue::Named(keys) => keys,
+    };
+    let keys: Result<_, KeyRefError> = named.iter().map(|key| key.parse()).collect();
+    keys.map(|keys| Some(InKms::Named(keys)))
+        .map_err(serde::de::Error::custom)
+}
+
+fn named_in_kms<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<KeyRef>, D::Error> {
+    match in_kms(deserializer)? {
+        Some(InKms::Named(keys)) => Ok(keys),
+        _ => Err(serde::de::Error::custom(
+            "an RSA key is wrapped by a symmetric key that is there already: give kms = [\"arn:…\"], one for each registrar",
+        )),
+    }
+}
+
+/// `[aws]`: what is not given comes from the environment, as for any AWS command.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwsDescription {
+    /// The region in which keys are made.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Where AWS is reached, if not at its own addresses.
+    #[serde(default, deserialize_with = "endpoint")]
+    pub endpoint: Option<Endpoint>,
+}
+
+impl AwsDescription {
+    /// As clients take it.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            region: self.region.clone(),
+            endpoint: self.endpoint.clone(),
+            // A key that was made without our hearing of it is left over.
+            timeouts: Timeouts::patient(),
+        }
+    }
+}
+
+fn endpoint<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Endpoint>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// A witness as described.

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod create;
 pub mod description;
 mod freeze;
+mod keys;
 pub mod notices;
 pub mod opening;
 pub mod outcome;

@@ -1,6 +1,6 @@
 //! The authority's notices: the only way to change anything about an election that is sealed.
 //!
-//! The next notice follows from the published heads log, so it is read and checked first. The authority's key signs here and is sent nowhere; what is sent,
+//! The next notice follows from the published heads log, so it is read and checked first. The authority's key signs here, or in KMS, and is sent nowhere; what is sent,
 //! or written to a file for another machine to send, is the signed notice alone.
 
 use std::io::Write as _;
@@ -18,7 +18,7 @@ use protocol::ids::LogId;
 use protocol::manifest::Election;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use signer::{KeyFile, Signer as _};
+use signer::{Checked, KeySource, Signer as _};
 use tokio::time::Instant;
 
 use super::freeze;
@@ -32,27 +32,28 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The authority's key.
 pub struct Authority {
-    key: KeyFile,
+    key: Checked,
     which: AuthorityKey,
 }
 
 impl Authority {
-    /// Reads the key file; whether it is the main key or the spare, the manifest says.
+    /// Takes the key into use; whether it is the main key or the spare, the manifest says.
     ///
     /// # Errors
     /// It cannot be used, or is neither.
-    pub fn load(path: &Path, election: &Election) -> Result<Self> {
-        let key = KeyFile::load(path).context("the authority's key")?;
+    pub async fn open(source: &KeySource, election: &Election) -> Result<Self> {
+        let key = source.open().await.context("the authority's key")?;
         let keys = election.authority_keys();
         let which = match key.public_key() {
             public if public == *keys.main.as_bytes() => AuthorityKey::Main,
             public if public == *keys.spare.as_bytes() => AuthorityKey::Spare,
             public => bail!(
-                "{} holds the key {}, which is neither of the authority's in the manifest: give the authority's key file",
-                path.display(),
+                "{source} holds the key {}, which is neither of the authority's in the manifest: give the authority's key",
                 hex::encode(public)
             ),
         };
+        let held = key.public_key();
+        let key = signer::checked(key, held)?;
         Ok(Self { key, which })
     }
 
@@ -108,7 +109,7 @@ pub async fn act(
 ) -> Result<ExitCode> {
     let place = Place::open(&args.site, &args.election).await?;
     let election = &place.election;
-    let authority = Authority::load(&args.key, election)?;
+    let authority = Authority::open(&args.key.source(), election).await?;
     let mut heads = place.heads().await?;
     if heads.log().final_head().is_some() {
         bail!("the final head is made: nothing can be changed any more");

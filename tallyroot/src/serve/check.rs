@@ -72,7 +72,7 @@ pub(super) async fn all(config: &Config, around: &Surroundings) -> (Vec<Check>, 
         Check::of("clock", clock(config, around).await),
     ];
     for place in config.logs() {
-        checks.push(Check::of("key", key(config, place, &around.schedule)));
+        checks.push(Check::of("key", key(config, place, &around.schedule).await));
         checks.push(Check::of("database", database(config, place).await));
     }
     if let Role::Anchor {
@@ -239,24 +239,30 @@ fn judge(schedule: &Schedule, now: u64) -> Result<Option<&'static str>> {
     }
 }
 
-/// Each key file that is named holds the manifest's key, and the one in force is among them.
-fn key(config: &Config, place: &LogPlace, schedule: &watch::Receiver<Schedule>) -> Result<String> {
+/// Each key that is named is the manifest's and would sign, and the one in force is among them.
+async fn key(
+    config: &Config,
+    place: &LogPlace,
+    schedule: &watch::Receiver<Schedule>,
+) -> Result<String> {
     let election = &config.election;
     let log = place.log;
     let keys = election
         .log_keys(log)
         .ok_or_else(|| anyhow!("the manifest has no log {log}"))?;
-    for (name, path, expected) in [
+    for (name, source, expected) in [
         ("main", &place.key.main, keys.main),
         ("spare", &place.key.spare, keys.spare),
     ] {
-        if let Some(path) = path {
-            parts::check_key(election, path, *expected.as_bytes())
+        if let Some(source) = source {
+            parts::check_key(election, source, *expected.as_bytes())
+                .await
                 .with_context(|| format!("`{name}` in [key] of {log}"))?;
         }
     }
-    parts::key_in_force(election, place, schedule.borrow().in_force())?;
-    let which = match schedule.borrow().in_force().switch(log) {
+    let schedule = schedule.borrow().clone();
+    parts::key_in_force(election, place, schedule.in_force()).await?;
+    let which = match schedule.in_force().switch(log) {
         None => "main",
         Some(_) => "spare",
     };

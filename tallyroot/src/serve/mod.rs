@@ -269,9 +269,10 @@ async fn live(
             // It may have been right when this process began to stand by, weeks ago.
             check::clock(config, around).await?;
             known.catch_up(&config.election, around).await;
-            let opened = patience::until_it_passes(&vitals, "its database", async || {
-                open_logs(config, around).await
-            });
+            let opened =
+                patience::until_it_passes(&vitals, "its database and its key", async || {
+                    open_logs(config, around).await
+                });
             tokio::select! {
                 logs = opened => break (turns, logs?),
                 reason = any_lost(&mut turns) => {
@@ -371,8 +372,10 @@ async fn prepare(config: &Config, prepared: Option<Prepared>, vitals: &Vitals) -
     match prepared {
         Some(prepared) => Ok(prepared),
         None => {
-            patience::until_it_passes(vitals, "its roll", async || Prepared::open(config).await)
-                .await
+            patience::until_it_passes(vitals, "its roll and its RSA key", async || {
+                Prepared::open(config).await
+            })
+            .await
         }
     }
 }

@@ -24,9 +24,9 @@ use protocol::grammar;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use registrar::code::CodeKey;
-use registrar::rsa::BlindSigner;
+use registrar::rsa::{BlindSigner, RsaKeySource};
 use registrar::{Registrar, RegistrarConfig, ShardParts};
-use signer::{Checked, KeyFile, Signer};
+use signer::{Checked, KeySource, Signer};
 use tokio::sync::watch;
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -57,7 +57,7 @@ impl LogParts {
     ) -> Result<Self> {
         let prefix = place.log.prefix();
         // The key first: a process that cannot sign must not touch the log.
-        let signer = key_in_force(election, place, in_force)?;
+        let signer = key_in_force(election, place, in_force).await?;
         Ok(Self {
             store: open_store(election, place).await?,
             publisher: Arc::new(
@@ -129,8 +129,8 @@ pub fn reader(published: &Published, election: &Election) -> Arc<dyn Reader> {
 /// The key that may sign the log now: its main key, or its spare where a switch notice is in force.
 ///
 /// # Errors
-/// The configuration names no file of that key, the file cannot be used, or it holds another key than the manifest's.
-pub fn key_in_force(
+/// The configuration does not name that key, it cannot be used, or it is another than the manifest's.
+pub async fn key_in_force(
     election: &Election,
     place: &LogPlace,
     in_force: &grammar::Schedule,
@@ -139,34 +139,39 @@ pub fn key_in_force(
     let keys = election
         .log_keys(log)
         .with_context(|| format!("the manifest has no log {log}"))?;
-    let (path, expected, name) = match (in_force.switch(log), &place.key.main, &place.key.spare) {
+    let (source, expected, name) = match (in_force.switch(log), &place.key.main, &place.key.spare) {
         (Some(_), _, Some(spare)) => (spare, keys.spare, "spare"),
         (Some(switch), _, None) => bail!(
-            "a notice switched {log} to its spare key at size {}: give the spare key's file as `spare` in [key], and take the main key away",
+            "a notice switched {log} to its spare key at size {}: give the spare key as `spare` in [key], and take the main key away",
             switch.size
         ),
         (None, Some(main), _) => (main, keys.main, "main"),
         // The heads log's own switch is signed by the spare from the notice on, so that one alone starts with it before.
         (None, None, Some(spare)) if log == LogId::Heads => (spare, keys.spare, "spare"),
         (None, None, _) => bail!(
-            "no notice has switched {log} to its spare key, so its main key signs: give that key's file as `main` in [key]"
+            "no notice has switched {log} to its spare key, so its main key signs: give that key as `main` in [key]"
         ),
     };
-    check_key(election, path, *expected.as_bytes())
+    check_key(election, source, *expected.as_bytes())
+        .await
         .with_context(|| format!("the {name} key of {log}"))
 }
 
-/// A key file that must hold this key of the election's.
+/// A key that must be this one of the election's.
 ///
 /// # Errors
-/// It cannot be read, others can read it, or it holds another key; if it is another one of this election's, the error says whose.
-pub fn check_key(election: &Election, path: &Path, expected: [u8; 32]) -> Result<Checked> {
-    let file = KeyFile::load(path)?;
-    let held = file.public_key();
-    let checked = signer::checked(Arc::new(file), expected);
+/// It cannot be used, or is another one; if it is another one of this election's, the error says whose.
+pub async fn check_key(
+    election: &Election,
+    source: &KeySource,
+    expected: [u8; 32],
+) -> Result<Checked> {
+    let opened = source.open().await?;
+    let held = opened.public_key();
+    let checked = signer::checked(opened, expected);
     checked.with_context(|| match whose(election, &held) {
-        Some(whose) if held != expected => format!("{} holds {whose}", path.display()),
-        _ => path.display().to_string(),
+        Some(whose) if held != expected => format!("{source} holds {whose}"),
+        _ => source.to_string(),
     })
 }
 
@@ -203,17 +208,19 @@ impl RegistrarParts {
     pub async fn open(
         election: &Election,
         registrar: u16,
-        rsa_key: &Path,
+        rsa_key: &RsaKeySource,
         code_key: &Path,
         roll: &Roll,
     ) -> Result<Self> {
-        let rsa = BlindSigner::from_file(rsa_key).context("`rsa_key`")?;
+        let rsa = BlindSigner::open(rsa_key, &election.id(), registrar)
+            .await
+            .context("`rsa_key`")?;
         let of_manifest = election
             .registrar_keys()
             .get(usize::from(registrar))
             .with_context(|| format!("the manifest has no registrar {registrar}"))?;
         rsa.check_is(of_manifest)
-            .with_context(|| format!("`rsa_key`: {}", rsa_key.display()))?;
+            .with_context(|| format!("`rsa_key`: {rsa_key}"))?;
         let codes = CodeKey::from_file(code_key).context("`code_key`")?;
         Ok(Self {
             roll: open_roll(election, registrar, roll).await?,

@@ -1,4 +1,4 @@
-//! Waiting for what passes by itself: a database that restarts, fails over, or whose replicas have yet to reattach.
+//! Waiting for what passes by itself: a database that restarts, fails over, or whose replicas have yet to reattach; a KMS that does not answer.
 //!
 //! A process that ends for such a thing leaves the log without anybody, just when somebody is needed. So it tries again until it succeeds, is not ready meanwhile, and says why.
 
@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use ledger::store::postgres::OpenError;
 use registrar::database::DatabaseError;
+use registrar::rsa::BlindSignerError;
 
 use super::health::Vitals;
 
@@ -22,6 +23,8 @@ pub(super) fn passes(error: &Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref().is_some_and(OpenError::passes)
             || cause.downcast_ref().is_some_and(DatabaseError::passes)
+            || cause.downcast_ref().is_some_and(signer::OpenError::passes)
+            || cause.downcast_ref().is_some_and(BlindSignerError::passes)
             || cause.is::<tokio::time::error::Elapsed>()
     })
 }

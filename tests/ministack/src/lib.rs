@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use aws::{Aws, Credentials, Settings};
+use aws::{Aws, Credentials, Settings, Timeouts};
 use tempfile::TempDir;
 
 pub use proxy::{Answer, Exchange, Proxy};
@@ -36,10 +36,13 @@ pub const REGION: &str = "eu-central-1";
 /// Runs the server until somebody closes standard input (or dies, which closes it too); then ends it at once.
 const KEEPER: &str = r#"
 exec 3<&0 </dev/null
+folder=$1; shift
 "$@" & server=$!
 ( cat <&3 >/dev/null; kill -KILL "$server" 2>/dev/null ) &
 wait "$server"; code=$?
 kill %2 2>/dev/null
+# Ended from above: a server that many tests shared is never dropped, so its folder goes here.
+[ "$code" = 137 ] && rm -rf "$folder"
 exit "$code"
 "#;
 
@@ -112,6 +115,7 @@ impl Server {
             let mut command = Command::new("sh");
             command
                 .args(["-c", KEEPER, "sh"])
+                .arg(self.folder.path())
                 .arg(program())
                 .current_dir(self.folder.path())
                 .env_clear()
@@ -235,7 +239,8 @@ pub fn aws_at(url: &str, identity: &Identity) -> Aws {
     let settings = Settings {
         region: Some(REGION.to_owned()),
         endpoint: Some(url.parse().unwrap()),
-        ..Settings::default()
+        // Many tests at once keep one server, and the machine, busy.
+        timeouts: Timeouts::patient(),
     };
     Aws::with_credentials(settings, identity.credentials())
 }

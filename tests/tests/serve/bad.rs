@@ -102,10 +102,7 @@ fn keys() {
         &world,
         CELL,
         "key",
-        &[
-            "no notice has switched cells/0",
-            "give that key's file as `main`",
-        ],
+        &["no notice has switched cells/0", "give that key as `main`"],
     );
     world.configure(CELL, &world.configuration(CELL));
     let key = world.data.join("cells/0/main.key");

@@ -432,7 +432,7 @@ async fn a_spare_key_takes_over_by_notice() {
     let said = world.check(Role::Cell(0));
     assert_eq!(said.code, 1);
     assert!(
-        said.stdout.contains("give the spare key's file as `spare`"),
+        said.stdout.contains("give the spare key as `spare`"),
         "{}",
         said.stdout
     );

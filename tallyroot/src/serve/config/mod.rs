@@ -3,6 +3,7 @@
 //! Secrets are never in the configuration itself: it names the files that hold them, and those must be readable by their owner alone.
 
 mod database;
+mod key;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -11,15 +12,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anchoring::Witness;
+use aws::Aws;
 use ledger::postgres::Location;
 use ledger::store::postgres::Durability;
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
+use registrar::rsa::RsaKeySource;
 
 pub(super) use database::no_password_in;
 pub use section::{ConfigError, PREFIX};
 
 use database::{WHAT_SCHEMA, database_of, server};
+pub use key::KeyPlace;
+use key::{key, rsa_key};
 use section::{Document, Section};
 
 use crate::cli::WriterRole;
@@ -122,8 +127,8 @@ pub enum Role {
     Registrar {
         /// Its index.
         registrar: u16,
-        /// The private RSA key's file.
-        rsa_key: PathBuf,
+        /// Where the private RSA key is.
+        rsa_key: RsaKeySource,
         /// The codes' HMAC key's file.
         code_key: PathBuf,
         /// The roll.
@@ -163,15 +168,6 @@ pub struct LogPlace {
     pub key: KeyPlace,
     /// Its database.
     pub database: Database,
-}
-
-/// A log's key files: at least one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyPlace {
-    /// The main key's.
-    pub main: Option<PathBuf>,
-    /// The spare's, which signs once a switch notice is in force.
-    pub spare: Option<PathBuf>,
 }
 
 /// Where a registrar's roll is.
@@ -261,10 +257,11 @@ impl Config {
             ));
         }
         let published = published(&root, role)?;
+        let aws = key::aws(&root)?;
         let role = match role {
-            RoleName::Cell => cell(&root, &election)?,
-            RoleName::Registrar => registrar(&root, &election)?,
-            RoleName::Anchor => anchor(&root, &election, &published.0)?,
+            RoleName::Cell => cell(&root, &election, &aws)?,
+            RoleName::Registrar => registrar(&root, &election, &aws)?,
+            RoleName::Anchor => anchor(&root, &election, &published.0, &aws)?,
             RoleName::Tally => Role::Tally {
                 serve_files: published.1,
             },
@@ -353,7 +350,7 @@ fn published(root: &Section<'_>, role: RoleName) -> Result<(Published, bool), Co
     Ok((Published::Directory(directory), serve))
 }
 
-fn cell(root: &Section<'_>, election: &Election) -> Result<Role, ConfigError> {
+fn cell(root: &Section<'_>, election: &Election, aws: &Aws) -> Result<Role, ConfigError> {
     let cells = election.cells();
     let what = format!(
         "the cell's index, 0 to {}, as the manifest has {cells}",
@@ -365,11 +362,11 @@ fn cell(root: &Section<'_>, election: &Election) -> Result<Role, ConfigError> {
     }
     Ok(Role::Cell {
         cell,
-        log: log(root, LogId::Cell(cell))?,
+        log: log(root, LogId::Cell(cell), aws)?,
     })
 }
 
-fn registrar(root: &Section<'_>, election: &Election) -> Result<Role, ConfigError> {
+fn registrar(root: &Section<'_>, election: &Election, aws: &Aws) -> Result<Role, ConfigError> {
     let registrars = &election.manifest().registrars;
     let what = format!(
         "the registrar's index, 0 to {}, as the manifest has {}",
@@ -380,7 +377,7 @@ fn registrar(root: &Section<'_>, election: &Election) -> Result<Role, ConfigErro
     let Some(named) = registrars.get(usize::from(registrar)) else {
         return Err(root.error("registrar", format!("it is {registrar}: give {what}")));
     };
-    let rsa_key = root.path("rsa_key", "the file of the private RSA key")?;
+    let rsa_key = rsa_key(root, aws)?;
     let code_key = root.path("code_key", "the file of the codes' key")?;
     let backup = root.path_if_any("roll_backup", WHAT_BACKUP)?;
     let section = root.section("database")?;
@@ -418,7 +415,7 @@ fn registrar(root: &Section<'_>, election: &Election) -> Result<Role, ConfigErro
         .zip(given)
         .map(|(shard, section)| {
             let log = LogId::Issuance { registrar, shard };
-            let key = key(&section, log)?;
+            let key = key(&section, log, aws)?;
             let database = database_of(&section, database.as_ref(), &format!("shard_{shard}"))?;
             section.finish()?;
             Ok(LogPlace { log, key, database })
@@ -437,6 +434,7 @@ fn anchor(
     root: &Section<'_>,
     election: &Election,
     published: &Published,
+    aws: &Aws,
 ) -> Result<Role, ConfigError> {
     let named = &election.manifest().anchors;
     let given = root.sections("anchors")?;
@@ -470,7 +468,7 @@ fn anchor(
         ));
     }
     Ok(Role::Anchor {
-        log: log(root, LogId::Heads)?,
+        log: log(root, LogId::Heads, aws)?,
         anchors,
         witnesses: witnesses(root, election)?,
     })
@@ -512,27 +510,13 @@ fn witnesses(root: &Section<'_>, election: &Election) -> Result<Vec<Witness>, Co
 }
 
 /// `[key]` and `[database]`.
-fn log(section: &Section<'_>, log: LogId) -> Result<LogPlace, ConfigError> {
+fn log(section: &Section<'_>, log: LogId, aws: &Aws) -> Result<LogPlace, ConfigError> {
     let keys = section.section("key")?;
-    let key = key(&keys, log)?;
+    let key = key(&keys, log, aws)?;
     keys.finish()?;
     let given = section.section("database")?;
     let server = server(&given)?;
     let database = database_of(&given, server.as_ref(), &log.prefix().replace('/', "_"))?;
     given.finish()?;
     Ok(LogPlace { log, key, database })
-}
-
-fn key(section: &Section<'_>, log: LogId) -> Result<KeyPlace, ConfigError> {
-    let key = KeyPlace {
-        main: section.path_if_any("main", "the file of the log's main key")?,
-        spare: section.path_if_any("spare", "the file of the log's spare key")?,
-    };
-    if key.main.is_none() && key.spare.is_none() {
-        return Err(section.error(
-            "main",
-            format!("it is missing: give the file of the main key of {log}"),
-        ));
-    }
-    Ok(key)
 }

@@ -17,14 +17,17 @@ const FOREIGN_PREFIX: &str = "TALLYROOT_TEST_";
 /// Every key of every role, whichever section it stands in.
 const KEYS: &[&str] = &[
     "anchors",
+    "aws",
     "cell",
     "code_key",
     "database",
     "directory",
     "durability",
     "election",
+    "endpoint",
     "health_listen",
     "key",
+    "kms",
     "listen",
     "main",
     "manifest",
@@ -32,6 +35,7 @@ const KEYS: &[&str] = &[
     "name",
     "password_file",
     "published",
+    "region",
     "registrar",
     "roll_backup",
     "rsa_key",
@@ -43,6 +47,7 @@ const KEYS: &[&str] = &[
     "unfinished",
     "url",
     "witnesses",
+    "wrapped",
 ];
 /// A configuration larger than this is not one.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -293,6 +298,12 @@ impl<'a> Section<'a> {
     /// As [`Section::text`].
     pub(super) fn path(&self, key: &str, what: &str) -> Result<PathBuf, ConfigError> {
         Ok(self.document.folder.join(self.text(key, what)?))
+    }
+
+    /// A path that stands within a value; a relative one is taken from the folder of the file.
+    #[must_use]
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
+        self.document.folder.join(path)
     }
 
     /// A path that need not be there.

@@ -1,14 +1,19 @@
 //! Every mistake names its place, what is wrong, and what to do.
 
+mod keys;
+
 use std::path::PathBuf;
 
+use signer::KeySource;
 use tempfile::TempDir;
 
 use ledger::store::postgres::{Failover, Standbys};
 
 use super::*;
 use crate::election::create;
-use crate::election::description::{ContestDescription, Description, Moment, WitnessDescription};
+use crate::election::description::{
+    AwsDescription, ContestDescription, Description, Keys, Moment, WitnessDescription,
+};
 use crate::folder::Folder;
 
 struct Fixture {
@@ -49,6 +54,8 @@ impl Fixture {
             anchors: vec!["local".to_owned()],
             witnesses: names.iter().map(vkey).collect(),
             quorum: None,
+            keys: Keys::default(),
+            aws: AwsDescription::default(),
             contests: vec![ContestDescription {
                 name: "C".to_owned(),
                 method: protocol::manifest::Method::Plurality,
@@ -112,9 +119,10 @@ async fn a_cell_is_told_all_that_it_needs() {
     let Role::Cell { cell: 1, log } = &config.role else {
         panic!("{:?}", config.role);
     };
-    let file = at.folder.path().join("log.sqlite");
-    assert!(matches!(&log.database, Database::Sqlite(path) if *path == file));
-    assert_eq!(log.key.main, Some(at.folder.path().join("main.key")));
+    let file = |name: &str| KeySource::File(at.folder.path().join(name));
+    let log_file = at.folder.path().join("log.sqlite");
+    assert!(matches!(&log.database, Database::Sqlite(path) if *path == log_file));
+    assert_eq!(log.key.main, Some(file("main.key")));
 }
 
 #[tokio::test]
@@ -136,7 +144,10 @@ async fn the_environment_goes_before_the_file() {
     let Role::Cell { cell: 0, log } = &config.role else {
         panic!("{:?}", config.role);
     };
-    assert_eq!(log.key.spare, Some(PathBuf::from("/keys/spare")));
+    assert_eq!(
+        log.key.spare,
+        Some(KeySource::File(PathBuf::from("/keys/spare")))
+    );
     assert_eq!(config.listen, "0.0.0.0:80".parse().unwrap());
 
     // A whole section, and a value that is no text.
@@ -414,7 +425,7 @@ async fn registrars_anchors_and_the_tally_have_their_own() {
         .collect();
     assert_eq!(
         keys,
-        [Some(at.folder.path().join("a")), Some(PathBuf::from("/b"))]
+        [at.folder.path().join("a"), PathBuf::from("/b")].map(|path| Some(KeySource::File(path)))
     );
     let error = at.refused(RoleName::Registrar, &registrar("", &[shard]), &[]);
     assert!(
