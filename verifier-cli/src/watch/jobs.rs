@@ -3,7 +3,7 @@
 //! A thread that is not done when its round ends goes on; what it comes to is taken in a later round, and it is not started again before.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -78,10 +78,7 @@ impl Jobs {
     /// The next that is done before this moment, if any.
     pub(super) fn next(&self, until: Instant) -> Option<Done> {
         let left = until.saturating_duration_since(Instant::now());
-        match self.receiver.recv_timeout(left) {
-            Ok(done) => Some(done),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.receiver.recv_timeout(left).ok()
     }
 
     /// Frees those that ended without a word, once all words were heard.
