@@ -108,7 +108,7 @@ pub(crate) fn fits_head(
         context.add(
             Code::CheckpointRollback,
             place(),
-            Votes::AtMost(said.size - newest.size()),
+            Votes::in_missing(log, said.size - newest.size()),
             format!(
                 "it is of size {}, and the newest head names {}",
                 newest.size(),

@@ -386,6 +386,11 @@ fn findings(out: &mut String, verdict: &AuditVerdict, style: Style) {
     );
 }
 
+/// Evidence may quote a note, which has lines.
+fn lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n      ")
+}
+
 fn list_findings(out: &mut String, findings: &[Finding], style: Style) {
     for finding in findings {
         let _ = writeln!(
@@ -394,7 +399,7 @@ fn list_findings(out: &mut String, findings: &[Finding], style: Style) {
             style.severity(finding.severity),
             finding.code.name(),
             clean(&finding.place.to_string()),
-            clean(&finding.evidence),
+            lines(&finding.evidence),
             count(finding.votes_at_most, "vote"),
         );
     }

@@ -117,7 +117,7 @@ pub(super) fn judge_checkpoint(
             context.add(
                 Code::CheckpointRollback,
                 Place::file(file),
-                Votes::AtMost(size - walk.size()),
+                Votes::in_missing(held.log, size - walk.size()),
                 format!(
                     "{} is published up to size {}, and its key signed size {size}: the log was cut, or this source is an older copy than the file. The note:\n{note}",
                     held.log,

@@ -212,7 +212,7 @@ codes! {
         "Keep both as evidence.";
     CheckpointRollback = "checkpoint-rollback", Critical,
         "A log's newest checkpoint is smaller than a size that a head, an anchor or an earlier reading names.",
-        "the entries between the two sizes, at most the roll",
+        "the entries between the two sizes, at most the roll; of the heads log, where many votes can stand under one entry, the roll",
         "The log was rolled back: votes above its checkpoint are withheld. Of a copy of your own that is older than the evidence: bring it up to date, and audit again.";
     Quorum = "quorum", Major,
         "The final head is not cosigned by as many witnesses as the manifest asks for.",

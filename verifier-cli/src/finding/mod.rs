@@ -5,6 +5,7 @@ mod collect;
 
 use std::fmt;
 
+use protocol::ids::LogId;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -79,6 +80,17 @@ pub enum Votes {
     AtMost(u64),
     /// Not bounded by the files: as many as the roll has voters.
     WholeRoll,
+}
+
+impl Votes {
+    /// Those in entries that are missing of a log. Of the heads log, any number: each head covers any number of votes.
+    #[must_use]
+    pub const fn in_missing(log: LogId, entries: u64) -> Self {
+        match log {
+            LogId::Heads => Self::WholeRoll,
+            LogId::Cell(_) | LogId::Issuance { .. } => Self::AtMost(entries),
+        }
+    }
 }
 
 /// One finding.

@@ -72,7 +72,7 @@ pub(super) fn compare(
         ),
         Relation::Consistent | Relation::Unknown(_) => (
             Code::CheckpointRollback,
-            Votes::AtMost(kept.checkpoint.size() - shown.checkpoint.size()),
+            Votes::in_missing(kept.log, kept.checkpoint.size() - shown.checkpoint.size()),
             format!(
                 "the source shows size {}, and the copy holds {}: the log was cut, or the source is an older copy",
                 shown.checkpoint.size(),

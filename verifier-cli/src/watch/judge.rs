@@ -92,7 +92,7 @@ pub(super) fn judge_all(
         findings.add(
             Code::CheckpointRollback,
             Place::file(place),
-            Votes::AtMost(before - size),
+            Votes::in_missing(*log, before - size),
             format!(
                 "every source shows at most size {size}, and its key signed size {before}, which is kept: the log was cut, or all sources are older copies"
             ),

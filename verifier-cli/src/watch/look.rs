@@ -283,7 +283,7 @@ impl Look<'_> {
             context.add(
                 Code::CheckpointRollback,
                 Place::file(path),
-                Votes::AtMost(*seen - signed.size()),
+                Votes::in_missing(log, *seen - signed.size()),
                 format!(
                     "this source showed size {seen} before, and shows {} now",
                     signed.size()

@@ -128,7 +128,7 @@ impl Watcher {
             compared.findings.add(
                 Code::CheckpointRollback,
                 Place::file("heads/checkpoint"),
-                Votes::AtMost(size - largest),
+                Votes::WholeRoll,
                 format!(
                     "a witness cosigned size {size}, and every source shows at most size {largest}: the log was cut, or all sources are older copies"
                 ),

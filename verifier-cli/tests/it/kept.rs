@@ -6,6 +6,7 @@ use protocol::dispute::{Dispute, Ruling};
 use protocol::evidence::SplitView;
 use protocol::ids::{ElectionId, LogId};
 use verifier_cli::audit::{self, Options};
+use verifier_cli::finding::Code;
 use verifier_cli::progress::Progress;
 use verifier_cli::verdict::{AuditVerdict, Outcome};
 use verifier_cli::{consistency, dispute};
@@ -460,4 +461,23 @@ fn a_ledger_that_hides_its_heads_holds_nothing() {
     assert_eq!(hidden.verdict, Outcome::Unchecked);
     let said = hidden.not_covered.join("\n");
     assert!(said.contains("no head is shown"), "{said}");
+}
+
+/// Missing heads can cover any number of votes; missing entries of a cell are so many votes at most.
+#[test]
+fn what_is_missing_of_the_heads_log_has_no_smaller_bound_than_the_roll() {
+    let fork = Fork::new();
+    let cut = early(&fork.honest, fork.honest.nth_head(2) + 1);
+    let cut_at = fork.path("cut");
+    cut.publish(&cut_at);
+    let honest = fork.path("honest");
+    let roll = fork.honest.keys.election.manifest().roll.size;
+    let bound = |kept: &str| {
+        let verdict = audited(&cut_at, &fork.id, &[&honest.join(kept)]);
+        let rollback = verdict.findings.iter();
+        let mut rollback = rollback.filter(|found| found.code == Code::CheckpointRollback);
+        rollback.next().unwrap().votes_at_most
+    };
+    assert_eq!(bound("heads/checkpoint"), roll);
+    assert!(bound("cells/0/checkpoint") < roll);
 }
