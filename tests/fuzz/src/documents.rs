@@ -22,6 +22,7 @@ use tokio::runtime::Runtime;
 
 use crate::chosen;
 use crate::fixture::{OTHER, base, cases};
+use crate::shown;
 
 pub(crate) const CANONICAL: u8 = 0;
 pub(crate) const MANIFEST: u8 = 1;
@@ -149,9 +150,9 @@ fn results(bytes: &[u8]) {
 }
 
 /// What a receipt proves of a vote: cell, index, credential, choices.
-type Proven = (u32, u64, [u8; 32], Vec<Vec<String>>);
+pub(crate) type Proven = (u32, u64, [u8; 32], Vec<Vec<String>>);
 
-fn proven(verdict: &ReceiptVerdict) -> Proven {
+pub(crate) fn proven(verdict: &ReceiptVerdict) -> Proven {
     let choices = verdict.choices.iter().map(|choice| choice.options.clone());
     (
         verdict.cell,
@@ -194,6 +195,7 @@ fn dispute(bytes: &[u8]) {
     };
     assert_eq!(dispute.encode().as_deref(), Ok(bytes));
     assert!(dispute.judge(&OTHER).is_err());
+    shown::dispute(&dispute);
     let receipt =
         Receipt::parse(dispute.receipt.as_bytes()).and_then(|receipt| receipt.verify(&base().id()));
     if let Ok(verdict) = dispute.judge(&base().id()) {
@@ -215,6 +217,7 @@ fn split_view(bytes: &[u8]) {
     };
     assert_eq!(split.encode().as_deref(), Ok(bytes));
     assert!(split.verify(&OTHER).is_err());
+    shown::split_view(&split);
     if let Ok(verdict) = split.verify(&base().id()) {
         let (older, newer) = (verdict.older, verdict.newer);
         assert_eq!(older.origin(), newer.origin());

@@ -10,6 +10,9 @@
 mod audit;
 mod documents;
 mod entries;
+#[path = "../../../protocol/tests/common/evidence.rs"]
+#[allow(missing_docs, dead_code)]
+mod evidence_cases;
 mod files;
 mod fixture;
 mod notes;
@@ -18,6 +21,7 @@ mod notes;
 mod oracle;
 mod proofs;
 mod seeds;
+mod shown;
 mod trees;
 
 pub use audit::audit;

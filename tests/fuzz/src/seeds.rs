@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{ELECTIONS, base, bytes, cases};
 use crate::trees::TREES;
-use crate::{documents, entries, files, notes};
+use crate::{documents, entries, evidence_cases, files, notes};
 
 /// The seeds of a target.
 #[must_use]
@@ -153,6 +153,13 @@ fn of_documents() -> Vec<Vec<u8>> {
         }
     }
     seeds.extend(split_views().map(|text| seed(documents::SPLIT_VIEW, text)));
+    for case in evidence_cases::cases() {
+        let what = match case.kind.as_str() {
+            "split-view" => documents::SPLIT_VIEW,
+            _ => documents::DISPUTE,
+        };
+        seeds.push(seed(what, case.file));
+    }
     for case in cases("entry", "cases") {
         if case["type"] == "vote" {
             use base64::Engine as _;
