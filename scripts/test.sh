@@ -25,15 +25,10 @@ suite "clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 suite "build" cargo build --workspace --all-targets --locked
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-tests() { cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log"; }
-suite "tests, of which:" tests
-# cargo names each test program before it runs, and how long it took after.
-while read -r seconds outcome program; do
-    report+=("$(printf '%5ds  %-9s    %s' "${seconds%.*}" "$outcome" "$program")")
-done < <(awk '
-    /^ +Running / { program = $2 " " $3; sub(/^unittests /, "", program); sub(/ \(.*/, "", program); match($0, /deps\/[^)]*/); name = substr($0, RSTART + 5, RLENGTH - 5); sub(/-[0-9a-f]+$/, "", name); program = name " " program }
-    /^test result: / { seconds = $NF; sub(/s$/, "", seconds); if (seconds >= 1 || $3 != "ok.") print seconds, ($3 == "ok." ? "passed" : "FAILED"), program }
-' "$log")
+suite "tests, of which:" python3 scripts/run_tests.py "$log"
+while IFS=$'\t' read -r seconds outcome program; do
+    report+=("$(printf '%5ds  %-9s    %s' "$seconds" "$outcome" "$program")")
+done <"$log"
 
 printf '\n=== seconds for each suite\n'
 printf '%s\n' "${report[@]}"
