@@ -20,10 +20,10 @@ use protocol::manifest::Election;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, timeout};
 
-use crate::content;
 use crate::judge::{Judged, Look, judge};
 use crate::observe::{Known, observe};
 use crate::recount::Recount;
+use crate::{content, meter};
 
 /// The newest head, and where the heads log ended when it was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,6 +287,7 @@ impl Heads {
             .zip(&mut self.alarms)
             .zip(&judged.stale)
         {
+            meter::stale(*log, stale.is_some());
             match (&*alarm, stale) {
                 (before, Some(reason)) if before.as_ref() != Some(reason) => {
                     tracing::error!(%log, reason, "a log is stale: heads repeat its last good size");

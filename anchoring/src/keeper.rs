@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::anchor::{Anchor, AnchorError, Created};
+use crate::meter::AnchorMeter;
 use crate::object::{ObjectError, Objects};
 use crate::observe::ObserveError;
 
@@ -107,6 +108,7 @@ impl Keeper {
     /// Runs until the log has ended and is covered (`Ok`), or a fork is found.
     pub(crate) async fn run(mut self) -> Result<(), String> {
         let name = self.anchor.name().to_owned();
+        let meter = AnchorMeter::new(&name);
         let mut at: Option<At> = None;
         let mut wait = self.retry;
         let mut behind_since: Option<Instant> = None;
@@ -128,6 +130,7 @@ impl Keeper {
                 Ok(reached) => {
                     at = Some(reached);
                     self.held.send_replace(reached.size);
+                    meter.holds(reached.size);
                     wait = self.retry;
                     behind_since = None;
                 }
@@ -136,8 +139,10 @@ impl Keeper {
                     return Err(format!("anchor {name}: {error}"));
                 }
                 Err(error) => {
+                    meter.failed();
                     if since.elapsed() >= self.late {
                         behind_since = Some(Instant::now());
+                        meter.late(true);
                         tracing::error!(anchor = %name, %error, size = published.end.size, "the heads log is not anchored in time; receipts are not final until it is");
                     } else {
                         tracing::warn!(anchor = %name, %error, "an anchor could not be extended; trying again");

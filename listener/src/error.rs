@@ -71,6 +71,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        crate::meter::refused(self.code);
         let mut members = self.members;
         members.insert(
             "error".to_owned(),

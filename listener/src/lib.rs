@@ -11,12 +11,14 @@
 mod body;
 mod error;
 mod limits;
+mod meter;
 mod serve;
 mod workers;
 
 pub use body::{base64_of, bytes_body, json_body};
 pub use error::{ApiError, method_not_allowed, not_found};
 pub use limits::Limits;
+pub use meter::describe_metrics;
 pub use serve::serve;
 pub use workers::Workers;
 

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
+use crate::meter::Meter;
 use crate::{ApiError, Limits};
 
 /// The pause after a failed accept. It fails when file descriptors run out, and then would fail again at once.
@@ -132,14 +133,17 @@ async fn gated(
     request: Request<Body>,
     next: Next,
 ) -> Result<Response, Infallible> {
+    let meter = Meter::of(&request);
     let Ok(_permit) = gate.requests.try_acquire() else {
-        return Ok(ApiError::busy(
+        let response = ApiError::busy(
             "Too many requests at once, and nothing was done: send the same again after Retry-After.",
             2,
         )
-        .into_response());
+        .into_response();
+        meter.answered(&response);
+        return Ok(response);
     };
-    Ok(tokio::time::timeout(gate.timeout, next.run(request))
+    let response = tokio::time::timeout(gate.timeout, next.run(request))
         .await
         .unwrap_or_else(|_| {
             ApiError::busy(
@@ -147,5 +151,7 @@ async fn gated(
                 2,
             )
             .into_response()
-        }))
+        });
+    meter.answered(&response);
+    Ok(response)
 }

@@ -5,6 +5,7 @@
 //! gets the same answer, computed anew, at any time.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::body::Body;
@@ -27,6 +28,7 @@ use zeroize::Zeroizing;
 use crate::code::{Code, CodeKey};
 use crate::content::{issuance, key_of};
 use crate::database::{Database, Voter};
+use crate::meter;
 use crate::rsa::BlindSigner;
 use crate::service::{RegistrarLimits, Shard};
 
@@ -261,6 +263,7 @@ impl Desk {
             .await
             .map_err(|error| unavailable(&error))?;
         let rsa = Arc::clone(&self.rsa);
+        let begun = Instant::now();
         let signature = self
             .workers
             .run(move || rsa.blind_sign(&blinded))
@@ -268,7 +271,9 @@ impl Desk {
             .map_err(|error| {
                 tracing::error!(%error, "ALARM: a blind signature could not be made");
                 halted()
-            })?;
+            });
+        meter::blindly_signed(begun, signature.is_ok());
+        let signature = signature?;
         Ok(IssueAnswer {
             blind_signature: STANDARD.encode(signature),
             issuance: IssuanceProof {

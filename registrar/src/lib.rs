@@ -12,6 +12,7 @@ mod content;
 pub mod create;
 pub mod database;
 mod issue;
+mod meter;
 pub mod roll;
 pub mod rsa;
 pub mod secret_file;
@@ -19,4 +20,5 @@ mod service;
 
 pub use content::{IssuanceContent, Refusals};
 pub use create::{CreateError, RegistrarFiles, create};
+pub use meter::describe_metrics;
 pub use service::{Registrar, RegistrarConfig, RegistrarLimits, ShardParts, ShardWarm, StartError};

@@ -2,11 +2,28 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
+use metrics::{counter, describe_counter, describe_histogram, histogram};
 use protocol::ed25519;
 
 use crate::{SignError, Signer};
+
+const SIGNATURES: &str = "tallyroot_signatures_total";
+const SECONDS: &str = "tallyroot_signature_seconds";
+
+/// Names and explains the counters of this crate, for whoever installs a recorder, and begins those that alerts look at with zero.
+pub fn describe_metrics() {
+    describe_counter!(
+        SIGNATURES,
+        "Signatures asked of log keys, by outcome: signed, or why not."
+    );
+    describe_histogram!(SECONDS, "Seconds until a log's key had signed, or had not.");
+    for outcome in ["signed", "unavailable", "refused", "too-long", "invalid"] {
+        counter!(SIGNATURES, "outcome" => outcome).increment(0);
+    }
+}
 
 /// A signer whose key is the expected one, and whose every signature is verified before it leaves. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +58,19 @@ impl Signer for Checked {
     }
 
     async fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
+        let begun = Instant::now();
+        let signature = self.signature(message).await;
+        let outcome = signature
+            .as_ref()
+            .map_or_else(SignError::name, |_| "signed");
+        counter!(SIGNATURES, "outcome" => outcome).increment(1);
+        histogram!(SECONDS).record(begun.elapsed());
+        signature
+    }
+}
+
+impl Checked {
+    async fn signature(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
         let signature = self.inner.sign(message).await?;
         // Against the key of the manifest, not the one that the signer says it has: a signature that a client would refuse helps nobody, and a faulty one
         // (Ed25519 is deterministic) can give the key away.

@@ -15,7 +15,7 @@ mod source;
 
 use async_trait::async_trait;
 
-pub use checked::{Checked, checked};
+pub use checked::{Checked, checked, describe_metrics};
 pub use key_file::{KeyFile, KeyFileError};
 pub use kms::{KeyRef, Kms, KmsError};
 pub use source::{KeySource, OpenError};

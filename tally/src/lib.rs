@@ -8,9 +8,11 @@
 //! check out, keeps its last good part and stalls nobody. Once the heads log holds a final head, everything is counted anew from all ballots.
 
 mod cell;
+mod meter;
 mod recount;
 mod service;
 mod web;
 
+pub use meter::describe_metrics;
 pub use service::{ResultsFile, Tally, TallyConfig};
 pub use web::Watchers;

@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::cell::{CellReader, Part};
-use crate::recount;
 use crate::web::{self, Watchers};
+use crate::{meter, recount};
 
 /// Where `results.json` stands.
 #[async_trait]
@@ -246,6 +246,7 @@ impl Follower {
                 Ok(None) => None,
                 Err(reason) => Some(reason),
             };
+            meter::stale(cell, stale.is_some());
             match (&*alarm, &stale) {
                 (before, Some(reason)) if before.as_ref() != Some(reason) => {
                     tracing::error!(
@@ -308,9 +309,11 @@ impl Follower {
 
     /// Writes `results.json` if it changed, and then tells watchers. `true`: it stands there.
     async fn write(&self, results: Result<Results, ResultsError>) -> bool {
+        let votes = results.as_ref().map_or(0, |results| results.votes);
         let bytes = match results.and_then(|results| results.to_bytes()) {
             Ok(bytes) => Bytes::from(bytes),
             Err(error) => {
+                meter::wrote("wrong");
                 tracing::error!(%error, "the cells' parts do not add up to results");
                 return false;
             }
@@ -319,9 +322,12 @@ impl Follower {
             return true;
         }
         if let Err(error) = self.file.replace(bytes.clone()).await {
+            meter::wrote("failed");
             tracing::error!(%error, "results.json was not written; trying again");
             return false;
         }
+        meter::wrote("written");
+        meter::votes(votes);
         self.events.send_replace(Some(web::event(&bytes)));
         self.results.send_replace(Some(bytes));
         true

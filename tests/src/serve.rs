@@ -530,6 +530,20 @@ impl Service {
         answer.json().await.expect("JSON")
     }
 
+    /// `GET /metrics`: the page of Prometheus's text form.
+    ///
+    /// # Panics
+    /// There is no answer, or it is no such page.
+    pub async fn metrics(&self) -> String {
+        let answer = reqwest::get(format!("{}/metrics", self.health))
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), 200);
+        let kind = &answer.headers()["content-type"];
+        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+        answer.text().await.expect("text")
+    }
+
     /// kill -9.
     pub fn kill(mut self) {
         self.end();

@@ -29,6 +29,12 @@ impl Handle {
     ///
     /// See [`SubmitError`].
     pub async fn submit(&self, submission: Submission) -> Result<Outcome, SubmitError> {
+        let answer = self.wait_for(submission).await;
+        self.shared.meter.answered(&answer);
+        answer
+    }
+
+    async fn wait_for(&self, submission: Submission) -> Result<Outcome, SubmitError> {
         let admission = self
             .shared
             .intake()

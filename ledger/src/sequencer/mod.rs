@@ -16,6 +16,7 @@ mod finish;
 mod handle;
 mod intake;
 mod known;
+mod meter;
 mod outcome;
 mod receipt;
 mod replay;
@@ -40,6 +41,7 @@ use crate::publisher::Publisher;
 use crate::store::{Owner, Store, TakeOver};
 
 pub use handle::Handle;
+pub use meter::describe_metrics;
 pub use outcome::{CloseError, Final, Outcome, Standing, SubmitError};
 pub use receipt::ReceiptError;
 pub use warm::{Warm, WarmError};
@@ -209,15 +211,18 @@ async fn run(shared: &Shared, parts: &Parts) -> State {
         return ended(config, stop);
     }
     loop {
-        let stop = match takeover::take_over(config, parts, owner, &mut how).await {
+        let taken = takeover::take_over(config, parts, &shared.meter, owner, &mut how).await;
+        let stop = match taken {
             Ok(term) => {
                 backoff.reset();
+                shared.meter.taken_over();
                 let stop = term::serve(shared, parts, term).await;
                 shared.end_term();
                 stop
             }
             Err(stop) => stop,
         };
+        shared.meter.ended(&stop);
         match stop {
             Stop::Again(reason) => backoff.wait("the log", &reason).await,
             stop => return ended(config, stop),

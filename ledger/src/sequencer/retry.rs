@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::warn;
 
+use super::meter;
 use crate::publisher::{Creation, Move, PublishError, Publisher, ReadError, Reader};
 
 /// Why a term of office ended.
@@ -31,7 +32,8 @@ impl Backoff {
         Self { first, doubled: 0 }
     }
 
-    pub(super) async fn wait(&mut self, what: &str, reason: &(dyn Display + Sync)) {
+    pub(super) async fn wait(&mut self, what: &'static str, reason: &(dyn Display + Sync)) {
+        meter::retried(what);
         let wait = self.first * (1 << self.doubled);
         self.doubled = (self.doubled + 1).min(5);
         warn!(%reason, ?wait, "{what} failed; trying again");
@@ -115,7 +117,7 @@ impl<'a> Persistent<'a> {
     async fn wait(
         &self,
         backoff: &mut Backoff,
-        what: &str,
+        what: &'static str,
         error: PublishError,
     ) -> Result<(), Stop> {
         match error {

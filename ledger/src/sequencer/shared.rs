@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 
 use super::finish::Frontier;
 use super::intake::Intake;
+use super::meter::Meter;
 use super::receipt::{Edge, Receipts};
 use super::{Config, Published, State};
 use crate::batch::End;
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     /// Woken when there may be something to gather.
     pub(super) arrival: Notify,
     pub(super) receipts: Receipts,
+    pub(super) meter: Meter,
     intake: Mutex<Intake>,
     state: watch::Sender<State>,
     published: watch::Sender<Published>,
@@ -37,6 +39,7 @@ impl Shared {
         };
         Self {
             receipts: Receipts::new(config.log.clone(), publisher),
+            meter: Meter::new(&config.log.id().prefix()),
             config,
             arrival: Notify::new(),
             intake: Mutex::default(),

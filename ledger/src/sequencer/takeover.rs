@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use super::finish::{Finisher, Frontier};
 use super::known::Known;
+use super::meter::Meter;
 use super::replay::Replay;
 use super::retry::{Persistent, Stop};
 use super::term::Term;
@@ -45,6 +46,7 @@ const REST_MAX: u64 = 64;
 pub(super) async fn take_over(
     config: &Config,
     parts: &Parts,
+    meter: &Meter,
     owner: Owner,
     how: &mut TakeOver,
 ) -> Result<Term, Stop> {
@@ -55,6 +57,7 @@ pub(super) async fn take_over(
     let mut walk = Walk {
         config,
         parts,
+        meter,
         files: files.clone(),
         head,
         known: Known::read(config, &files).await?,
@@ -89,6 +92,7 @@ fn stop(error: StoreError) -> Stop {
 struct Walk<'a> {
     config: &'a Config,
     parts: &'a Parts,
+    meter: &'a Meter,
     files: Persistent<'a>,
     /// Where the store stands. Until the walk has reached its end, that is ahead.
     head: Head,
@@ -287,6 +291,7 @@ impl Walk<'_> {
                     "the database holds other batches than those published: they are put aside, and somebody should look why there were two writers"
                 );
                 self.check_published_reach(&batch).await?;
+                self.meter.put_aside();
                 self.head = self
                     .parts
                     .store

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Instant;
 
 use protocol::merkle::CompactRange;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -271,6 +272,7 @@ impl Committer<'_> {
 
     /// 3 and 4. Any doubt ends the term: what is pending is dropped, and the takeover reads what became of it.
     async fn commit(&mut self, batch: &Batch) -> Result<(), Stop> {
+        let begun = Instant::now();
         let head = match self.parts.store.append(&self.head, batch).await {
             Ok(head) => head,
             // Fenced: certainly not appended, and never will be by us.
@@ -291,6 +293,7 @@ impl Committer<'_> {
             self.range.push(*leaf);
         }
         self.head = head;
+        self.shared.meter.committed(begun);
         Ok(())
     }
 }
@@ -312,6 +315,7 @@ async fn fence(
     to_finish: mpsc::UnboundedSender<Committed>,
 ) -> Result<Infallible, Stop> {
     while let Some(next) = committed.recv().await {
+        let begun = Instant::now();
         let path = shared
             .config
             .log
@@ -331,6 +335,7 @@ async fn fence(
                 )));
             }
         }
+        shared.meter.fenced(begun);
         let _ = to_finish.send(next);
     }
     // The committer never ends by itself.
@@ -349,10 +354,15 @@ async fn finish(
         while let Ok(next) = fenced.try_recv() {
             group.push(next);
         }
+        let begun = Instant::now();
         let fresh = group.iter().map(|committed| &committed.batch);
         let batches: Vec<&Batch> = rest.iter().chain(fresh).collect();
         let closed = group.last().is_some_and(|last| last.closed);
+        let count = batches.len() as u64;
+        let before = finisher.published.end.size;
         finisher.finish(&batches, closed).await?;
+        let entries = finisher.published.end.size - before;
+        shared.meter.finished(begun, count, entries);
         rest.clear();
         // The receipt that an answer promises is there before the answer.
         shared.publish(finisher.published.clone(), &finisher.frontier);

@@ -2,6 +2,7 @@
 //!
 //! - `GET /livez`: 200 as long as the process answers at all.
 //! - `GET /readyz`: 200 if requests are served; 503 otherwise (standby, taking over, stopping), with the state, and what it waits for.
+//! - `GET /metrics`: counters and gauges for Prometheus, see [`super::metrics`].
 //! - `GET /status`: JSON with state, epoch, size and schedule. Nothing in it is about a voter or a vote but how many there are in all.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ use protocol::manifest::Election;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::metrics;
 use crate::ending::{Course, Ending};
 
 /// Where a process is in its life.
@@ -182,12 +184,27 @@ impl Vitals {
         status
     }
 
-    /// The three routes.
+    /// The state of things as gauges, and every counter of this process. `None`: there is no recorder.
+    fn metrics(&self) -> Option<String> {
+        let (_, ready) = self.readiness();
+        metrics::process(&self.0.role, ready);
+        metrics::schedule(&self.0.schedule.borrow());
+        let now = self.now();
+        now.logs.iter().for_each(metrics::log);
+        if let Some((size, cosigned)) = &now.anchored {
+            metrics::anchored(*size.borrow(), &cosigned.borrow());
+        }
+        drop(now);
+        metrics::page()
+    }
+
+    /// The four routes.
     pub(super) fn router(&self) -> Router {
         Router::new()
             .route("/livez", get(async || "alive\n"))
             .route("/readyz", get(readyz))
             .route("/status", get(status))
+            .route("/metrics", get(metrics))
             .fallback(listener::not_found)
             .method_not_allowed_fallback(listener::method_not_allowed)
             .with_state(self.clone())
@@ -208,6 +225,18 @@ async fn readyz(Extract(vitals): Extract<Vitals>) -> Response {
     fresh((code, text).into_response())
 }
 
+async fn metrics(Extract(vitals): Extract<Vitals>) -> Response {
+    let Some(page) = vitals.metrics() else {
+        return listener::not_found().await.into_response();
+    };
+    // "text/plain; version=0.0.4" is the text format's name (Prometheus, exposition formats).
+    let kind = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
+    fresh((kind, page).into_response())
+}
+
 async fn status(Extract(vitals): Extract<Vitals>) -> Response {
     fresh(Json(vitals.status()).into_response())
 }
@@ -220,7 +249,7 @@ fn fresh(mut response: Response) -> Response {
     response
 }
 
-const fn state_name(state: &State) -> &'static str {
+pub(super) const fn state_name(state: &State) -> &'static str {
     match state {
         State::TakingOver => "taking-over",
         State::Running => "running",

@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub mod config;
 mod gate;
 mod health;
+mod metrics;
 pub mod parts;
 mod patience;
 pub mod repair;
@@ -83,6 +84,15 @@ pub async fn run(command: &ServeCommand) -> Result<ExitCode> {
         }
         Err(error) => return Err(error.into()),
     };
+    if !args.check_config {
+        metrics::install();
+        match role {
+            RoleName::Registrar => registrar::describe_metrics(),
+            RoleName::Anchor => anchoring::describe_metrics(),
+            RoleName::Tally => tally::describe_metrics(),
+            RoleName::Cell => {}
+        }
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let reader = parts::reader(&config.published, &config.election);
     let (follower, schedule) = schedule::follow(

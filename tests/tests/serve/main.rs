@@ -3,6 +3,7 @@
 mod alone;
 mod bad;
 mod course;
+mod metrics;
 mod repair;
 mod takeover;
 
