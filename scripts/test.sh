@@ -20,6 +20,7 @@ export PATH="$PWD/.tools/bin:$PATH"
 suite "formatting" cargo fmt --all --check
 suite "licences and sources" cargo deny --locked check bans licenses sources
 suite "verifier in TypeScript" npm --prefix web/verifier test
+suite "alerts and dashboards" python -m unittest discover -s deploy/observability -t deploy/observability
 suite "clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 # One selection of packages for building and testing: another one would resolve other features, and build everything again.
 suite "build" cargo build --workspace --all-targets --locked
