@@ -12,6 +12,7 @@
 
 mod anchor;
 mod asking;
+mod bucket;
 mod content;
 mod cosigning;
 mod directory;
@@ -25,10 +26,12 @@ mod object;
 mod observe;
 mod recount;
 mod service;
+mod shown;
 mod start;
 mod witness;
 
 pub use anchor::{Anchor, AnchorError, Created, OBJECT_LEN_MAX};
+pub use bucket::{BucketAnchor, BucketAnchorError};
 pub use content::{HeadsContent, HeadsKey};
 pub use cosigning::{Cosigned, CosigningTimes, WitnessState};
 pub use directory::DirectoryAnchor;
@@ -36,5 +39,6 @@ pub use heads::NewestHead;
 pub use meter::describe_metrics;
 pub use notices::{NoticeAppended, NoticeRefused};
 pub use service::{Anchoring, AnchoringConfig};
+pub use shown::ShownAnchor;
 pub use start::StartError;
 pub use witness::{Witness, WitnessError};

@@ -9,6 +9,7 @@
 //! Outsiders (tally, anchoring) read what is published through a [`Reader`] with [`LogClient`], and trust nothing that they have not checked.
 
 pub mod batch;
+pub mod bucket;
 pub mod cache;
 pub mod clock;
 pub mod content;
@@ -29,6 +30,7 @@ pub use clock::{Clock, SystemClock};
 pub use content::{Arranged, Content, ContentError, Keyed, Place, Position, Replayed, Submission};
 pub use log::{Keys, LogName};
 pub use publisher::directory::{Directory, DirectoryReader};
+pub use publisher::s3::S3;
 pub use publisher::{Creation, Move, PublishError, Publisher, ReadError, Reader};
 pub use read::LogClient;
 pub use sequencer::{

@@ -4,6 +4,7 @@
 
 pub mod directory;
 pub mod path;
+pub mod s3;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -367,6 +367,50 @@ async fn a_directory_conforms() {
     conforms(|| Owners(Folder(tempfile::tempdir().unwrap()), 0.into())).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_bucket_conforms() {
+    use std::time::Duration;
+
+    use common::bucket::{files, place_in};
+    use ledger::S3;
+    use ledger::bucket::Bucket;
+    use throwaway_ministack::{Identity, Server};
+
+    fn wait<T>(work: impl Future<Output = T>) -> T {
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
+    }
+
+    struct InBucket(ledger::bucket::Place);
+    impl InBucket {
+        fn open(&self) -> S3 {
+            let opened = wait(S3::open(&self.0, log().election())).unwrap();
+            // Of what is sent twice, the first can win and the second tell.
+            opened.hedged_after(Duration::from_secs(600))
+        }
+    }
+    impl Place for InBucket {
+        fn publisher(&self) -> Arc<dyn Publisher> {
+            Arc::new(self.open())
+        }
+
+        fn reader(&self) -> Arc<dyn Reader> {
+            Arc::new(self.open())
+        }
+
+        fn files(&self) -> BTreeMap<String, Bytes> {
+            wait(async { files(&Bucket::open(&self.0).await.unwrap(), log().election()).await })
+        }
+    }
+    let aws = Server::shared().aws(&Identity::root());
+    let bucket = Server::shared().bucket("conforms", false);
+    let count = std::sync::atomic::AtomicU32::new(0);
+    conforms(|| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        InBucket(place_in(&bucket, &format!("part/{number}"), &aws))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_crashed_directory_leaves_nothing_in_the_published_tree() {
     let folder = Folder(tempfile::tempdir().unwrap());

@@ -35,6 +35,13 @@ impl ResultsFile for ledger::Directory {
     }
 }
 
+#[async_trait]
+impl ResultsFile for ledger::S3 {
+    async fn replace(&self, bytes: Bytes) -> Result<(), PublishError> {
+        Self::replace(self, "results.json", bytes).await
+    }
+}
+
 /// What the service is told.
 #[derive(Debug, Clone)]
 pub struct TallyConfig {

@@ -26,7 +26,7 @@ use registrar::create::RegistrarFiles;
 use registrar::rsa::RsaKeySource;
 use signer::{KeyRef, KeySource};
 
-use crate::serve::config::{AnchorPlace, Database, KeyPlace, LogPlace, Published};
+use crate::serve::config::{AnchorPlace, Database, KeyPlace, LogPlace, Objects, Published};
 
 /// The ending of files that hold the name of a key in KMS.
 const KMS: &str = "kms";
@@ -162,11 +162,13 @@ impl Folder {
         places
             .map(|anchor| AnchorPlace {
                 name: anchor.name.clone(),
-                directory: self
-                    .published(&election.id())
-                    .join("anchors")
-                    .join(&anchor.name),
-                unfinished: self.public().join("tmp").join("anchors"),
+                objects: Objects::Directory {
+                    folder: self
+                        .published(&election.id())
+                        .join("anchors")
+                        .join(&anchor.name),
+                    unfinished: self.public().join("tmp").join("anchors"),
+                },
             })
             .collect()
     }

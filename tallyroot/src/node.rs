@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 use crate::election::notices::{self, Authority};
 use crate::folder::Folder;
 use crate::serve::SCHEDULE_POLL;
+use crate::serve::files::published_files;
 use crate::serve::parts::{self, LogParts, RegistrarParts};
 use crate::stores::Stores;
 use crate::witnesses::LocalWitnesses;
@@ -74,7 +75,7 @@ impl Node {
         );
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let published = folder.publishing();
-        let reader = parts::reader(&published, election);
+        let reader = parts::reader(&published, election).await?;
         let (follower, mut schedule) = schedule::follow(
             election.clone(),
             Arc::clone(&reader),
@@ -148,18 +149,14 @@ impl Node {
         let anchoring = parts::start_anchoring(
             election,
             open(LogId::Heads).await?,
-            parts::open_anchors(&folder.anchors(election))?,
+            parts::open_anchors(&folder.anchors(election), &published, election).await?,
             witnesses.as_clients()?,
             &reader,
             &clock,
         )
         .await?;
-        let results = parts::directory(&published, election, "tally")?;
-        let tally = Tally::start(
-            TallyConfig::new(election),
-            Arc::clone(&reader),
-            Arc::new(results),
-        );
+        let results = parts::results_file(&published, election).await?;
+        let tally = Tally::start(TallyConfig::new(election), Arc::clone(&reader), results);
 
         let mut app = Router::new();
         for cell in &cells {
@@ -168,9 +165,10 @@ impl Node {
         for registrar in &registrars {
             app = app.merge(registrar.router());
         }
-        let app = parts::published_files(
+        let app = published_files(
             app.merge(tally.router()).merge(anchoring.router()),
             &published,
+            &reader,
             election,
         );
         let (stop, mut stopping) = watch::channel(false);

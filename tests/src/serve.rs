@@ -43,6 +43,21 @@ pub struct Plan {
     pub postgres: Option<String>,
     /// Where keys are in a KMS: `None` for files.
     pub kms: Option<KmsPlan>,
+    /// Where files are published in buckets: `None` for a folder.
+    pub buckets: Option<BucketsPlan>,
+}
+
+/// Buckets for what is published, and for the anchors. Whoever plans this puts the manifest there.
+#[derive(Clone, Debug)]
+pub struct BucketsPlan {
+    /// Where S3 is.
+    pub endpoint: String,
+    /// The bucket of the published files.
+    pub published: String,
+    /// Those of the anchors: name and bucket, as the manifest has them.
+    pub anchors: Vec<(String, String)>,
+    /// Credentials of the services.
+    pub environment: Environment,
 }
 
 /// Keys in a KMS.
@@ -69,6 +84,7 @@ impl Default for Plan {
             demo: true,
             postgres: None,
             kms: None,
+            buckets: None,
         }
     }
 }
@@ -124,11 +140,8 @@ impl Role {
 }
 
 /// `[aws]`: credentials come from the environment alone.
-fn aws(kms: &KmsPlan) -> String {
-    format!(
-        "[aws]\nregion = \"eu-central-1\"\nendpoint = \"{}\"\n",
-        kms.endpoint
-    )
+fn aws(endpoint: &str) -> String {
+    format!("[aws]\nregion = \"eu-central-1\"\nendpoint = \"{endpoint}\"\n")
 }
 
 impl World {
@@ -157,7 +170,7 @@ impl World {
             plan.shards,
             plan.kms
                 .as_ref()
-                .map(|kms| format!("{}\n{}", kms.keys, aws(kms)))
+                .map(|kms| format!("{}\n{}", kms.keys, aws(&kms.endpoint)))
                 .unwrap_or_default(),
         );
         let path = folder.join("description.toml");
@@ -220,13 +233,30 @@ impl World {
     #[must_use]
     pub fn configuration(&self, role: Role) -> String {
         let public = self.data.join("public");
-        let aws = self.plan.kms.as_ref().map(aws).unwrap_or_default();
+        let (kms, buckets) = (self.plan.kms.as_ref(), self.plan.buckets.as_ref());
+        let endpoint = kms.map(|kms| &kms.endpoint);
+        let endpoint = endpoint.or(buckets.map(|buckets| &buckets.endpoint));
+        let aws = endpoint.map(|endpoint| aws(endpoint)).unwrap_or_default();
+        let place = match buckets {
+            None => format!("directory = \"{}\"", arg(&public)),
+            Some(buckets) => format!("bucket = \"{}\"", buckets.published),
+        };
+        let anchors = match buckets {
+            None => "\n[[anchors]]\nname = \"local\"\n".to_owned(),
+            Some(buckets) => buckets
+                .anchors
+                .iter()
+                .map(|(name, bucket)| {
+                    format!("\n[[anchors]]\nname = \"{name}\"\nbucket = \"{bucket}\"\n")
+                })
+                .collect(),
+        };
         let common = format!(
             "manifest = \"{}\"\nelection = \"{}\"\nlisten = \"127.0.0.1:0\"\nhealth_listen = 0\n",
             arg(&self.published.folder.join("manifest.json")),
             self.published.id(),
         );
-        let published = format!("\n{aws}\n[published]\ndirectory = \"{}\"\n", arg(&public));
+        let published = format!("\n{aws}\n[published]\n{place}\n");
         match role {
             Role::Cell(k) => format!(
                 "{common}cell = {k}\n{published}{}",
@@ -257,10 +287,7 @@ impl World {
                     "{common}registrar = {r}\nrsa_key = {rsa}\ncode_key = \"code.key\"\nroll_backup = \"registrar.sqlite\"\n{published}{database}{shards}"
                 )
             }
-            Role::Anchor => format!(
-                "{common}{published}{}\n[[anchors]]\nname = \"local\"\n",
-                self.log(role, "heads")
-            ),
+            Role::Anchor => format!("{common}{published}{}{anchors}", self.log(role, "heads")),
             Role::Tally => format!("{common}{published}serve = true\n"),
         }
     }
@@ -288,8 +315,10 @@ impl World {
     }
 
     fn our_environment(&self) -> Environment {
-        let kms = self.plan.kms.as_ref();
-        kms.map(|kms| kms.environment.clone()).unwrap_or_default()
+        let kms = self.plan.kms.as_ref().map(|kms| &kms.environment);
+        let buckets = self.plan.buckets.as_ref();
+        let ours = kms.or(buckets.map(|buckets| &buckets.environment));
+        ours.cloned().unwrap_or_default()
     }
 
     fn log(&self, role: Role, schema: &str) -> String {

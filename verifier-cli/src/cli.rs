@@ -160,8 +160,8 @@ enum Command {
 /// What every command that reads a published election takes.
 #[derive(Args)]
 struct ElectionArgs {
-    /// Where the election is published: the site's or the election's URL, a directory (the site's root, or the folder with manifest.json), or a package of `bundle`
-    #[arg(value_name = "URL, DIRECTORY OR PACKAGE")]
+    /// Where the election is published: the site's or the election's URL, a directory (the site's root, or the folder with manifest.json), a bucket (s3://BUCKET/PREFIX?region=…, read without credentials), or a package of `bundle`
+    #[arg(value_name = "URL, DIRECTORY, BUCKET OR PACKAGE")]
     source: String,
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
     #[arg(long, value_name = "ID")]

@@ -89,6 +89,16 @@ impl Kind {
     pub const fn is_immutable(self) -> bool {
         !matches!(self, Self::Results | Self::Checkpoint)
     }
+
+    /// What a web server says it is.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Manifest | Self::Results => "application/json",
+            Self::Checkpoint | Self::CheckpointAt | Self::Cosigned => "text/plain; charset=utf-8",
+            Self::Batch | Self::Tile | Self::Bundle | Self::Anchor => "application/octet-stream",
+        }
+    }
 }
 
 /// SPEC: "A decimal in a path or a note is ASCII without leading zeroes (`0` is `0`)."

@@ -1,6 +1,8 @@
 //! What the ledger's tests share: a simple log of "votes", and the check of a whole log.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod bucket;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;

@@ -107,6 +107,23 @@ command (a role, a service account, a profile); the region and an endpoint may s
 "#
     };
 }
+// Of all roles.
+macro_rules! bucket {
+    () => {
+        r#"Files may be published in a bucket of S3, below elections/<id>/:
+
+  [published]
+  bucket = "name"
+  prefix = "2026"                      # optional
+  region = "eu-central-1"              # optional, as is `endpoint`: in place of those of [aws]
+
+This process then needs s3:ListBucket on the bucket, and on its objects s3:GetObject and s3:PutObject; on
+those below probe/, with which start tries whether the store replaces what should only be created,
+s3:DeleteObject too (the tally writes results.json alone).
+
+"#
+    };
+}
 // What the configurations of all roles have in common.
 macro_rules! head {
     () => {
@@ -149,7 +166,7 @@ const SERVE_CELL_HELP: &str = concat!(
     r#"  cell = 0                             # which one, from 0
 
   [published]
-  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json; or bucket = "name", as below
 
   [key]
   main = "main.key"
@@ -164,6 +181,7 @@ const SERVE_CELL_HELP: &str = concat!(
 
 "#,
     kms!(),
+    bucket!(),
     variables!(),
     second!(),
     exit!()
@@ -177,7 +195,7 @@ const SERVE_REGISTRAR_HELP: &str = concat!(
   roll_backup = "registrar.sqlite"     # the sealed roll, for `roll load`
 
   [published]
-  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json; or bucket = "name", as below
 
   [database]                           # for all that it keeps; without it, SQLite files, for demos
   url = "postgres://role@host/name"
@@ -192,6 +210,7 @@ const SERVE_REGISTRAR_HELP: &str = concat!(
 
 "#,
     kms!(),
+    bucket!(),
     variables!(),
     second!(),
     exit!()
@@ -201,7 +220,7 @@ const SERVE_ANCHOR_HELP: &str = concat!(
     head!(),
     r#"
   [published]
-  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json; or bucket = "name", as below
 
   [key]
   main = "main.key"
@@ -217,6 +236,9 @@ const SERVE_ANCHOR_HELP: &str = concat!(
   [[anchors]]                          # one for each anchor of the manifest, in its order
   name = "local"
   directory = "/srv/anchor"            # optional, as is `unfinished`, a folder on the same file system
+  # or bucket = "name" (prefix, region, endpoint as below), with Object Lock: s3:PutObject,
+  # s3:PutObjectRetention, s3:GetObjectVersion, s3:GetObjectRetention, s3:ListBucketVersions,
+  # s3:GetBucketVersioning, s3:GetBucketObjectLockConfiguration
 
   [[witnesses]]                        # one for each witness of the manifest, in its order
   name = "witness.example/w1"
@@ -224,6 +246,7 @@ const SERVE_ANCHOR_HELP: &str = concat!(
 
 "#,
     kms!(),
+    bucket!(),
     variables!(),
     second!(),
     exit!()
@@ -233,12 +256,13 @@ const SERVE_TALLY_HELP: &str = concat!(
     head!(),
     r#"
   [published]
-  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json
+  directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json; or bucket = "name", as below
   serve = true                         # optional: serve the published files too, where nothing else does
 
 It needs no key and no database.
 
 "#,
+    bucket!(),
     variables!(),
     exit!()
 );

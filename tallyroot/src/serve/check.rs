@@ -79,7 +79,7 @@ pub(super) async fn all(config: &Config, around: &Surroundings) -> (Vec<Check>, 
         anchors, witnesses, ..
     } = &config.role
     {
-        let opened = parts::open_anchors(anchors);
+        let opened = parts::open_anchors(anchors, &config.published, &config.election).await;
         checks.push(Check::of(
             "anchors",
             opened.map(|opened| format!("{} of the manifest's", opened.len())),
@@ -122,35 +122,49 @@ async fn reach(election: &Election, witnesses: &[Witness]) -> String {
     futures::future::join_all(looks).await.join("; ")
 }
 
-/// The folder is there, holds this election's manifest, and honours create-never-replace.
+/// The place is there, holds this election's manifest, and honours create-never-replace.
 async fn published(config: &Config) -> Result<String> {
-    let Published::Directory(public) = &config.published;
-    let place = public.display();
-    if !public.is_dir() {
+    let election = &config.election;
+    let (place, what) = match &config.published {
+        Published::Directory(public) => (format!("{}/", public.display()), "`directory`"),
+        Published::Bucket(place) => (place.to_string(), "`bucket`"),
+    };
+    if let Published::Directory(public) = &config.published
+        && !public.is_dir()
+    {
         bail!(
-            "the published directory {place} is not there: make it, or correct `directory` in [published]"
+            "the published directory {} is not there: make it, or correct {what} in [published]",
+            public.display()
         );
     }
-    let reader = parts::reader(&config.published, &config.election);
+    let reader = parts::reader(&config.published, election).await?;
     let manifest = reader
         .read("manifest.json", MANIFEST_LEN_MAX)
         .await
         .with_context(|| format!("in {place}"))?;
     match manifest {
-        Some(bytes) if bytes == config.election.manifest_bytes() => {}
+        Some(bytes) if bytes == election.manifest_bytes() => {}
         Some(_) => bail!(
-            "{place}/elections/{}/manifest.json is not the manifest of that election: put the manifest there",
-            config.election.id()
+            "{place}elections/{}/manifest.json is not the manifest of that election: put the manifest there",
+            election.id()
         ),
         None => bail!(
-            "{place}/elections/{}/manifest.json is not there: publish the manifest first",
-            config.election.id()
+            "{place}elections/{}/manifest.json is not there: publish the manifest first",
+            election.id()
         ),
     }
-    // A name of its own: the active process's unfinished files are not ours to remove.
-    let directory = parts::directory(&config.published, &config.election, &probe_owner())?;
-    let probed = directory.probe().await;
-    directory.forget();
+    let probed = match &config.published {
+        Published::Directory(public) => {
+            // A name of its own: the active process's unfinished files are not ours to remove.
+            let directory = parts::directory(public, election, &probe_owner())?;
+            let probed = directory.probe().await;
+            directory.forget();
+            probed
+        }
+        // It writes results.json and nothing else, and need not be allowed to.
+        Published::Bucket(_) if matches!(config.role, Role::Tally { .. }) => Ok(()),
+        Published::Bucket(bucket) => parts::s3(bucket, election).await?.probe().await,
+    };
     probed.with_context(|| format!("{place} cannot hold a log's files"))?;
     Ok(format!(
         "{place} holds the manifest, and keeps what it is given"

@@ -6,6 +6,7 @@
 
 pub(crate) mod check;
 pub mod config;
+pub mod files;
 mod gate;
 mod health;
 mod metrics;
@@ -94,7 +95,7 @@ pub async fn run(command: &ServeCommand) -> Result<ExitCode> {
         }
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let reader = parts::reader(&config.published, &config.election);
+    let reader = parts::reader(&config.published, &config.election).await?;
     let (follower, schedule) = schedule::follow(
         config.election.clone(),
         Arc::clone(&reader),
@@ -343,7 +344,7 @@ async fn serve(
     around: &Surroundings,
 ) -> Ended {
     // Open at once: what a log that is being taken over cannot answer, it says itself.
-    gate.open(service.router(config));
+    gate.open(service.router(config, &around.reader));
     let active = async {
         if service.ready().await.is_ok() {
             vitals.enter(Phase::Active);

@@ -2,15 +2,15 @@
 //!
 //! `tallyroot serve` opens one service's, `tallyroot demo` those of all.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use anchoring::{Anchor, Anchoring, AnchoringConfig, DirectoryAnchor, Witness};
+use anchoring::{
+    Anchor, Anchoring, AnchoringConfig, BucketAnchor, DirectoryAnchor, ShownAnchor, Witness,
+};
 use anyhow::{Context, Result, anyhow, bail};
-use axum::Router;
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::Redirect;
-use axum::routing::get;
+use ledger::S3;
+use ledger::bucket::Place;
 use ledger::clock::Clock;
 use ledger::heads::name_of;
 use ledger::postgres::Location;
@@ -27,12 +27,11 @@ use registrar::code::CodeKey;
 use registrar::rsa::{BlindSigner, RsaKeySource};
 use registrar::{Registrar, RegistrarConfig, ShardParts};
 use signer::{Checked, KeySource, Signer};
+use tally::ResultsFile;
 use tokio::sync::watch;
-use tower_http::services::ServeDir;
-use tower_http::set_header::SetResponseHeaderLayer;
 use zeroize::Zeroizing;
 
-use super::config::{self, AnchorPlace, Database, LogPlace, Published, Roll};
+use super::config::{self, AnchorPlace, Database, LogPlace, Objects, Published, Roll};
 
 /// What one log's sequencer works with.
 pub struct LogParts {
@@ -60,10 +59,9 @@ impl LogParts {
         let signer = key_in_force(election, place, in_force).await?;
         Ok(Self {
             store: open_store(election, place).await?,
-            publisher: Arc::new(
-                directory(published, election, &prefix.replace('/', "-"))
-                    .with_context(|| format!("the published files of {prefix}"))?,
-            ),
+            publisher: publisher(published, election, &prefix.replace('/', "-"))
+                .await
+                .with_context(|| format!("the published files of {prefix}"))?,
             signer,
         })
     }
@@ -109,21 +107,62 @@ pub fn located(postgres: &config::Postgres) -> Result<Location> {
     Ok(postgres.location.as_ref().clone().with_password(&password))
 }
 
-/// Publishes in the election's folder as this owner.
+/// Publishes in the election's folder or bucket. In a folder, this owner's unfinished files are told apart from others'.
 ///
 /// # Errors
-/// The folder cannot be made or written.
-pub fn directory(published: &Published, election: &Election, owner: &str) -> Result<Directory> {
-    let Published::Directory(public) = published;
+/// The folder cannot be made or written, or it is not known how to reach the bucket.
+pub async fn publisher(
+    published: &Published,
+    election: &Election,
+    owner: &str,
+) -> Result<Arc<dyn Publisher>> {
+    Ok(match published {
+        Published::Directory(public) => Arc::new(directory(public, election, owner)?),
+        Published::Bucket(place) => Arc::new(s3(place, election).await?),
+    })
+}
+
+/// Where `results.json` stands.
+///
+/// # Errors
+/// As [`publisher`].
+pub async fn results_file(
+    published: &Published,
+    election: &Election,
+) -> Result<Arc<dyn ResultsFile>> {
+    Ok(match published {
+        Published::Directory(public) => Arc::new(directory(public, election, "tally")?),
+        Published::Bucket(place) => Arc::new(s3(place, election).await?),
+    })
+}
+
+/// Reads what is published, like any outsider.
+///
+/// # Errors
+/// It is not known how to reach the bucket.
+pub async fn reader(published: &Published, election: &Election) -> Result<Arc<dyn Reader>> {
+    Ok(match published {
+        Published::Directory(public) => Arc::new(DirectoryReader::new(public, &election.id())),
+        Published::Bucket(place) => Arc::new(s3(place, election).await?),
+    })
+}
+
+/// The election's folder in the published directory.
+///
+/// # Errors
+/// It cannot be made or written.
+pub fn directory(public: &Path, election: &Election, owner: &str) -> Result<Directory> {
     Directory::open(public, &election.id(), owner)
         .with_context(|| format!("the published directory {}", public.display()))
 }
 
-/// Reads what is published, like any outsider.
-#[must_use]
-pub fn reader(published: &Published, election: &Election) -> Arc<dyn Reader> {
-    let Published::Directory(public) = published;
-    Arc::new(DirectoryReader::new(public, &election.id()))
+/// The election's part of a bucket.
+///
+/// # Errors
+/// It is not known how to reach it.
+pub async fn s3(place: &Place, election: &Election) -> Result<S3> {
+    let opened = S3::open(place, &election.id()).await;
+    opened.with_context(|| format!("the bucket {place}"))
 }
 
 /// The key that may sign the log now: its main key, or its spare where a switch notice is in force.
@@ -275,25 +314,46 @@ async fn open_roll(
     }
 }
 
-/// Opens the anchors.
+/// Opens the anchors. What one keeps in a bucket is shown among the published files too.
 ///
 /// # Errors
-/// A folder cannot be made.
-pub fn open_anchors(places: &[AnchorPlace]) -> Result<Vec<Arc<dyn Anchor>>> {
-    places
-        .iter()
-        .map(|place| {
-            let opened = DirectoryAnchor::open(&place.name, &place.directory, &place.unfinished)
-                .with_context(|| {
-                    format!(
-                        "cannot open the anchor {} in {}",
-                        place.name,
-                        place.directory.display()
-                    )
-                })?;
-            Ok(Arc::new(opened) as Arc<dyn Anchor>)
-        })
-        .collect()
+/// A folder cannot be made; a bucket cannot be reached, or does not keep what it is given.
+pub async fn open_anchors(
+    places: &[AnchorPlace],
+    published: &Published,
+    election: &Election,
+) -> Result<Vec<Arc<dyn Anchor>>> {
+    let mut anchors: Vec<Arc<dyn Anchor>> = Vec::new();
+    for place in places {
+        let name = &place.name;
+        let opened: Arc<dyn Anchor> = match &place.objects {
+            Objects::Directory { folder, unfinished } => {
+                let opened = DirectoryAnchor::open(name, folder, unfinished);
+                Arc::new(opened.with_context(|| {
+                    format!("cannot open the anchor {name} in {}", folder.display())
+                })?)
+            }
+            Objects::Bucket(place) => {
+                let context = || format!("the anchor {name} in {place}");
+                let opened = BucketAnchor::open(name, place, election).await;
+                let opened = opened.with_context(context)?;
+                opened.check().await.with_context(context)?;
+                Arc::new(opened)
+            }
+        };
+        let stands_published = match (&place.objects, published) {
+            (Objects::Directory { .. }, Published::Directory(_)) => true,
+            (Objects::Directory { .. }, Published::Bucket(_)) | (Objects::Bucket(_), _) => false,
+        };
+        anchors.push(match stands_published {
+            true => opened,
+            false => {
+                let publisher = publisher(published, election, &format!("anchor-{name}")).await?;
+                Arc::new(ShownAnchor::new(opened, publisher))
+            }
+        });
+    }
+    Ok(anchors)
 }
 
 /// Starts the anchoring service.
@@ -334,24 +394,4 @@ pub fn as_shard(parts: LogParts, floor: Option<ledger::End>) -> ShardParts {
         floor,
         warm: registrar::ShardWarm::default(),
     }
-}
-
-/// Everything that is not a service's own route is a published file, or nothing.
-pub fn published_files(app: Router, published: &Published, election: &Election) -> Router {
-    let Published::Directory(public) = published;
-    let elections: PathBuf = public.join("elections");
-    let page = format!("/elections/{}/", election.id());
-    let header = |name: HeaderName, value: &'static str| {
-        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
-    };
-    app.route("/", get(move || async move { Redirect::temporary(&page) }))
-        .nest_service(
-            "/elections",
-            ServeDir::new(elections).append_index_html_on_directories(false),
-        )
-        // Anybody may read and verify from anywhere; what can change must be asked for again.
-        .layer(header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
-        .layer(header(header::CACHE_CONTROL, "no-cache"))
-        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header(header::REFERRER_POLICY, "no-referrer"))
 }

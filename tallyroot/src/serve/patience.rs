@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
+use anchoring::BucketAnchorError;
 use anyhow::{Error, Result};
+use ledger::publisher::{PublishError, ReadError};
 use ledger::store::postgres::OpenError;
 use registrar::database::DatabaseError;
 use registrar::rsa::BlindSignerError;
@@ -25,6 +27,9 @@ pub(super) fn passes(error: &Error) -> bool {
             || cause.downcast_ref().is_some_and(DatabaseError::passes)
             || cause.downcast_ref().is_some_and(signer::OpenError::passes)
             || cause.downcast_ref().is_some_and(BlindSignerError::passes)
+            || matches!(cause.downcast_ref(), Some(PublishError::Unknown { .. }))
+            || matches!(cause.downcast_ref(), Some(ReadError::Unavailable { .. }))
+            || cause.downcast_ref().is_some_and(BucketAnchorError::passes)
             || cause.is::<tokio::time::error::Elapsed>()
     })
 }

@@ -129,7 +129,7 @@ async fn load_roll(config: &Config) -> Result<()> {
 }
 
 async fn surroundings(config: &Config) -> Result<Surroundings> {
-    let reader = parts::reader(&config.published, &config.election);
+    let reader = parts::reader(&config.published, &config.election).await?;
     let clock = Arc::new(SystemClock);
     // The follower ends with the last receiver.
     let (_, mut known) = schedule::follow(

@@ -22,6 +22,7 @@ use tally::{Tally, TallyConfig};
 use tokio::sync::watch;
 
 use super::config::{Config, Role};
+use super::files::published_files;
 use super::health::Vitals;
 use super::parts::{self, LogParts, RegistrarParts};
 use super::warm::Known;
@@ -177,7 +178,7 @@ impl Service {
                 if in_force.heads_size() == 0 {
                     wait_for_beginnings(election, &around.reader).await;
                 }
-                let anchors = parts::open_anchors(anchors)?;
+                let anchors = parts::open_anchors(anchors, &config.published, election).await?;
                 let anchoring = parts::start_anchoring(
                     election,
                     parts,
@@ -191,11 +192,11 @@ impl Service {
                 Self::Anchor(anchoring)
             }
             (Role::Tally { .. }, _) => {
-                let results = parts::directory(&config.published, election, "tally")?;
+                let results = parts::results_file(&config.published, election).await?;
                 Self::Tally(Tally::start(
                     TallyConfig::new(election),
                     Arc::clone(&around.reader),
-                    Arc::new(results),
+                    results,
                 ))
             }
         };
@@ -215,14 +216,14 @@ impl Service {
     }
 
     /// What it serves.
-    pub(super) fn router(&self, config: &Config) -> Router {
+    pub(super) fn router(&self, config: &Config, reader: &Arc<dyn Reader>) -> Router {
         match self {
             Self::Cell(cell) => cell.router().fallback(listener::not_found),
             Self::Registrar(registrar) => registrar.router().fallback(listener::not_found),
             Self::Anchor(anchoring) => anchoring.router().fallback(listener::not_found),
             Self::Tally(tally) => match &config.role {
                 Role::Tally { serve_files: true } => {
-                    parts::published_files(tally.router(), &config.published, &config.election)
+                    published_files(tally.router(), &config.published, reader, &config.election)
                 }
                 _ => tally.router().fallback(listener::not_found),
             },

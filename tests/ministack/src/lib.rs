@@ -18,6 +18,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -198,26 +199,84 @@ impl Server {
         }
     }
 
+    /// Makes a bucket of a name that no other has, and gives the name. With `locks`, it keeps versions and can lock them.
+    ///
+    /// # Panics
+    /// The server says no.
+    #[must_use]
+    pub fn bucket(&self, what: &str, locks: bool) -> String {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{what}-{}-{number}", std::process::id());
+        self.s3(
+            &format!("PUT /{name}"),
+            &format!("x-amz-bucket-object-lock-enabled: {locks}\r\n"),
+            &format!("<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"),
+        );
+        name
+    }
+
+    /// Lets everybody read a bucket: objects, all their versions, retentions, and the lists of them.
+    ///
+    /// # Panics
+    /// The server says no.
+    pub fn show_to_all(&self, bucket: &str) {
+        let all = [
+            "GetObject",
+            "GetObjectVersion",
+            "GetObjectRetention",
+            "ListBucket",
+            "ListBucketVersions",
+        ];
+        let all: Vec<String> = all.iter().map(|name| format!("\"s3:{name}\"")).collect();
+        let policy = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"*","Action":[{}],"Resource":["arn:aws:s3:::{bucket}","arn:aws:s3:::{bucket}/*"]}}]}}"#,
+            all.join(",")
+        );
+        self.s3(&format!("DELETE /{bucket}?publicAccessBlock"), "", "");
+        self.s3(&format!("PUT /{bucket}?policy"), "", &policy);
+    }
+
+    /// A request of S3's as the root: `PUT /bucket/key`, headers with their line ends, a body. Gives the answer, headers included.
+    ///
+    /// # Panics
+    /// The server says no.
+    pub fn s3(&self, what: &str, headers: &str, body: &str) -> String {
+        self.request("s3", what, headers, body)
+            .unwrap_or_else(|said| panic!("{what}: {said}"))
+    }
+
     fn iam(&self, form: &str) -> String {
         self.http("POST /", &format!("{form}&Version=2010-05-08"))
             .unwrap_or_else(|said| panic!("{form}: {said}"))
     }
 
-    /// A request as the root, whose signature the server does not check.
     fn http(&self, what: &str, form: &str) -> Result<String, String> {
+        let headers = "Content-Type: application/x-www-form-urlencoded\r\n";
+        self.request("iam", what, headers, form)
+    }
+
+    /// A request as the root, whose signature the server does not check.
+    fn request(
+        &self,
+        service: &str,
+        what: &str,
+        headers: &str,
+        body: &str,
+    ) -> Result<String, String> {
         let io = |error: std::io::Error| error.to_string();
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(io)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(io)?;
         let request = format!(
-            "{what} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/iam/aws4_request, SignedHeaders=host, Signature=00\r\n\r\n{form}",
+            "{what} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=00\r\n\r\n{body}",
             self.port,
-            form.len()
+            body.len()
         );
         stream.write_all(request.as_bytes()).map_err(io)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).map_err(io)?;
-        match answer.starts_with("HTTP/1.1 200") {
+        match answer.starts_with("HTTP/1.1 2") {
             true => Ok(answer),
             false => Err(answer),
         }

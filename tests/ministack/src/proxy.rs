@@ -85,6 +85,8 @@ struct State {
     to: String,
     client: reqwest::Client,
     rules: Mutex<Rules>,
+    /// A header that is not passed on.
+    without: Mutex<Option<String>>,
     seen: watch::Sender<Vec<Exchange>>,
 }
 
@@ -107,6 +109,7 @@ impl Proxy {
             to: to.to_owned(),
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             rules: Mutex::default(),
+            without: Mutex::default(),
             seen: watch::Sender::default(),
         });
         let shared = Arc::clone(&state);
@@ -142,6 +145,14 @@ impl Proxy {
     /// From now on all such requests are answered so.
     pub fn always(&self, operation: &str, answer: Answer) {
         self.set(operation, VecDeque::new(), Some(answer));
+    }
+
+    /// From now on this header is not passed on: the server answers as one that does not know it. Requests must then be such that it does not check their signatures.
+    ///
+    /// # Panics
+    /// Another thread has panicked.
+    pub fn without(&self, header: &str) {
+        *self.state.without.lock().unwrap() = Some(header.to_owned());
     }
 
     /// From now on all is passed on.
@@ -280,7 +291,11 @@ impl State {
             .client
             .request(method.clone(), format!("{}{path}", self.to))
             .body(body);
+        let without = self.without.lock().unwrap().clone();
         for (name, value) in headers {
+            if without.as_deref() == Some(name.as_str()) {
+                continue;
+            }
             if name == HOST || !is_of_connection(name.as_str()) {
                 request = request.header(name, value);
             }

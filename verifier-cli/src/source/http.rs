@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::{Client, Response};
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{StatusCode, Url, redirect};
 
 use super::directory::read_bounded;
@@ -100,8 +100,36 @@ impl Http {
         self.base.join(path).map_err(|e| SourceError::new(path, e))
     }
 
+    /// Asks for what is at this address, a few times if need be; `path` is what it is called.
+    ///
+    /// # Errors
+    /// It cannot be read; see [`SourceError`].
+    pub(super) fn fetch(
+        &self,
+        url: Url,
+        path: &str,
+        max_len: usize,
+    ) -> Result<Answer, SourceError> {
+        let mut waits = BACKOFF.iter();
+        let begun = Instant::now();
+        loop {
+            let failure = match self.try_once(url.clone(), max_len) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            match waits.next() {
+                Some(wait)
+                    if failure.again && begun.elapsed() < self.timeout.saturating_mul(PATIENCE) =>
+                {
+                    thread::sleep((*wait).max(failure.not_before));
+                }
+                _ => return Err(SourceError::new(path, failure.problem)),
+            }
+        }
+    }
+
     /// One try. `Err(Try::…)` says whether another makes sense.
-    fn try_once(&self, url: Url, max_len: usize) -> Result<Fetched, Failure> {
+    fn try_once(&self, url: Url, max_len: usize) -> Result<Answer, Failure> {
         // A request's own time-out covers its body as well; the blocking client's would begin anew with every read, for whoever sends a byte now and then.
         let request = self.client.get(url).timeout(self.timeout);
         let response = request.send().map_err(|e| Failure {
@@ -111,11 +139,17 @@ impl Http {
         })?;
         let status = response.status();
         if status == StatusCode::NOT_FOUND || status == StatusCode::GONE {
-            return Ok(Fetched::Missing);
+            return Ok(Answer {
+                content: Fetched::Missing,
+                headers: HeaderMap::new(),
+            });
         }
         if status == StatusCode::OK {
+            let headers = response.headers().clone();
             // A connection that breaks within the body is an error here, not a short file.
-            return read_bounded(response, max_len).map_err(|e| Failure::passing(full_text(&e)));
+            let content = read_bounded(response, max_len);
+            let content = content.map_err(|e| Failure::passing(full_text(&e)))?;
+            return Ok(Answer { content, headers });
         }
         let problem = format!("the server answered {status}");
         if status.is_server_error()
@@ -136,6 +170,13 @@ impl Http {
     }
 }
 
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) content: Fetched,
+    pub(super) headers: HeaderMap,
+}
+
 struct Failure {
     problem: String,
     again: bool,
@@ -154,23 +195,8 @@ impl Failure {
 
 impl Source for Http {
     fn read(&self, path: &str, max_len: usize) -> Result<Fetched, SourceError> {
-        let url = self.address(path)?;
-        let mut waits = BACKOFF.iter();
-        let begun = Instant::now();
-        loop {
-            let failure = match self.try_once(url.clone(), max_len) {
-                Ok(fetched) => return Ok(fetched),
-                Err(failure) => failure,
-            };
-            match waits.next() {
-                Some(wait)
-                    if failure.again && begun.elapsed() < self.timeout.saturating_mul(PATIENCE) =>
-                {
-                    thread::sleep((*wait).max(failure.not_before));
-                }
-                _ => return Err(SourceError::new(path, failure.problem)),
-            }
-        }
+        let answer = self.fetch(self.address(path)?, path, max_len)?;
+        Ok(answer.content)
     }
 
     fn list(&self, _folder: &str) -> Result<Option<Vec<Listed>>, SourceError> {

@@ -7,7 +7,7 @@ use protocol::ids::ElectionId;
 use protocol::manifest::MANIFEST_LEN_MAX;
 use sha2::{Digest as _, Sha256};
 
-use super::{Directory, Fetched, Http, Package, Source, SourceError};
+use super::{Bucket, Directory, Fetched, Http, Package, Source, SourceError};
 
 /// An election's folder, found.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct Located {
     pub place: String,
 }
 
-/// Finds the folder of `election` in `given`: a URL, a directory, or a package.
+/// Finds the folder of `election` in `given`: a URL, a bucket, a directory, or a package.
 ///
 /// The folder is the first whose `manifest.json` hashes to the id; failing that, the first that holds any election's files, so that the audit can say what is wrong with them.
 ///
@@ -26,7 +26,16 @@ pub struct Located {
 /// There is nothing like an election, or the source cannot be read.
 pub fn locate(given: &str, election: &ElectionId) -> Result<Located, SourceError> {
     let below = format!("elections/{election}");
-    let candidates: Vec<Located> = if given.contains("://") {
+    let candidates: Vec<Located> = if given.starts_with("s3://") {
+        let bucket = Bucket::new(given)?;
+        [bucket.below(&below), bucket]
+            .into_iter()
+            .map(|source| Located {
+                place: source.place(),
+                source: Arc::new(source),
+            })
+            .collect()
+    } else if given.contains("://") {
         let site = Http::new(given)?;
         [site.below(&below)?, site]
             .into_iter()
@@ -46,7 +55,7 @@ pub fn locate(given: &str, election: &ElectionId) -> Result<Located, SourceError
         if !root.is_dir() {
             return Err(SourceError::new(
                 given,
-                "there is no such directory or package (an address starts with https:// or http://)",
+                "there is no such directory or package (an address starts with https://, http:// or s3://)",
             ));
         }
         [

@@ -3,6 +3,7 @@
 //! Nothing here trusts what it reads, and nothing is interpreted here. What matters is that three answers are kept apart: the file, the
 //! certainty that there is no such file (a finding, where it must exist), and not knowing (no verdict).
 
+mod bucket;
 mod directory;
 mod http;
 mod locate;
@@ -10,6 +11,7 @@ pub(crate) mod package;
 
 use std::fmt;
 
+pub use bucket::{Bucket, Stored, Version};
 pub use directory::Directory;
 pub use http::Http;
 pub use locate::{Located, locate};

@@ -8,8 +8,8 @@ use toml::{Table, Value};
 
 use super::section::{ConfigError, Section};
 
-const WHAT_REGION: &str = "an AWS region, such as \"eu-central-1\"";
-const WHAT_ENDPOINT: &str = "where AWS is reached, if not at its own addresses, such as \"https://vpce-1.kms.eu-central-1.vpce.amazonaws.com\"";
+pub(super) const WHAT_REGION: &str = "an AWS region, such as \"eu-central-1\"";
+pub(super) const WHAT_ENDPOINT: &str = "where AWS is reached, if not at its own addresses, such as \"https://vpce-1.kms.eu-central-1.vpce.amazonaws.com\"";
 const WHAT_RSA: &str = "the file of the private RSA key, or { kms = \"arn:…\", wrapped = \"rsa.wrapped\" }, as `election new` made it";
 
 /// A log's keys: at least one.

@@ -2,6 +2,7 @@
 //!
 //! Secrets are never in the configuration itself: it names the files that hold them, and those must be readable by their owner alone.
 
+mod bucket;
 mod database;
 mod key;
 mod section;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anchoring::Witness;
 use aws::Aws;
+use ledger::bucket::Place;
 use ledger::postgres::Location;
 use ledger::store::postgres::Durability;
 use protocol::ids::{ElectionId, LogId};
@@ -22,6 +24,7 @@ use registrar::rsa::RsaKeySource;
 pub(super) use database::no_password_in;
 pub use section::{ConfigError, PREFIX};
 
+use bucket::bucket;
 use database::{WHAT_SCHEMA, database_of, server};
 pub use key::KeyPlace;
 use key::{key, rsa_key};
@@ -157,6 +160,8 @@ pub enum Role {
 pub enum Published {
     /// In a folder: `<folder>/elections/<id>/…`
     Directory(PathBuf),
+    /// In a bucket: `<prefix>/elections/<id>/…`
+    Bucket(Place),
 }
 
 /// What a log's writer works with.
@@ -202,10 +207,22 @@ pub struct Postgres {
 pub struct AnchorPlace {
     /// Its name in the manifest.
     pub name: String,
-    /// The folder of its objects.
-    pub directory: PathBuf,
-    /// A folder on the same file system for what is being written.
-    pub unfinished: PathBuf,
+    /// Where its objects are.
+    pub objects: Objects,
+}
+
+/// Where an anchor's objects are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Objects {
+    /// In a folder.
+    Directory {
+        /// The folder.
+        folder: PathBuf,
+        /// A folder on the same file system for what is being written.
+        unfinished: PathBuf,
+    },
+    /// In a bucket with Object Lock: `<prefix>/elections/<id>/anchors/<name>/<n>`
+    Bucket(Place),
 }
 
 const WHAT_MANIFEST: &str = "the path of the election's manifest.json";
@@ -256,8 +273,8 @@ impl Config {
                 format!("it is {health_listen}, which `listen` is too: give another port"),
             ));
         }
-        let published = published(&root, role)?;
         let aws = key::aws(&root)?;
+        let published = published(&root, role, &aws)?;
         let role = match role {
             RoleName::Cell => cell(&root, &election, &aws)?,
             RoleName::Registrar => registrar(&root, &election, &aws)?,
@@ -339,15 +356,35 @@ fn election(root: &Section<'_>) -> Result<Election, ConfigError> {
 }
 
 /// Where files are published, and whether the tally service serves them.
-fn published(root: &Section<'_>, role: RoleName) -> Result<(Published, bool), ConfigError> {
+fn published(
+    root: &Section<'_>,
+    role: RoleName,
+    aws: &Aws,
+) -> Result<(Published, bool), ConfigError> {
     let section = root.section("published")?;
-    let directory = section.path(
+    let directory = section.path_if_any(
         "directory",
         "the folder in which elections/<id> stands or shall stand",
     )?;
+    let published = match (directory, bucket(&section, aws)?) {
+        (Some(directory), None) => Published::Directory(directory),
+        (None, Some(place)) => Published::Bucket(place),
+        (Some(_), Some(_)) => {
+            return Err(section.error(
+                "bucket",
+                "both `directory` and `bucket` are given: files are published in one place, so remove one",
+            ));
+        }
+        (None, None) => {
+            return Err(section.error(
+                "directory",
+                "it is missing: give the folder in which elections/<id> stands or shall stand, or the `bucket`",
+            ));
+        }
+    };
     let serve = role == RoleName::Tally && section.flag("serve")?;
     section.finish()?;
-    Ok((Published::Directory(directory), serve))
+    Ok((published, serve))
 }
 
 fn cell(root: &Section<'_>, election: &Election, aws: &Aws) -> Result<Role, ConfigError> {
@@ -439,8 +476,6 @@ fn anchor(
     let named = &election.manifest().anchors;
     let given = root.sections("anchors")?;
     let names: Vec<&str> = named.iter().map(|anchor| anchor.name.as_str()).collect();
-    let Published::Directory(public) = published;
-    let folder = public.join("elections").join(election.id().to_string());
     let anchors = given
         .iter()
         .map(|section| {
@@ -450,12 +485,34 @@ fn anchor(
                 "unfinished",
                 "a folder on the file system of `directory`, for what is being written",
             )?;
+            let place = bucket(section, aws)?;
             section.finish()?;
-            Ok(AnchorPlace {
-                directory: directory.unwrap_or_else(|| folder.join("anchors").join(&name)),
-                unfinished: unfinished.unwrap_or_else(|| public.join("tmp").join("anchors")),
-                name,
-            })
+            let objects = match (place, published, directory, unfinished) {
+                (Some(place), _, None, None) => Objects::Bucket(place),
+                (Some(_), ..) => {
+                    return Err(section.error(
+                        "bucket",
+                        "both a folder and `bucket` are given: an anchor is in one place, so remove one",
+                    ));
+                }
+                (None, Published::Directory(public), folder, unfinished) => {
+                    let published = public.join("elections").join(election.id().to_string());
+                    Objects::Directory {
+                        folder: folder.unwrap_or_else(|| published.join("anchors").join(&name)),
+                        unfinished: unfinished.unwrap_or_else(|| public.join("tmp").join("anchors")),
+                    }
+                }
+                (None, Published::Bucket(_), Some(folder), Some(unfinished)) => {
+                    Objects::Directory { folder, unfinished }
+                }
+                (None, Published::Bucket(_), ..) => {
+                    return Err(section.error(
+                        "bucket",
+                        "it is missing: give a bucket with Object Lock, or, for demos, a `directory` and `unfinished`",
+                    ));
+                }
+            };
+            Ok(AnchorPlace { name, objects })
         })
         .collect::<Result<Vec<_>, ConfigError>>()?;
     let given: Vec<&str> = anchors.iter().map(|anchor| anchor.name.as_str()).collect();

@@ -18,6 +18,7 @@ const FOREIGN_PREFIX: &str = "TALLYROOT_TEST_";
 const KEYS: &[&str] = &[
     "anchors",
     "aws",
+    "bucket",
     "cell",
     "code_key",
     "database",
@@ -34,6 +35,7 @@ const KEYS: &[&str] = &[
     "monitoring",
     "name",
     "password_file",
+    "prefix",
     "published",
     "region",
     "registrar",

@@ -1,6 +1,7 @@
 //! What each role but a cell is told, and what is said to whoever gives a role the wrong thing.
 
 use super::*;
+use crate::serve::config::Objects;
 
 #[tokio::test]
 async fn registrars_anchors_and_the_tally_have_their_own() {
@@ -82,10 +83,13 @@ async fn registrars_anchors_and_the_tally_have_their_own() {
     };
     let folder = at.folder.path().join("public/elections");
     assert_eq!(
-        anchors.first().unwrap().directory,
-        folder
-            .join(at.election.id().to_string())
-            .join("anchors/local")
+        anchors.first().unwrap().objects,
+        Objects::Directory {
+            folder: folder
+                .join(at.election.id().to_string())
+                .join("anchors/local"),
+            unfinished: at.folder.path().join("public/tmp/anchors"),
+        }
     );
     let error = at.refused(RoleName::Anchor, &anchor.replace("local", "remote"), &[]);
     assert!(error.contains("[\"local\"]"), "{error}");
