@@ -117,7 +117,14 @@ impl Fault {
 
     fn answered(code: Option<&str>, message: Option<&str>, status: u16) -> Self {
         let is = |codes: &[&str]| code.is_some_and(|code| codes.contains(&code));
-        let kind = if is(THROTTLED) || status == 429 {
+        // Of a request whose time is too far from the service's: a clock that is set right changes it.
+        let skewed = is(&["InvalidSignatureException"])
+            && message.is_some_and(|message| {
+                message.contains("Signature expired") || message.contains("not yet current")
+            });
+        let kind = if skewed {
+            FaultKind::Broken
+        } else if is(THROTTLED) || status == 429 {
             FaultKind::Throttled
         } else if is(NOT_ALLOWED) {
             FaultKind::NotAllowed

@@ -236,13 +236,11 @@ async fn a_made_key_says_what_it_is_for() {
         .await
         .unwrap();
     let later = [tag("tallyroot-election", "00ff")];
-    signer::kms::tag(&world.aws, key.key(), &later)
-        .await
-        .unwrap();
+    signer::kms::tag(&world.aws, &key, &later).await.unwrap();
     let client = world.client().await;
     let told = client
         .list_resource_tags()
-        .key_id(key.key().as_str())
+        .key_id(key.as_str())
         .send()
         .await
         .unwrap();

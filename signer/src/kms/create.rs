@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws::{Aws, Fault};
+use aws::{Aws, Fault, FaultKind};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::types::{self, KeySpec, KeyUsageType};
 
@@ -40,9 +40,11 @@ impl Tag {
 
 /// Makes an Ed25519 key that never leaves KMS. Its policy is the account's default one: who may use the key is the operator's to say.
 ///
+/// It is not known everywhere at once: [`open_new`] waits for that.
+///
 /// # Errors
-/// As [`Kms::open`]; a key that was made is then named in the error.
-pub async fn create(aws: &Aws, description: &str, tags: &[Tag]) -> Result<Kms, KmsError> {
+/// KMS cannot be reached (then a key may have been made all the same), or refuses.
+pub async fn create(aws: &Aws, description: &str, tags: &[Tag]) -> Result<KeyRef, KmsError> {
     let client = Client::new(aws.config().await?);
     let mut request = client
         .create_key()
@@ -52,20 +54,30 @@ pub async fn create(aws: &Aws, description: &str, tags: &[Tag]) -> Result<Kms, K
     for tag in tags {
         request = request.tags(tag.build(NEW)?);
     }
-    let answer = request
-        .send()
-        .await
-        .map_err(|error| failed(NEW, Operation::CreateKey, &Fault::of(&error)))?;
+    let answer = request.send().await.map_err(|error| {
+        let mut fault = Fault::of(&error);
+        // Here it is the account's quota of keys, which no patience changes.
+        if fault.is("LimitExceededException") {
+            fault.kind = FaultKind::Refused;
+        }
+        failed(NEW, Operation::CreateKey, &fault)
+    })?;
     let arn = answer.key_metadata().and_then(|made| made.arn());
-    let key: KeyRef = arn
-        .and_then(|arn| arn.parse().ok())
+    arn.and_then(|arn| arn.parse().ok())
         .ok_or(KmsError::Answer {
             key: NEW.to_owned(),
             what: "a new key comes without its name",
-        })?;
+        })
+}
+
+/// Takes a key into use that was just made.
+///
+/// # Errors
+/// As [`Kms::open`], once it should be known everywhere.
+pub async fn open_new(aws: &Aws, key: &KeyRef) -> Result<Kms, KmsError> {
     let mut pause = LOOK;
     for _ in 1..LOOKS {
-        match Kms::open(aws, &key).await {
+        match Kms::open(aws, key).await {
             Err(KmsError::Refused { fault, .. }) if fault.is("NotFoundException") => {}
             Err(error) if error.passes() => {}
             opened => return opened,
@@ -73,7 +85,7 @@ pub async fn create(aws: &Aws, description: &str, tags: &[Tag]) -> Result<Kms, K
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
-    Kms::open(aws, &key).await
+    Kms::open(aws, key).await
 }
 
 /// Adds tags to a key: what is known only once the key is made.

@@ -37,7 +37,7 @@ pub enum KmsError {
     Aws(#[from] AwsError),
     /// KMS was not reached, failed, or asked for patience.
     #[error(
-        "KMS did not {operation} with the key {key} ({fault}): nothing is known to be wrong with it; trying again is safe"
+        "KMS did not {operation} with the key {key} ({fault}): {}", again(*.operation)
     )]
     Unavailable {
         /// The key.
@@ -115,15 +115,28 @@ impl From<KmsError> for SignError {
     }
 }
 
+/// Whether trying again is safe.
+const fn again(operation: Operation) -> &'static str {
+    match operation {
+        // Making one more is no repetition of the first.
+        Operation::CreateKey => {
+            "a key may have been made all the same: look for it by its tag tallyroot-base before you try again"
+        }
+        _ => "nothing is known to be wrong with it; trying again is safe",
+    }
+}
+
 /// What to do.
 fn advice(operation: Operation, fault: &Fault) -> String {
     let by_code = match fault.code.as_deref() {
         Some("NotFoundException") => {
             "there is no such key in this account and region; check its name, and the region"
         }
-        Some("DisabledException") => "the key is disabled; enable it (aws kms enable-key)",
+        Some("DisabledException") => {
+            "the key is disabled; if that was not done on purpose, enable it (aws kms enable-key), else have the log switched to its spare key (tallyroot election switch)"
+        }
         Some("KMSInvalidStateException") => {
-            "the key is not in a state to be used; if it is pending deletion, keep it (aws kms cancel-key-deletion, then enable-key)"
+            "the key is not in a state to be used; if it is pending deletion, and not on purpose, keep it (aws kms cancel-key-deletion, then enable-key), else have the log switched to its spare key (tallyroot election switch)"
         }
         Some("InvalidKeyUsageException" | "UnsupportedOperationException") => {
             "the key is for another purpose; give one that was made for this"

@@ -17,7 +17,7 @@ use aws_sdk_kms::types::{KeySpec, KeyUsageType, MessageType, SigningAlgorithmSpe
 
 use crate::{SignError, Signer};
 
-pub use create::{Tag, create, tag};
+pub use create::{Tag, create, open_new, tag};
 pub use error::{KmsError, Operation};
 pub use key_ref::{KeyRef, KeyRefError};
 pub use wrap::{Context, WrappingKey};

@@ -33,7 +33,8 @@ impl World {
 
     /// A new signing key.
     pub(crate) async fn key(&self) -> Kms {
-        signer::kms::create(&self.aws, "test", &[]).await.unwrap()
+        let key = signer::kms::create(&self.aws, "test", &[]).await.unwrap();
+        signer::kms::open_new(&self.aws, &key).await.unwrap()
     }
 
     /// A new key to wrap with.

@@ -109,6 +109,36 @@ impl<'a> KeyMaker<'a> {
         }
     }
 
+    /// As many keys are named as there are logs and registrars: asked before any key is made.
+    pub(super) fn check_counts(&self, description: &Description) -> Result<()> {
+        let cells = description.cells as usize;
+        let issuance = description.registrars.len() * description.shards as usize;
+        for (role, place) in &self.places {
+            let Place::Named(named) = place else { continue };
+            let wanted = match role {
+                Role::Cells => cells,
+                Role::Issuance => issuance,
+                Role::Heads | Role::Authority => 1,
+                Role::Spares => cells + issuance + 2,
+            };
+            if named.len() != wanted {
+                bail!(
+                    "`keys.{}` in the description names {} keys, and this election needs {wanted}: give one for each",
+                    role.name(),
+                    named.len()
+                );
+            }
+        }
+        let (wrapping, registrars) = (&description.keys.rsa, description.registrars.len());
+        if !wrapping.is_empty() && wrapping.len() != registrars {
+            bail!(
+                "`keys.rsa` in the description names {} keys, and there are {registrars} registrars: give one for each, or none",
+                wrapping.len()
+            );
+        }
+        Ok(())
+    }
+
     /// A log's keys; its folder is made.
     pub(super) async fn log(&mut self, log: LogId) -> Result<KeyPair> {
         let (folder, prefix) = (self.folder, log.prefix());
@@ -148,13 +178,12 @@ impl<'a> KeyMaker<'a> {
                 return Ok(made.public_key());
             }
             Place::Made => None,
-            Place::Named(keys) => Some(keys.pop_front().with_context(|| {
-                format!(
-                    "`keys.{}` in the description names too few keys: none is left for {of}; give one for each",
-                    role.name()
-                )
-            })?),
+            Place::Named(keys) => {
+                let next = keys.pop_front();
+                Some(next.with_context(|| format!("no key is left for {of}"))?)
+            }
         };
+        let named = || format!("`keys.{}` for {of}", role.name());
         let opened = match &key {
             Some(key) => Kms::open(&self.aws, key).await,
             None => {
@@ -169,35 +198,22 @@ impl<'a> KeyMaker<'a> {
                     tag("tallyroot-role", role.name()),
                     tag("tallyroot-log", of),
                 ];
-                kms::create(&self.aws, &shortened(&description), &tags).await
+                let made = kms::create(&self.aws, &shortened(&description), &tags)
+                    .await
+                    .with_context(named)?;
+                // Should this be killed or fail before it ends, nobody else knows of the key.
+                tracing::info!(key = %made, %of, "a key was made in KMS");
+                self.made.push(made.clone());
+                kms::open_new(&self.aws, &made).await
             }
         };
-        let opened = opened.with_context(|| format!("`keys.{}` for {of}", role.name()))?;
-        if key.is_none() {
-            // Should this be killed before it ends, nobody else knows of the key.
-            tracing::info!(key = %opened.key(), %of, "a key was made in KMS");
-            self.made.push(opened.key().clone());
-        }
+        let opened = opened.with_context(named)?;
         self.folder.name_key(path, opened.key())?;
         Ok(opened.public_key())
     }
 
     /// Keeps what is bound to the election's id, and tells the keys that were made whose they are.
     pub(super) async fn seal(&mut self, election: &Election) -> Result<()> {
-        for (role, place) in &self.places {
-            if let Place::Named(left) = place
-                && !left.is_empty()
-            {
-                bail!(
-                    "`keys.{}` in the description names {} keys too many: give one for each",
-                    role.name(),
-                    left.len()
-                );
-            }
-        }
-        if !self.wrapping.is_empty() {
-            bail!("`keys.rsa` in the description names too many keys: give one for each registrar");
-        }
         let id = election.id();
         for (registrar, (signer, wrapping)) in (0u16..).zip(&self.rsa) {
             let files = self.folder.registrar(registrar);

@@ -10,6 +10,7 @@ use ledger::schedule::{self, CLOCKS_DIFFER_MAX, Schedule};
 use ledger::store::postgres::Postgres;
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 use serde_json::{Value, json};
+use signer::OpenError;
 use tokio::sync::watch;
 
 use super::config::{Config, Database, LogPlace, Published, Role};
@@ -253,7 +254,8 @@ fn judge(schedule: &Schedule, now: u64) -> Result<Option<&'static str>> {
     }
 }
 
-/// Each key that is named is the manifest's and would sign, and the one in force is among them.
+/// The key in force is there, and would sign. The other one, where it is named, is the manifest's if it can be used at all: a key that was switched away from
+/// should be destroyed, and one that waits for a switch may be kept disabled until then.
 async fn key(
     config: &Config,
     place: &LogPlace,
@@ -264,24 +266,40 @@ async fn key(
     let keys = election
         .log_keys(log)
         .ok_or_else(|| anyhow!("the manifest has no log {log}"))?;
-    for (name, source, expected) in [
-        ("main", &place.key.main, keys.main),
-        ("spare", &place.key.spare, keys.spare),
+    let schedule = schedule.borrow().clone();
+    let switched = schedule.in_force().switch(log).is_some();
+    let mut besides = String::new();
+    for (name, source, expected, in_force) in [
+        ("main", &place.key.main, keys.main, !switched),
+        ("spare", &place.key.spare, keys.spare, switched),
     ] {
-        if let Some(source) = source {
-            parts::check_key(election, source, *expected.as_bytes())
-                .await
-                .with_context(|| format!("`{name}` in [key] of {log}"))?;
+        let Some(source) = source else { continue };
+        let expected = *expected.as_bytes();
+        let opened = parts::check_key(election, source, expected).await;
+        match opened.with_context(|| format!("`{name}` in [key] of {log}")) {
+            Ok(_) => {}
+            // Another key than the manifest's is a mistake in the configuration, whenever it would be found.
+            Err(error) if in_force || error.downcast_ref::<OpenError>().is_none() => {
+                return Err(error);
+            }
+            // What went wrong is not said: its advice would be to bring the key back.
+            Err(_) if switched => {
+                besides = "; its main key, which a notice has retired, cannot be used, and need not: take `main` out of [key]".to_owned();
+            }
+            Err(error) => {
+                besides = format!(
+                    "; its spare key cannot be used now: see that it can before a switch ({error:#})"
+                );
+            }
         }
     }
-    let schedule = schedule.borrow().clone();
     parts::key_in_force(election, place, schedule.in_force()).await?;
     let which = match schedule.in_force().switch(log) {
         None => "main",
         Some(_) => "spare",
     };
     Ok(format!(
-        "{log}: its {which} key, which is in force, is there"
+        "{log}: its {which} key, which is in force, is there{besides}"
     ))
 }
 

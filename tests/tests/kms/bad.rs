@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use tests::folder;
 use tests::serve::{Role, World};
-use throwaway_ministack::{Identity, Server, environment};
+use tests::{arg, folder, run_with};
+use throwaway_ministack::{Identity, Proxy, Server, environment};
 
 use crate::{client, plan};
 
@@ -116,4 +116,41 @@ async fn a_registrar_s_key_is_unwrapped_for_nobody_else() {
     }
     fs::write(&file, kept).unwrap();
     assert_eq!(world.check(role).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_description_that_cannot_be_makes_no_key() {
+    let proxy = Proxy::start(&Server::shared().url()).await;
+    let folder = folder();
+    let plan = plan(proxy.url()).await;
+    let _right = World::new(folder.path(), &plan);
+    let made = proxy.seen("CreateKey").len();
+    assert!(made > 0, "keys are made where all is right");
+    let right = fs::read_to_string(folder.path().join("description.toml")).unwrap();
+    let line = |name: &str| right.lines().find(|line| line.starts_with(name)).unwrap();
+    for (from, to, why) in [
+        (
+            line("closing"),
+            "closing = 2020-01-01T00:00:00Z",
+            "`times.opening`",
+        ),
+        (line("cells = 2"), "cells = 5000", "at most 1024 logs"),
+        ("\"Blue\"", "\"Red\"", "Red"),
+    ] {
+        let wrong = folder.path().join("wrong.toml");
+        fs::write(&wrong, right.replace(from, to)).unwrap();
+        let out = folder.path().join("wrong");
+        let arguments = ["election", "new", arg(&wrong), "--out", arg(&out)];
+        let said = run_with(
+            "tallyroot",
+            &arguments,
+            &plan.kms.as_ref().unwrap().environment,
+        );
+        assert!(
+            said.code != 0 && said.stderr.contains(why),
+            "{why}: {said:#?}"
+        );
+        assert!(!out.exists());
+    }
+    assert_eq!(proxy.seen("CreateKey").len(), made);
 }

@@ -256,8 +256,11 @@ async fn keys_that_are_in_kms_already_are_named() {
     // One key for two logs, too few, too many, and one that is none.
     for (cells, why) in [
         (vec![&first, &first], "key"),
-        (vec![&first], "names too few keys"),
-        (vec![&first, &second, &first], "1 keys too many"),
+        (vec![&first], "names 1 keys, and this election needs 2"),
+        (
+            vec![&first, &second, &first],
+            "names 3 keys, and this election needs 2",
+        ),
         (vec![&first, &"main.key".to_owned()], "names no KMS key"),
     ] {
         let path = folder.path().join("description.toml");

@@ -97,6 +97,21 @@ fn keys() {
     refused(&world, CELL, "key", &words);
     change(&world, CELL, "\"main.key\"", "\"absent.key\"");
     refused(&world, CELL, "key", &["absent.key", "No such file"]);
+    // A spare that is kept elsewhere until it is needed stops nothing; another one than the manifest's would.
+    change(&world, CELL, "\"spare.key\"", "\"absent.key\"");
+    let said = world.check(CELL);
+    assert_eq!(said.code, 0, "{said:#?}");
+    assert!(
+        said.stdout.contains("its spare key cannot be used now"),
+        "{said:#?}"
+    );
+    change(&world, CELL, "\"spare.key\"", "\"../1/spare.key\"");
+    refused(
+        &world,
+        CELL,
+        "key",
+        &["1/spare.key holds the spare key of cells/1"],
+    );
     change(&world, CELL, "main = \"main.key\"\n", "");
     refused(
         &world,

@@ -436,8 +436,14 @@ async fn a_spare_key_takes_over_by_notice() {
         "{}",
         said.stdout
     );
-    // And who has the spare alone serves: the main key can be taken away.
+    // And who has the spare alone serves: the main key can be taken away, from the configuration or from under it.
     world.configure(Role::Cell(0), &whole.replace("main = \"main.key\"\n", ""));
+    assert_eq!(world.check(Role::Cell(0)).code, 0);
+    world.configure(Role::Cell(0), &whole);
+    std::fs::remove_file(world.data.join("cells/0/main.key")).unwrap();
+    let said = world.check(Role::Cell(0));
+    assert_eq!(said.code, 0, "{said:#?}");
+    assert!(said.stdout.contains("take `main` out"), "{}", said.stdout);
     let mut cell = world.start(Role::Cell(0));
     cell.wait_for("active");
     services.push(cell);
