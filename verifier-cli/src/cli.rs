@@ -55,11 +55,15 @@ What it does: checks that manifest.json hashes to the id; follows every log batc
 
 It reads an election that is still open, too: the verdict then holds for what was published when it began, and says `open`.
 
-An operator who signs everything anew makes a ledger that is well formed. What such a ledger cannot have is what others kept: give it with --evidence. Receipts, copies of `checkpoint`, results.json, `.tlog-proof`s and anchors all hold checkpoints that bind the operator.
+An operator who signs everything anew makes a ledger that is well formed. What such a ledger cannot have is what others kept: give it with --evidence. Receipts, copies of `checkpoint`, results.json, `.tlog-proof`s and anchors all hold checkpoints that bind the operator. Of a folder that is a copy of the election, these are taken and the rest is left out.
 
 The manifest names witnesses. What they cosigned is read where the operator publishes it; with --witness URL, each is asked for its own copy, and one conflict outweighs any quorum. The verdict says which were not heard.
 
 With --state it can be stopped at any moment and resumed by the same command: everything is read, hashed and counted again, and only signatures that were found right are not checked twice. Whoever can write that file can make this program skip signatures: keep it as you keep the program.
+
+Where a log cannot be followed to its end, the findings come first, then NO RESULT, and how far each log was followed; in --json, `complete` is false.
+
+Nobody signs a batch file. At one that does not fit, the finding says whether the signed checkpoint covers its entries, as far as the published tiles show it: if not, only this copy is wrong.
 
 What it cannot see is printed with the verdict: how many credentials were issued and not used, and what a web server does not list.
 
@@ -120,7 +124,7 @@ enum Command {
     #[command(after_long_help = disputes::DISPUTE_HELP)]
     Dispute(disputes::DisputeArgs),
     /// Can one log have both of two checkpoints? If not, write the proof
-    #[command(after_long_help = disputes::CONSISTENCY_HELP)]
+    #[command(after_long_help = disputes::CONSISTENCY_HELP, override_usage = disputes::CONSISTENCY_USAGE)]
     Consistency(disputes::ConsistencyArgs),
     /// Was a credential issued for my place on the roll?
     #[command(after_long_help = issued::HELP)]
@@ -143,9 +147,9 @@ enum Command {
     /// Put roll, issuance, refusals and votes side by side, and say what must hold
     #[command(after_long_help = reconcile::HELP)]
     Reconcile(reconcile::ReconcileArgs),
-    /// Say what the code of a finding means and what to do; without a code, list them all
+    /// Say what the code of a finding, or a verdict's word, means and what to do; without one, list them all
     Explain {
-        /// A finding's code, such as vote-duplicate
+        /// A finding's code, such as vote-duplicate, or a verdict's word, such as rolled-back
         code: Option<String>,
     },
     /// Print the JSON schema of what a command prints with --json; without a command, name those that have one
@@ -164,7 +168,7 @@ struct ElectionArgs {
     #[arg(value_name = "URL, DIRECTORY, BUCKET OR PACKAGE")]
     source: String,
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = election_id)]
     election: ElectionId,
     /// Print the verdict as one JSON document
     #[arg(long)]
@@ -178,7 +182,7 @@ struct AuditArgs {
     /// What was kept from before (receipts, checkpoints, results.json, anchors): a file, or a folder of them; may be given several times
     #[arg(long, value_name = "FILE OR FOLDER")]
     evidence: Vec<PathBuf>,
-    /// Where a witness serves what it cosigned last: it is asked for its own copy of the heads log; may be given several times
+    /// Where a witness serves what it cosigned last: it is asked for its own copy of the heads log; may be given several times. The manifest names witnesses by key, not by address: whoever runs one says where it is
     #[arg(long, value_name = "URL")]
     witness: Vec<String>,
     /// Remember in this file what was checked, and go on from there: an audit that was interrupted is resumed by the same command
@@ -197,7 +201,7 @@ struct ReceiptArgs {
     /// The receipt's file
     file: PathBuf,
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = election_id)]
     election: ElectionId,
     /// Also check the published ledger: its URL or directory
     #[arg(long, value_name = "URL OR DIRECTORY")]
@@ -208,6 +212,26 @@ struct ReceiptArgs {
     /// Print the verdict as one JSON document
     #[arg(long)]
     json: bool,
+}
+
+/// An election id as people mistype it.
+fn election_id(text: &str) -> Result<ElectionId, String> {
+    text.parse().map_err(|_| {
+        let letters = text.chars().count();
+        let foreign = text
+            .chars()
+            .find(|c| !c.is_ascii_digit() && !matches!(c, 'a'..='f'));
+        match foreign {
+            Some(c) if c.is_ascii_uppercase() && c.is_ascii_hexdigit() => {
+                format!("an election id is written with small letters: this one has {c:?}")
+            }
+            Some('…' | '.') => {
+                "this election id is cut short: give all of its 64 digits".to_owned()
+            }
+            Some(c) => format!("{c:?} is no hexadecimal digit (0 to 9, a to f)"),
+            None => format!("an election id has 64 hexadecimal digits, and this one has {letters}"),
+        }
+    })
 }
 
 fn credential(text: &str) -> Result<[u8; 32], String> {
@@ -256,6 +280,7 @@ fn run_explain(code: Option<&str>) -> Outcome {
     let text = match code {
         None => words::all_codes(),
         Some(name) if let Some(text) = words::by_clock(name) => text,
+        Some(name) if let Some(text) = words::of_verdict(name) => text,
         Some(name) => match Code::by_name(name) {
             Some(code) => words::code(code),
             None => {

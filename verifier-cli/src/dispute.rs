@@ -8,19 +8,20 @@ use std::path::Path;
 use protocol::checkpoint::Checkpoint;
 use protocol::dispute::{DISPUTE_FORMAT, Dispute, HeadExhibit, LedgerExhibit, Ruling};
 use protocol::entry::HeadLog;
-use protocol::evidence::HeldCheckpoint;
+use protocol::evidence::{HeldCheckpoint, SPLIT_VIEW_FORMAT};
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::Election;
 use protocol::merkle::Hash;
 use protocol::merkle::tile::inclusion_tiles;
-use protocol::receipt::Receipt;
+use protocol::receipt::{RECEIPT_FORMAT, Receipt};
 use protocol::tlog_proof::TlogProof;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::audit::checkpoint::read_newest;
+use crate::audit::checkpoint::{Signed, read_newest};
 use crate::audit::context::{Context, Unread};
 use crate::audit::heads_reader;
+use crate::counted::Patience;
 use crate::finding::Findings;
 use crate::kept;
 use crate::progress::Progress;
@@ -28,6 +29,8 @@ use crate::prove;
 use crate::receipt::VoteShown;
 use crate::source::{Located, locate};
 use crate::verdict::Outcome;
+use crate::watch::now;
+use crate::words::utc;
 
 /// What a dispute comes to.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -69,9 +72,25 @@ pub fn judge(file: &Path, id: &ElectionId) -> DisputeVerdict {
     match kept::bytes(file) {
         Ok(bytes) => match Dispute::parse(&bytes) {
             Ok(dispute) => ruled(&dispute, id, Shown::ByTheFile),
-            Err(error) => DisputeVerdict::unchecked(id, format!("{}: {error}", file.display())),
+            Err(error) => {
+                let why = other_file(&bytes).map_or_else(|| error.to_string(), str::to_owned);
+                DisputeVerdict::unchecked(id, format!("{}: {why}", file.display()))
+            }
         },
         Err(error) => DisputeVerdict::unchecked(id, error.to_string()),
+    }
+}
+
+/// What a file is that is no dispute's, and what to do with it.
+fn other_file(bytes: &[u8]) -> Option<&'static str> {
+    match kept::format(bytes)?.as_str() {
+        RECEIPT_FORMAT => Some(
+            "this is a receipt: give --source, a URL or a directory, and it is held against the ledger there",
+        ),
+        SPLIT_VIEW_FORMAT => {
+            Some("this is the proof of a split view: `consistency --check FILE` judges it")
+        }
+        _ => None,
     }
 }
 
@@ -82,6 +101,13 @@ pub fn make(receipt: &Path, source: &str, id: &ElectionId) -> DisputeVerdict {
         Ok(bytes) => bytes,
         Err(error) => return DisputeVerdict::unchecked(id, error.to_string()),
     };
+    if kept::format(&bytes).as_deref() == Some(DISPUTE_FORMAT) {
+        let why = format!(
+            "{}: this is a dispute's file already: leave out --source and --out to judge it, or give the receipt",
+            receipt.display()
+        );
+        return DisputeVerdict::unchecked(id, why);
+    }
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(_) => {
@@ -180,8 +206,18 @@ fn exhibits(dispute: &mut Dispute, located: &Located, id: &ElectionId, missing: 
     };
     let cell = claimed.cell;
     // The heads log before the cell, so that every size that a head names has been reached.
+    let again = Again::of(&located.place);
+    if let (Some(newest), Some(sealed)) = (read_newest(&context, LogId::Heads), &claimed.sealed) {
+        again.ask(LogId::Heads, newest, sealed.size(), missing, || {
+            read_newest(&context, LogId::Heads)
+        });
+    }
     let heads = heads_reader::read(&context);
-    let newest = read_newest(&context, cell);
+    let newest = read_newest(&context, cell).map(|newest| {
+        again.ask(cell, newest, claimed.checkpoint.size(), missing, || {
+            read_newest(&context, cell)
+        })
+    });
     if let Some(newest) = &newest {
         dispute.ledger = ledger(&context, cell, &claimed.checkpoint, newest);
     }
@@ -206,6 +242,52 @@ fn exhibits(dispute: &mut Dispute, located: &Located, id: &ElectionId, missing: 
         )
     }));
     missing.extend(unread.finish());
+}
+
+/// A site is asked again before it is said to have shrunk: a cache on the way may give out an older state for a while.
+#[derive(Clone, Copy)]
+struct Again {
+    /// `None`: a folder or a package on this machine, which no cache stands before.
+    patience: Option<Patience>,
+}
+
+impl Again {
+    fn of(place: &str) -> Self {
+        Self {
+            patience: place.contains("://").then(Patience::new),
+        }
+    }
+
+    /// The checkpoint, once it is of this size or patience has ended; what was seen when is written down.
+    fn ask(
+        self,
+        log: LogId,
+        first: Signed,
+        size: u64,
+        seen: &mut Vec<String>,
+        read: impl Fn() -> Option<Signed>,
+    ) -> Signed {
+        if first.size() >= size {
+            return first;
+        }
+        let clock = || now().map_or_else(|| "an unknown time".to_owned(), utc);
+        let (shown, at) = (first.size(), clock());
+        let mut newest = first;
+        while newest.size() < size && self.patience.is_some_and(Patience::waits) {
+            newest = read().unwrap_or(newest);
+        }
+        seen.push(match self.patience {
+            None => format!(
+                "{log}/checkpoint: of size {shown} at {at}, and the receipt proves {size}: this is a copy on this machine, which may be an old one; ask the site itself"
+            ),
+            Some(_) => format!(
+                "{log}/checkpoint: of size {shown} at {at}, and of size {} when it was asked for last, at {}; the receipt proves {size}. A cache may show an older state for longer: ask again later, and at another place",
+                newest.size(),
+                clock()
+            ),
+        });
+        newest
+    }
 }
 
 /// What a valid receipt claims.
@@ -243,7 +325,7 @@ fn ledger(
     context: &Context<'_>,
     log: LogId,
     claimed: &Checkpoint,
-    newest: &crate::audit::checkpoint::Signed,
+    newest: &Signed,
 ) -> Option<LedgerExhibit> {
     let held = HeldCheckpoint::read(&newest.bytes, context.election).ok()?;
     let (root, proof) = if newest.size() < claimed.size() {

@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use crate::audit::checkpoint::read_newest;
 use crate::audit::context::{Context, Unread};
+use crate::audit::heads_reader::{self, HeadsToday};
 use crate::audit::manifest;
-use crate::finding::{Finding, Findings};
+use crate::finding::{Finding, Findings, Place, Votes};
 use crate::progress::Progress;
 use crate::prove;
 use crate::source::locate;
@@ -24,6 +25,16 @@ pub struct IssuedVerdict {
     pub verdict: Outcome,
     /// The election id.
     pub election: String,
+    /// The election's title; null without a manifest.
+    pub title: Option<String>,
+    /// The manifest says that this is a rehearsal; null without a manifest.
+    pub demo: Option<bool>,
+    /// Where the files came from.
+    pub source: String,
+    /// Of the newest head (ms since 1970): a credential that is issued later is not in what was read; null where the heads log could not be read, or has no head yet.
+    pub head_time: Option<u64>,
+    /// The newest head is the final head: nothing is issued behind it.
+    pub is_final: bool,
     /// The place on the roll.
     pub roll_index: u64,
     /// Each registrar.
@@ -55,6 +66,11 @@ pub fn run(source: &str, id: &ElectionId, roll_index: u64, progress: &Progress) 
     let unchecked = |why: String| IssuedVerdict {
         verdict: Outcome::Unchecked,
         election: id.to_string(),
+        title: None,
+        demo: None,
+        source: source.to_owned(),
+        head_time: None,
+        is_final: false,
         roll_index,
         registrars: Vec::new(),
         findings: Vec::new(),
@@ -85,9 +101,13 @@ pub fn run(source: &str, id: &ElectionId, roll_index: u64, progress: &Progress) 
         unread: &unread,
         progress,
     };
+    progress.stage("heads");
+    let heads = quietly(&context);
     let registrars: Vec<RegistrarShown> = (0..)
         .zip(&election.manifest().registrars)
-        .map(|(registrar, named)| look(&context, registrar, &named.name, roll_index))
+        .map(|(registrar, named)| {
+            look(&context, heads.as_ref(), registrar, &named.name, roll_index)
+        })
         .collect();
     let not_covered = unread.finish();
     let verdict = if !findings.is_empty() {
@@ -100,6 +120,14 @@ pub fn run(source: &str, id: &ElectionId, roll_index: u64, progress: &Progress) 
     IssuedVerdict {
         verdict,
         election: id.to_string(),
+        title: Some(election.manifest().title.clone()),
+        demo: Some(election.manifest().demo),
+        source: located.place.clone(),
+        head_time: heads
+            .as_ref()
+            .and_then(|heads| heads.head.as_ref())
+            .map(|head| head.time),
+        is_final: heads.is_some_and(|heads| heads.is_final),
         roll_index,
         registrars,
         findings: findings.finish().0,
@@ -107,7 +135,23 @@ pub fn run(source: &str, id: &ElectionId, roll_index: u64, progress: &Progress) 
     }
 }
 
-fn look(context: &Context<'_>, registrar: u16, name: &str, roll_index: u64) -> RegistrarShown {
+/// The heads log, for its date and its notices. What is wrong with it says nothing of issuances: `audit` names it.
+fn quietly(context: &Context<'_>) -> Option<HeadsToday> {
+    let (findings, unread) = (Findings::new(1), Unread::default());
+    heads_reader::read(&Context {
+        findings: &findings,
+        unread: &unread,
+        ..*context
+    })
+}
+
+fn look(
+    context: &Context<'_>,
+    heads: Option<&HeadsToday>,
+    registrar: u16,
+    name: &str,
+    roll_index: u64,
+) -> RegistrarShown {
     // The roll holds this place, so some shard does.
     let shard = context
         .election
@@ -128,6 +172,25 @@ fn look(context: &Context<'_>, registrar: u16, name: &str, roll_index: u64) -> R
             .note(format!("{log}/checkpoint is not there, or is wrong"));
         return shown;
     };
+    if let Some((code, evidence)) = heads.and_then(|heads| heads.switches.judge(log, &newest)) {
+        let place = Place::file(format!("{log}/checkpoint"));
+        context.add(code, place, Votes::WholeRoll, evidence);
+        return shown;
+    }
+    // Each place on the roll is issued for once; what else there is are counts.
+    let most = context
+        .election
+        .manifest()
+        .roll
+        .size
+        .saturating_add(prove::ENTRIES_READ_MAX);
+    if newest.size() > most {
+        context.unread.note(format!(
+            "{log}/checkpoint names {} entries, and at most {most} are read to look something up: `audit` reads them all",
+            newest.size()
+        ));
+        return shown;
+    }
     let mut found = None;
     let whole = prove::entries(context, log, &newest.checkpoint, |index, bytes| {
         if let Ok(Entry::Issuance(issuance)) = Entry::decode(bytes, context.election)

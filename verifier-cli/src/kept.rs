@@ -55,17 +55,34 @@ impl KeptError {
     }
 }
 
+/// What a path names that may hold checkpoints.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The files, in order.
+    pub files: BTreeSet<PathBuf>,
+    /// Folders that are copies of an election. Of those, what holds no checkpoint (manifest, batches, tiles) is not among the files: an audit of the copy reads it.
+    pub copies: Vec<PathBuf>,
+}
+
 /// The files that this path names: itself, or everything below the folder.
 ///
 /// # Errors
 /// The path cannot be read, or holds too many files.
-pub fn files(path: &Path) -> Result<Vec<PathBuf>, KeptError> {
+pub fn files(path: &Path) -> Result<Found, KeptError> {
     let problem = |path: &Path, error| KeptError::new(path, error);
     if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        return Ok(Found {
+            files: BTreeSet::from([path.to_owned()]),
+            copies: Vec::new(),
+        });
     }
-    let (mut folders, mut found) = (vec![path.to_owned()], BTreeSet::new());
-    while let Some(folder) = folders.pop() {
+    let (mut folders, mut found) = (vec![(path.to_owned(), false)], Found::default());
+    while let Some((folder, within)) = folders.pop() {
+        let is_copy = folder.join("manifest.json").is_file() && folder.join("heads").is_dir();
+        if is_copy {
+            found.copies.push(folder.clone());
+        }
+        let within = within || is_copy;
         let entries = fs::read_dir(&folder).map_err(|error| problem(&folder, error.to_string()))?;
         for entry in entries {
             let entry = entry.map_err(|error| problem(&folder, error.to_string()))?;
@@ -73,12 +90,16 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, KeptError> {
             let kind = entry
                 .file_type()
                 .map_err(|error| problem(&entry.path(), error.to_string()))?;
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file() {
-                found.insert(entry.path());
+            let name = entry.file_name();
+            if within && (name == "tile" || name == "batches" || name == "manifest.json") {
+                continue;
             }
-            if found.len() + folders.len() > KEPT_FILES_MAX {
+            if kind.is_dir() {
+                folders.push((entry.path(), within));
+            } else if kind.is_file() {
+                found.files.insert(entry.path());
+            }
+            if found.files.len() + folders.len() > KEPT_FILES_MAX {
                 return Err(problem(
                     path,
                     format!(
@@ -88,7 +109,8 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, KeptError> {
             }
         }
     }
-    Ok(found.into_iter().collect())
+    found.copies.sort();
+    Ok(found)
 }
 
 /// Reads a kept file's bytes.
@@ -160,6 +182,12 @@ fn of_proof(bytes: &[u8]) -> Result<Vec<u8>, String> {
 #[derive(Deserialize)]
 struct Format {
     format: String,
+}
+
+/// The `format` that a JSON file of ours names.
+pub(crate) fn format(bytes: &[u8]) -> Option<String> {
+    let format: Format = serde_json::from_slice(bytes).ok()?;
+    Some(format.format)
 }
 
 fn of_json(bytes: &[u8], election: &Election) -> Result<(Vec<Vec<u8>>, Option<Receipt>), String> {

@@ -11,6 +11,7 @@ mod copy;
 mod heads;
 mod log;
 mod own;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,9 +22,11 @@ use protocol::results::{RESULTS_LEN_MAX, Results};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub(crate) use self::copy::is_incomplete;
 use self::copy::{Copy, CopyError, Later};
 use self::heads::Heads;
 use self::log::{Copied, create};
+use self::shown::Shown;
 use crate::audit::checkpoint::{Signed, read_newest};
 use crate::audit::context::Context;
 use crate::audit::{self, Options};
@@ -53,6 +56,8 @@ pub struct MirrorVerdict {
     pub copy: String,
     /// Whether the copy was brought up to the source.
     pub complete: bool,
+    /// Whether there is a whole copy, of this run or an earlier one, to serve and to audit.
+    pub usable: bool,
     /// Files written in this run.
     pub written: u64,
     /// The size of each log in the copy.
@@ -95,6 +100,7 @@ pub fn run(
         source: given.to_owned(),
         copy: root.display().to_string(),
         complete: false,
+        usable: false,
         written: 0,
         logs: BTreeMap::new(),
         findings: Vec::new(),
@@ -106,6 +112,7 @@ pub fn run(
         Ok(opened) => opened,
         Err(ended) => {
             verdict.end(ended);
+            verdict.usable = is_usable(root, id);
             return verdict;
         }
     };
@@ -114,12 +121,17 @@ pub fn run(
         let mut mirror = Mirror {
             context: opened.context(),
             opened: &opened,
+            shown: Shown::load(&copy),
             copy,
             logs: BTreeMap::new(),
             newest: BTreeMap::new(),
             heads: Heads::default(),
         };
-        let done = mirror.run();
+        let mut done = mirror.run();
+        // What was shown counts whatever became of the copy.
+        if let Err(error) = mirror.shown.save(&mut mirror.copy) {
+            done = done.and(Err(Stop::Copy(error)));
+        }
         verdict.written = mirror.copy.written();
         let logs = mirror.logs.values();
         verdict.logs = logs.map(|log| (log.log.prefix(), log.size())).collect();
@@ -131,6 +143,7 @@ pub fn run(
         Err(Stop::Copy(error)) => opened.unread.note(error.to_string()),
     }
     verdict.end(opened.end());
+    verdict.usable = is_usable(root, id);
     if audited.is_none() {
         verdict.not_covered.push(NOT_RECOUNTED.to_owned());
     }
@@ -149,11 +162,18 @@ pub fn run(
     verdict
 }
 
+/// Whether a whole copy is there.
+fn is_usable(root: &Path, id: &ElectionId) -> bool {
+    let served = root.join("public").join("elections").join(id.to_string());
+    served.join("manifest.json").is_file() && !is_incomplete(&served)
+}
+
 /// One run.
 struct Mirror<'m> {
     context: Context<'m>,
     opened: &'m Opened,
     copy: Copy,
+    shown: Shown,
     logs: BTreeMap<LogId, Copied>,
     newest: BTreeMap<LogId, Signed>,
     heads: Heads,
@@ -192,6 +212,7 @@ impl Mirror<'_> {
             return Err(Stop::Said);
         }
         self.publish(&anchors, results.as_ref())?;
+        self.copy.is_complete()?;
         if !is_due {
             context.unread.note(format!(
                 "results.json does not say {:?} yet, as the heads log calls for, so it was not verified; run this again",
@@ -215,7 +236,14 @@ impl Mirror<'_> {
             return Err(Stop::Said);
         }
         let located = &self.opened.located;
-        let kept = continues::compare(&context, located, &mut self.copy, log, &newest)?;
+        let kept = continues::compare(
+            &context,
+            located,
+            &mut self.copy,
+            &mut self.shown,
+            log,
+            &newest,
+        )?;
         let served = kept.as_ref().map_or(0, |kept| kept.checkpoint.size());
         // Of the heads log all is read: notices may stand anywhere.
         let resumed = match kept.filter(|_| log != LogId::Heads) {

@@ -130,6 +130,9 @@ pub(crate) fn holds_vote(
     }
 }
 
+/// The most entries that are read of a log only to look something up in it. It is of no honest log: a head every second makes half as many in a year.
+pub(crate) const ENTRIES_READ_MAX: u64 = 1 << 26;
+
 /// Reads every entry of a log up to this checkpoint, from the entry bundles, and hands it out with its index.
 ///
 /// What is handed out must not be believed before this returns: `Some` says that all of it together makes the checkpoint's root. `None`: it does not, or something
@@ -148,6 +151,7 @@ pub(crate) fn entries(
             format!("{evidence}; so this source does not show what the log holds"),
         );
     };
+    context.progress.expect(checkpoint.size());
     let mut tree = CompactRange::new();
     for id in bundles(checkpoint.size()) {
         let bundle = Bundle::read(context, log, id)?;
@@ -162,6 +166,7 @@ pub(crate) fn entries(
             take(tree.size(), entry);
             tree.push(leaf_hash(entry));
         }
+        context.progress.done(u64::from(id.width()));
     }
     if tree.root() != checkpoint.root() {
         mismatch(

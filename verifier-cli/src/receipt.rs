@@ -8,7 +8,7 @@ use std::path::Path;
 
 use protocol::ids::ElectionId;
 use protocol::manifest::Election;
-use protocol::receipt::{RECEIPT_LEN_MAX, Receipt, ReceiptCode};
+use protocol::receipt::{RECEIPT_LEN_MAX, Receipt, ReceiptCode, ReceiptError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -147,6 +147,29 @@ fn empty(id: &ElectionId) -> ReceiptVerdict {
     }
 }
 
+/// What is wrong with a receipt that does not verify.
+fn wrong(bytes: &[u8], id: &ElectionId, error: &ReceiptError) -> (Code, String) {
+    let said = error.to_string();
+    // It names one election and carries the manifest of another: one of the two was changed.
+    let is_damaged = match error.code {
+        ReceiptCode::Manifest => true,
+        ReceiptCode::OtherElection => Receipt::parse(bytes)
+            .is_ok_and(|receipt| Election::check_id(receipt.manifest.as_bytes(), id).is_ok()),
+        _ => false,
+    };
+    match error.code {
+        _ if is_damaged => (
+            Code::ReceiptInvalid,
+            format!(
+                "the election that it names and the manifest in it do not belong together: the file was damaged or changed ({said})"
+            ),
+        ),
+        ReceiptCode::Malformed => (Code::ReceiptMalformed, said),
+        ReceiptCode::OtherElection => (Code::ReceiptForeign, said),
+        _ => (Code::ReceiptInvalid, said),
+    }
+}
+
 fn check(
     bytes: &[u8],
     file: &str,
@@ -162,12 +185,8 @@ fn check(
     let (receipt, proven) = match verified {
         Ok(verified) => verified,
         Err(error) => {
-            let code = match error.code {
-                ReceiptCode::Malformed => Code::ReceiptMalformed,
-                ReceiptCode::OtherElection | ReceiptCode::Manifest => Code::ReceiptForeign,
-                _ => Code::ReceiptInvalid,
-            };
-            findings.add(code, Place::file(file), Votes::AtMost(1), error.to_string());
+            let (code, evidence) = wrong(bytes, id, &error);
+            findings.add(code, Place::file(file), Votes::AtMost(1), evidence);
             return ReceiptVerdict {
                 findings: findings.finish().0,
                 ..empty(id)

@@ -35,6 +35,10 @@ pub struct ResultVerdict {
     pub election: String,
     /// The election's title; null without a manifest.
     pub title: Option<String>,
+    /// The manifest says that this is a rehearsal; null without a manifest.
+    pub demo: Option<bool>,
+    /// Entries of the heads log, which was read as a whole; null where it could not be.
+    pub heads_size: Option<u64>,
     /// Where the files came from.
     pub source: String,
     /// How far the election is, by the heads log; null where that could not be read.
@@ -79,6 +83,8 @@ pub fn run(given: &str, id: &ElectionId, progress: &Progress) -> ResultVerdict {
         verdict: Outcome::Unchecked,
         election: id.to_string(),
         title: None,
+        demo: None,
+        heads_size: None,
         source: given.to_owned(),
         state: None,
         head_time: None,
@@ -100,6 +106,7 @@ pub fn run(given: &str, id: &ElectionId, progress: &Progress) -> ResultVerdict {
     };
     verdict.source.clone_from(&opened.located.place);
     verdict.title = Some(opened.election.manifest().title.clone());
+    verdict.demo = Some(opened.election.manifest().demo);
     let context = opened.context();
     let results = examine(&opened, &mut verdict);
     if results.is_none() && opened.findings.is_empty() {
@@ -133,6 +140,7 @@ fn examine(opened: &Opened, verdict: &mut ResultVerdict) -> Option<Results> {
         results = read(&context)?;
     }
     verdict.state = Some(state(&heads));
+    verdict.heads_size = Some(heads.newest.size());
     verdict.head_time = heads.head.as_ref().map(|head| head.time);
     verdict.votes = Some(results.votes);
     verdict.abstentions = Some(results.abstentions);

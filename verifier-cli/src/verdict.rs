@@ -47,7 +47,7 @@ pub enum State {
 pub struct AuditVerdict {
     /// How it ended.
     pub verdict: Outcome,
-    /// How far the election is; null where that could not be found out.
+    /// How far the election is; null where that could not be found out: without a manifest, or where the heads log could not be followed to its end.
     pub state: Option<State>,
     /// The election id.
     pub election: String,
@@ -57,6 +57,8 @@ pub struct AuditVerdict {
     pub demo: Option<bool>,
     /// Where the files came from.
     pub source: String,
+    /// False where a log could not be followed to its end: then votes, what was issued, and what is late or early are of what was followed, and no result.
+    pub complete: bool,
     /// What was looked at.
     pub covered: Covered,
     /// Votes counted, abstentions included.
@@ -67,7 +69,7 @@ pub struct AuditVerdict {
     pub issued: Vec<Issued>,
     /// Voters on the roll.
     pub roll: u64,
-    /// The recount; null where it could not be made, or nothing is counted.
+    /// The recount; null where it could not be made, is not complete, or nothing is counted.
     pub results: Option<Vec<ContestResult>>,
     /// What cannot be excluded.
     pub bounds: Bounds,
@@ -189,6 +191,8 @@ pub struct EvidenceCovered {
     pub files: u64,
     /// Signed checkpoints in them.
     pub checkpoints: u64,
+    /// Files, and paths that were given, that could not be used.
+    pub unusable: u64,
 }
 
 /// What a registrar issued.

@@ -22,12 +22,13 @@ mod timed;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::ids::ElectionId;
 use protocol::manifest::Election;
 
 pub use alarm::{Event, HEAD_AHEAD, LATE_HEAD, UNCOVERED};
+pub(crate) use judge::allowed_age;
 pub use keep::KeepError;
 pub use metrics::{Metrics, serve};
 pub use timed::Limits;
@@ -76,6 +77,12 @@ struct Witness {
     task: Task,
     /// What it answered, until it is held against what was seen.
     answer: Option<ask::Shown>,
+}
+
+/// By this machine's clock (ms since 1970).
+pub(crate) fn now() -> Option<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
 }
 
 /// Whom a round hears from as it goes.

@@ -7,6 +7,7 @@ mod receipt;
 mod reconcile;
 mod result;
 mod sample;
+mod verdicts;
 mod watch;
 
 use std::fmt::Write as _;
@@ -24,6 +25,7 @@ pub(crate) use receipt::receipt;
 pub(crate) use reconcile::reconcile;
 pub(crate) use result::result;
 pub(crate) use sample::sample;
+pub(crate) use verdicts::of_verdict;
 pub(crate) use watch::{by_clock, watch};
 
 /// Text that goes to a terminal. A manifest's labels hold no character that shows nothing or moves others; names of files and what servers say may, and nothing else
@@ -71,11 +73,11 @@ impl Style {
 }
 
 /// What a verdict does not rest on.
-fn not_covered(out: &mut String, what: &[String], style: Style) {
+fn not_covered(out: &mut String, heading: &str, what: &[String], style: Style) {
     if what.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\n{}", style.heading("Not checked"));
+    let _ = writeln!(out, "\n{}", style.heading(heading));
     for what in what {
         let _ = writeln!(out, "  - {}", clean(what));
     }
@@ -92,6 +94,28 @@ fn number(n: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// A time (ms since 1970) as a date of the clock that is the same everywhere.
+pub(crate) fn utc(ms: u64) -> String {
+    let (seconds, days) = (ms / 1_000 % 86_400, ms / 86_400_000);
+    // Years that begin in March have their odd day at the end (H. Hinnant, "chrono-compatible low-level date algorithms").
+    let since = days + 719_468;
+    let (era, day) = (since / 146_097, since % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (
+        day - (153 * month + 2) / 5 + 1,
+        if month < 10 { month + 3 } else { month - 9 },
+    );
+    let year = year + era * 400 + u64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
+        seconds / 3_600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 /// `1 vote`, `2 votes`, `3 entries`.
@@ -112,6 +136,9 @@ pub(crate) fn audit(verdict: &AuditVerdict, colour: bool) -> String {
     let headline = match verdict.verdict {
         Outcome::Verified => "VERIFIED: everything that was checked is right.",
         Outcome::Findings => "FINDINGS: something is wrong; see below.",
+        Outcome::Unchecked if verdict.covered.evidence.unusable > 0 && verdict.complete => {
+            "NOT CHECKED AS A WHOLE: not all of the evidence could be used; see Not covered."
+        }
         Outcome::Unchecked => "NOT CHECKED: the election could not be checked as a whole.",
     };
     let _ = writeln!(out, "{}\n", style.outcome(verdict.verdict, headline));
@@ -125,17 +152,24 @@ pub(crate) fn audit(verdict: &AuditVerdict, colour: bool) -> String {
     let _ = writeln!(out, "Source    {}", clean(&verdict.source));
     if let Some(state) = verdict.state {
         let _ = writeln!(out, "State     {}", state_words(state));
+    } else if verdict.title.is_some() {
+        let _ = writeln!(
+            out,
+            "State     unknown: the heads log could not be followed to its end"
+        );
     }
-    if verdict.title.is_some() {
+    if verdict.title.is_some() && verdict.complete {
         coverage(&mut out, verdict, style);
         results(&mut out, verdict, style);
         bounds(&mut out, verdict, style);
-    }
-    findings(&mut out, verdict, style);
-    if !verdict.not_covered.is_empty() {
-        let _ = writeln!(out, "\n{}", style.heading("Not covered"));
-        for what in &verdict.not_covered {
-            let _ = writeln!(out, "  - {}", clean(what));
+        findings(&mut out, verdict, style);
+        not_covered(&mut out, "Not covered", &verdict.not_covered, style);
+    } else {
+        // What is wrong comes before numbers that could be taken for a result.
+        findings(&mut out, verdict, style);
+        not_covered(&mut out, "Not covered", &verdict.not_covered, style);
+        if verdict.title.is_some() {
+            stopped_early(&mut out, verdict, style);
         }
     }
     let _ = writeln!(out, "\nTook {:.1} s.", verdict.seconds);
@@ -150,6 +184,46 @@ const fn state_words(state: State) -> &'static str {
         State::Final => "final (the final head says which votes count)",
         State::Cancelled => "cancelled by the authority: nothing is counted",
     }
+}
+
+/// How far an audit came that did not come to the end: nothing that can be taken for a result.
+fn stopped_early(out: &mut String, verdict: &AuditVerdict, style: Style) {
+    let _ = writeln!(
+        out,
+        "\n{}: not every log could be followed to its end. How many votes there are, who won, and how many credentials were not used cannot be said from this copy.",
+        style.paint("1;31", "NO RESULT")
+    );
+    let _ = writeln!(
+        out,
+        "\n{}",
+        style.heading("Counted until there, and no further")
+    );
+    let covered = &verdict.covered;
+    for cell in &covered.cells {
+        let _ = writeln!(
+            out,
+            "  cells/{}: {}, {} of them votes",
+            cell.cell,
+            count(cell.size, "entry"),
+            number(cell.votes)
+        );
+    }
+    for log in &covered.issuance {
+        let _ = writeln!(
+            out,
+            "  registrars/{}/{}: {}, {} of them credentials issued",
+            log.registrar,
+            log.shard,
+            count(log.size, "entry"),
+            number(log.issued)
+        );
+    }
+    let _ = writeln!(
+        out,
+        "  heads: {}, {} of them heads",
+        count(covered.heads.size, "entry"),
+        number(covered.heads.heads)
+    );
 }
 
 fn coverage(out: &mut String, verdict: &AuditVerdict, style: Style) {
@@ -244,8 +318,9 @@ fn coverage(out: &mut String, verdict: &AuditVerdict, style: Style) {
     if small.count > 0 {
         let _ = writeln!(
             out,
-            "  For information: {} hold fewer than {} votes (the smallest {}, together {}); small batches hide less who voted when",
+            "  For information: {} {} fewer than {} votes (the smallest {}, together {}); small batches hide less who voted when",
             count(small.count, "batch"),
+            if small.count == 1 { "holds" } else { "hold" },
             small.batch_min,
             small.smallest.unwrap_or(0),
             small.votes,
@@ -419,6 +494,7 @@ pub(crate) fn all_codes() -> String {
             code.meaning()
         );
     }
+    verdicts::all(&mut out);
     out
 }
 
@@ -447,6 +523,20 @@ mod tests {
         assert_eq!(count(2_000, "vote"), "2,000 votes");
         assert_eq!(count(3, "entry"), "3 entries");
         assert_eq!(count(0, "batch"), "0 batches");
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (ms, date) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399_999, "2000-02-28 23:59:59 UTC"),
+            (951_782_400_000, "2000-02-29 00:00:00 UTC"),
+            (951_868_800_000, "2000-03-01 00:00:00 UTC"),
+            (1_735_689_599_000, "2024-12-31 23:59:59 UTC"),
+            (4_107_542_400_000, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(utc(ms), date);
+        }
     }
 
     #[test]

@@ -367,7 +367,7 @@ class Audit:
         try:
             receipt = receipts.prove(data, self.m.election)
         except Invalid as error:
-            code = {"malformed": "receipt-malformed", "other-election": "receipt-foreign", "manifest": "receipt-foreign"}.get(error.code, "receipt-invalid")
+            code = {"malformed": "receipt-malformed", "other-election": "receipt-foreign"}.get(error.code, "receipt-invalid")
             self.report(code, name, f"{error.code}: {error.text}", votes=1)
             return
         k, index = receipt.cell, receipt.index

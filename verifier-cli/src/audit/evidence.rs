@@ -28,23 +28,36 @@ pub(super) struct Ledger<'w> {
     pub(super) final_sizes: Option<&'w [u64]>,
 }
 
-/// Judges everything below these paths. Returns what was compared, and which files could not be used: no findings, since anybody can make such a file; but no
-/// verdict that passes over them either.
-pub(super) fn judge(
-    context: &Context<'_>,
-    paths: &[PathBuf],
-    ledger: &Ledger<'_>,
-) -> (EvidenceCovered, Vec<String>) {
-    let (mut covered, mut unusable) = (EvidenceCovered::default(), Vec::new());
+/// Files of one path that cannot be used are named one by one up to so many; further ones are only counted.
+const UNUSABLE_LISTED_MAX: usize = 5;
+
+/// What came of the kept files.
+#[derive(Default)]
+pub(super) struct Judged {
+    pub(super) covered: EvidenceCovered,
+    /// Which files could not be used: no findings, since anybody can make such a file; but no verdict that passes over them either.
+    pub(super) unusable: Vec<String>,
+    /// What was left out on purpose.
+    pub(super) open: Vec<String>,
+}
+
+/// Judges everything below these paths.
+pub(super) fn judge(context: &Context<'_>, paths: &[PathBuf], ledger: &Ledger<'_>) -> Judged {
+    let mut judged = Judged::default();
     for path in paths {
-        let files = match kept::files(path) {
-            Ok(files) => files,
-            Err(error) => {
-                unusable.push(error.to_string());
-                continue;
-            }
-        };
-        for file in files {
+        let mut unusable = Vec::new();
+        let covered = &mut judged.covered;
+        let found = kept::files(path).unwrap_or_else(|error| {
+            unusable.push(error.to_string());
+            kept::Found::default()
+        });
+        judged.open.extend(found.copies.iter().map(|copy| {
+            format!(
+                "{} is a copy of an election: its checkpoints, anchors and results were taken as evidence; whether its votes are right, only an audit of the copy itself tells",
+                copy.display()
+            )
+        }));
+        for file in found.files {
             match kept::read(&file, context.election) {
                 Ok(kept) => {
                     covered.files += 1;
@@ -56,8 +69,18 @@ pub(super) fn judge(
                 Err(error) => unusable.push(error.to_string()),
             }
         }
+        covered.unusable += unusable.len() as u64;
+        if let Some(more) = unusable.len().checked_sub(UNUSABLE_LISTED_MAX + 1) {
+            unusable.truncate(UNUSABLE_LISTED_MAX);
+            unusable.push(format!(
+                "and {} more of {}: give the files that hold checkpoints (receipts, checkpoints, anchors, results.json), or a folder of nothing else",
+                more + 1,
+                path.display()
+            ));
+        }
+        judged.unusable.extend(unusable);
     }
-    (covered, unusable)
+    judged
 }
 
 /// `Err`: it is a receipt that proves nothing. (The checkpoints in it were signed, and are compared all the same.)

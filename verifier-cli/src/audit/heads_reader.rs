@@ -31,6 +31,14 @@ pub(crate) fn read(context: &Context<'_>) -> Option<HeadsToday> {
         }
         return None;
     };
+    if newest.size() > prove::ENTRIES_READ_MAX {
+        context.unread.note(format!(
+            "heads/checkpoint names {} entries, and at most {} are read to look something up: `audit` reads them all",
+            newest.size(),
+            prove::ENTRIES_READ_MAX
+        ));
+        return None;
+    }
     let mut today = HeadsToday {
         newest,
         head: None,

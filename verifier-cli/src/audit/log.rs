@@ -6,6 +6,7 @@ use protocol::note::NOTE_BYTES_MAX;
 use super::checkpoint::{Signed, read_newest};
 use super::context::{Context, Read};
 use super::head_rules::at_most_roll;
+use super::signed::SignedTree;
 use super::walk::{Content, Until, Walk};
 use crate::finding::{Code, Place, Votes};
 use crate::work::Pool;
@@ -43,6 +44,9 @@ impl<C> Log<C> {
         let until = newest
             .as_ref()
             .map_or(Until::Missing, |signed| Until::Size(signed.size()));
+        if let Some(newest) = &newest {
+            self.walk.hold_against(&newest.checkpoint);
+        }
         self.walk.advance(until, &mut self.content, context, pool);
         if let Some(newest) = newest {
             self.judge(&newest, context);
@@ -88,10 +92,16 @@ impl<C> Log<C> {
                 place(),
                 Votes::WholeRoll,
                 format!(
-                    "it names root {} at size {}; the entries make {}",
+                    "it names root {} at size {}; the entries make {}; {}",
                     newest.checkpoint.root(),
                     newest.size(),
-                    end.root
+                    end.root,
+                    SignedTree {
+                        context,
+                        log: self.walk.log(),
+                        newest: Some(&newest.checkpoint),
+                    }
+                    .of_entries(&self.walk)
                 ),
             );
         }

@@ -29,6 +29,7 @@ pub(crate) mod manifest;
 mod moment;
 mod report;
 mod results;
+mod signed;
 mod tiles;
 mod walk;
 
@@ -44,6 +45,7 @@ use self::checkpoint::read_newest;
 use self::context::{Context, Unread};
 use self::logs::Logs;
 use self::results::{Counted, Expected, Published};
+use self::signed::SignedTree;
 use self::walk::End;
 use crate::finding::Findings;
 use crate::progress::Progress;
@@ -126,6 +128,15 @@ pub fn audit(
         pool.wait();
         audited
     });
+    let heads = &audited.logs.heads.walk;
+    for walk in audited.logs.walks().into_iter().chain([heads]) {
+        SignedTree {
+            context,
+            log: walk.log(),
+            newest: walk.newest(),
+        }
+        .amend(walk);
+    }
     let mut verdict = report::verdict(&election, place, &audited, &findings, &unread, started);
     verdict.covered.checked_before = checked.hits();
     verdict.not_covered.extend(checked.fault().map(|fault| {
@@ -155,6 +166,8 @@ struct Audited<'a> {
     lists: bool,
     /// What was kept from before, and compared.
     evidence: EvidenceCovered,
+    /// What of it was left out on purpose, in words.
+    evidence_open: Vec<String>,
     /// What witnesses said when they were asked.
     witnesses: Vec<WitnessCovered>,
     /// What that leaves open, in words.
@@ -224,7 +237,7 @@ fn audit_logs<'a>(
     let recount = judge_results(&mut logs, &published, &expected, &ends, context, pool);
     let lists = logs.take_census(context, pool);
     logs.compare_checkpoints(&published, context, pool);
-    let (evidence, unusable) = evidence::judge(
+    let judged = evidence::judge(
         &context,
         &options.evidence,
         &evidence::Ledger {
@@ -237,10 +250,11 @@ fn audit_logs<'a>(
     asked.judge(&context, &logs.heads);
     Audited {
         cosigned: cosigned.covered(context.election),
-        evidence,
+        evidence: judged.covered,
+        evidence_open: judged.open,
         witnesses: asked.covered(&context),
         witnesses_open: asked.not_covered(&context),
-        unusable,
+        unusable: judged.unusable,
         logs,
         state,
         ends,

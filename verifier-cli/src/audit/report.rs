@@ -73,6 +73,7 @@ fn empty(place: &str, election: &ElectionId, verdict: Outcome) -> AuditVerdict {
         title: None,
         demo: None,
         source: place.to_owned(),
+        complete: false,
         covered: Covered::default(),
         votes: 0,
         abstentions: 0,
@@ -103,7 +104,8 @@ pub(super) fn verdict(
     let manifest = election.manifest();
     let (findings, findings_by_code) = findings.finish();
     let mut unread = unread.finish();
-    unread.extend(audited.unusable.iter().cloned());
+    let unusable = audited.unusable.iter();
+    unread.extend(unusable.map(|problem| format!("(evidence) {problem}")));
     let verdict = if !findings.is_empty() {
         Outcome::Findings
     } else if !unread.is_empty() {
@@ -126,9 +128,14 @@ pub(super) fn verdict(
             sum.merge(log.content.small());
             sum
         });
+    let is_whole = |walk: &Walk| !walk.stopped();
+    let heads_followed = is_whole(&audited.logs.heads.walk);
+    let complete = heads_followed && audited.recount.is_some() && walks(audited).all(is_whole);
     AuditVerdict {
         verdict,
-        state: Some(audited.state),
+        complete,
+        // A final head, or a cancel, may stand where it was not followed to.
+        state: Some(audited.state).filter(|state| heads_followed || *state != State::Open),
         election: election.id().to_string(),
         title: Some(manifest.title.clone()),
         demo: Some(manifest.demo),
@@ -143,7 +150,8 @@ pub(super) fn verdict(
             unused_credentials: issued
                 .iter()
                 .map(|issued| issued.issued.saturating_sub(votes))
-                .min(),
+                .min()
+                .filter(|_| complete),
             voters_without_vote: manifest.roll.size.saturating_sub(votes),
             late: audited.timing.late,
             early: audited.timing.early,
@@ -159,7 +167,7 @@ pub(super) fn verdict(
         results: audited
             .recount
             .as_ref()
-            .filter(|_| audited.state != State::Cancelled)
+            .filter(|_| complete && audited.state != State::Cancelled)
             .map(|results| results.contests.clone()),
         covered,
         issued,
@@ -291,6 +299,7 @@ fn not_covered(audited: &Audited<'_>, unread: Vec<String>) -> Vec<String> {
                 .to_owned(),
         );
     }
+    words.extend(audited.evidence_open.iter().cloned());
     words.extend(audited.witnesses_open.iter().cloned());
     words.push(
         "the anchors' own stores: the objects were read where the election is published".to_owned(),

@@ -3,6 +3,7 @@
 //! A walk can be continued: an election that is still open grows while it is audited.
 
 use protocol::batch::{BATCH_LEN_MAX, BatchError, BatchFile};
+use protocol::checkpoint::Checkpoint;
 use protocol::ids::LogId;
 use protocol::merkle::tile::Edge;
 use protocol::merkle::{Hash, leaf_hash};
@@ -11,6 +12,7 @@ use super::ahead::Ahead;
 use super::context::Context;
 use super::head_rules::at_most_roll;
 use super::judge::Judge;
+use super::signed::SignedTree;
 use super::tiles::{Expected, OpenBundle, compare_later, right_edge};
 use crate::finding::{Code, Place, Votes};
 use crate::source::Fetched;
@@ -73,6 +75,8 @@ pub(super) struct Walk {
     bundle: OpenBundle,
     /// The size of the newest checkpoint: tiles below it must exist. Above it they may still be on their way.
     signed: u64,
+    /// The newest checkpoint that the log's key signed, where there is a right one.
+    newest: Option<Checkpoint>,
     /// The chain is broken here, or could not be read: nothing above was looked at.
     stopped: bool,
 }
@@ -85,6 +89,7 @@ impl Walk {
             ends: Vec::new(),
             bundle: OpenBundle::default(),
             signed: 0,
+            newest: None,
             stopped: false,
         }
     }
@@ -95,6 +100,16 @@ impl Walk {
 
     pub(super) const fn size(&self) -> u64 {
         self.edge.size()
+    }
+
+    /// The newest checkpoint that the log's key signed.
+    pub(super) const fn newest(&self) -> Option<&Checkpoint> {
+        self.newest.as_ref()
+    }
+
+    /// What was followed is held against this from now on.
+    pub(super) fn hold_against(&mut self, newest: &Checkpoint) {
+        self.newest = Some(newest.clone());
     }
 
     pub(super) const fn stopped(&self) -> bool {
@@ -226,7 +241,8 @@ impl Walk {
         let opened = match self.open(&file, context) {
             Ok(opened) => opened,
             Err((code, evidence)) => {
-                self.broken(code, &path, &evidence, context);
+                let entries = self.led_to(&file, context);
+                self.broken(code, &path, &evidence, entries, context);
                 return;
             }
         };
@@ -246,7 +262,8 @@ impl Walk {
                 grown.size(),
                 grown.root()
             );
-            self.broken(Code::BatchChain, &path, &evidence, context);
+            let entries = Some((grown.size(), grown.root()));
+            self.broken(Code::BatchChain, &path, &evidence, entries, context);
             return;
         }
         let batch = Batch {
@@ -308,17 +325,40 @@ impl Walk {
     }
 
     /// The chain ends here.
-    fn broken(&mut self, code: Code, path: &str, evidence: &str, context: Context<'_>) {
+    fn broken(
+        &mut self,
+        code: Code,
+        path: &str,
+        evidence: &str,
+        entries: Option<(u64, Hash)>,
+        context: Context<'_>,
+    ) {
         self.stopped = true;
+        let signed = SignedTree {
+            context,
+            log: self.log,
+            newest: self.newest.as_ref(),
+        }
+        .of_batch((self.size(), self.edge.root()), entries);
         context.add(
             code,
             Place::file(path),
             Votes::WholeRoll,
             format!(
-                "{evidence}; the log was followed to size {} and no further",
+                "{evidence}; the log was followed to size {} and no further; {signed}",
                 self.size()
             ),
         );
+    }
+
+    /// Where the entries of a batch that does not fit would lead.
+    fn led_to(&self, file: &[u8], context: Context<'_>) -> Option<(u64, Hash)> {
+        let batch = BatchFile::decode(file, context.election).ok()?;
+        let mut grown = self.edge.clone();
+        for entry in &batch.entries {
+            grown.push(leaf_hash(entry));
+        }
+        Some((grown.size(), grown.root()))
     }
 
     /// Compares the tiles and bundles that the batch completed.

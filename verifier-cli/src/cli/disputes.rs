@@ -39,7 +39,7 @@ pub(super) struct DisputeArgs {
     /// A receipt (with --source), or a dispute's file to judge
     file: PathBuf,
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = super::election_id)]
     election: ElectionId,
     /// The ledger that the receipt is held against: its URL or directory
     #[arg(long, value_name = "URL OR DIRECTORY")]
@@ -52,18 +52,22 @@ pub(super) struct DisputeArgs {
     json: bool,
 }
 
+pub(super) const CONSISTENCY_USAGE: &str = "\
+tallyroot-verify consistency FILE FILE --election ID [--source URL OR DIRECTORY]... [--proof FILE] [--json]
+       tallyroot-verify consistency --check FILE --election ID [--json]";
+
 #[derive(Args)]
 pub(super) struct ConsistencyArgs {
     /// Two files that hold checkpoints of one log
-    #[arg(num_args = 2, value_name = "FILE", required_unless_present = "check")]
+    #[arg(num_args = 2, value_names = ["FILE", "OTHER FILE"], required_unless_present = "check")]
     files: Vec<PathBuf>,
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = super::election_id)]
     election: ElectionId,
     /// Where tiles of the log are published: a URL or directory; may be given several times
     #[arg(long, value_name = "URL OR DIRECTORY")]
     source: Vec<String>,
-    /// Where the two contradict each other, write the evidence to this file; it must not exist
+    /// Where the two contradict each other, write the proof to this file, which must not exist; where they do not, nothing is written
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
     /// Verify such evidence instead
@@ -75,13 +79,22 @@ pub(super) struct ConsistencyArgs {
 }
 
 pub(super) fn run_dispute(args: &DisputeArgs) -> Outcome {
+    if is_taken(args.out.as_deref()) {
+        return Outcome::Unchecked;
+    }
     let verdict = match &args.source {
         Some(source) => dispute::make(&args.file, source, &args.election),
         None => dispute::judge(&args.file, &args.election),
     };
     let mut outcome = verdict.verdict;
-    if let (Some(out), Some(file)) = (&args.out, &verdict.file) {
-        outcome = keep(out, file, outcome);
+    if let Some(out) = &args.out {
+        match &verdict.file {
+            Some(file) => outcome = keep(out, file, outcome),
+            None => complain(&format!(
+                "{}: not written, since there is nothing to keep",
+                out.display()
+            )),
+        }
     }
     say(
         args.json,
@@ -92,17 +105,28 @@ pub(super) fn run_dispute(args: &DisputeArgs) -> Outcome {
 }
 
 pub(super) fn run_consistency(args: &ConsistencyArgs) -> Outcome {
+    if is_taken(args.proof.as_deref()) {
+        return Outcome::Unchecked;
+    }
     let verdict = match (&args.check, args.files.as_slice()) {
         (Some(file), _) => consistency::check(file, &args.election),
         (None, [a, b]) => consistency::run(a, b, &args.election, &args.source),
         (None, _) => {
-            complain("give two files");
+            complain(
+                "give two files that hold checkpoints, or one proof of a split view with --check FILE",
+            );
             return Outcome::Unchecked;
         }
     };
     let mut outcome = verdict.verdict;
-    if let (Some(out), Some(split)) = (&args.proof, &verdict.split) {
-        outcome = keep(out, split, outcome);
+    if let Some(out) = &args.proof {
+        match &verdict.split {
+            Some(split) => outcome = keep(out, split, outcome),
+            None => complain(&format!(
+                "{}: not written, since no contradiction was found that could be proven",
+                out.display()
+            )),
+        }
     }
     say(
         args.json,
@@ -110,6 +134,18 @@ pub(super) fn run_consistency(args: &ConsistencyArgs) -> Outcome {
         || words::consistency(&verdict, colour()),
         outcome,
     )
+}
+
+/// A name that cannot be written to is told before the work, which may take long.
+fn is_taken(path: Option<&Path>) -> bool {
+    let taken = path.filter(|path| path.symlink_metadata().is_ok());
+    if let Some(path) = taken {
+        complain(&format!(
+            "{} is there already, and evidence is never overwritten: name a new file. Nothing was checked",
+            path.display()
+        ));
+    }
+    taken.is_some()
 }
 
 /// Evidence is never overwritten; where it cannot be kept, the exit code says that something is left to do.
@@ -123,7 +159,10 @@ fn keep(path: &Path, bytes: &[u8], outcome: Outcome) -> Outcome {
             file.sync_all()
         });
     match written {
-        Ok(()) => outcome,
+        Ok(()) => {
+            complain(&format!("the evidence is in {}", path.display()));
+            outcome
+        }
         Err(error) => {
             complain(&format!(
                 "{}: the evidence could not be written: {error}; name a new file in a folder that you can write to, and run this again",

@@ -9,7 +9,7 @@ use crate::{issued, words};
 pub(super) const HELP: &str = "\
 Registrars could issue credentials in the names of people who stay away, and vote with them. No sum shows that. You do: your place on the roll is shown when you sign in (`tallyroot vote` keeps it), and everybody can see in the issuance logs whether a credential was issued for it.
 
-If you did not ask for one and there is one, tell the election's authority, and keep this command's --json output: the log's key signed it.
+If you did not ask for one and there is one, somebody may vote in your name: tell the election's authority, and keep this command's --json output and a copy (`mirror`): the log's key signed it. The answer is as of the newest head, whose date it says: look again after the final head.
 
 It reads the whole log of each registrar that your place belongs to, so that nobody learns which place you look for. Exit code 0 says that all of it could be read and was signed; the answer is in the words.";
 

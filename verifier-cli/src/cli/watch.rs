@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Args;
 use protocol::ids::ElectionId;
@@ -47,9 +47,9 @@ pub(super) struct WatchArgs {
     #[arg(value_name = "URL OR DIRECTORY", required = true)]
     sources: Vec<String>,
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = super::election_id)]
     election: ElectionId,
-    /// Where a witness serves what it cosigned last: each round asks for its own copy of the heads log; may be given several times
+    /// Where a witness serves what it cosigned last: each round asks for its own copy of the heads log; may be given several times. The manifest names witnesses by key, not by address: whoever runs one says where it is
     #[arg(long, value_name = "URL")]
     witness: Vec<String>,
     /// The folder for what is kept; made if it is not there
@@ -132,7 +132,7 @@ pub(super) fn run(args: &WatchArgs) -> Outcome {
     for round in 1..=rounds {
         // Whoever read along may have gone away.
         let mut is_heard = true;
-        let kept = watcher.round_saying(now(), &mut |event| {
+        let kept = watcher.round_saying(watch::now(), &mut |event| {
             is_heard = is_heard && say(args.json, event, Outcome::Verified) == Outcome::Verified;
         });
         if let Err(error) = kept {
@@ -194,12 +194,6 @@ fn say(json: bool, event: &Event, outcome: Outcome) -> Outcome {
             Outcome::Unchecked
         }
     }
-}
-
-/// By this machine's clock (ms since 1970).
-fn now() -> Option<u64> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_millis()).ok()
 }
 
 /// The first signal ends the watch after its round, the second at once.

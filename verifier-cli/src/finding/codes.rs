@@ -199,9 +199,9 @@ codes! {
         "the roll",
         "Forged or damaged. Compare with a mirror.";
     CheckpointRoot = "checkpoint-root", Critical,
-        "A signed checkpoint names another root than the published entries have: the log's key signed two histories.",
+        "A signed checkpoint names another root than the published entries have: they are not the entries that were signed.",
         "the roll",
-        "Keep both: together they prove it to everybody.";
+        "Nobody needs a key to change entries: audit another copy first. One that fits the checkpoint shows that only this one was changed. If another signed checkpoint fits these entries, the log's key signed two histories, and `consistency` proves it to everybody.";
     CheckpointPlace = "checkpoint-place", Major,
         "A checkpoint's size is not the one its file is named after, or no batch ends there.",
         "of a `checkpoints/<size>` that nothing names: 0; else the roll",
@@ -333,9 +333,9 @@ codes! {
         "1",
         "Check the election id at a second place that you trust.";
     ReceiptInvalid = "receipt-invalid", Critical,
-        "A signature or a proof in the receipt does not verify.",
+        "A signature or a proof in the receipt does not verify, or its manifest is not that of the election that it names.",
         "1",
-        "It proves nothing. Ask for the receipt again: casting the same ballot again gives it.";
+        "The file was damaged or forged, and proves nothing: look for another copy of it, or ask for the receipt again: casting the same ballot again gives it.";
     ReceiptOtherKey = "receipt-other-key", Critical,
         "The receipt is for another voter's credential.",
         "1",

@@ -74,6 +74,17 @@ impl Findings {
         (listed, inner.by_code)
     }
 
+    /// Adds to the evidence what this says of a finding.
+    pub fn amend(&self, mut say: impl FnMut(&Finding) -> Option<String>) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        for finding in inner.listed.values_mut().flatten() {
+            if let Some(more) = say(finding) {
+                finding.evidence.push_str("; ");
+                finding.evidence.push_str(&more);
+            }
+        }
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -40,6 +40,39 @@ pub(super) enum Created {
     Differs,
 }
 
+/// What says, beside the tree that is served, that nothing in it is to be used yet.
+const INCOMPLETE: &str = "incomplete";
+
+/// What an unfinished copy says of itself.
+fn incomplete(id: &str) -> String {
+    format!(
+        "tallyroot-verify mirror: the copy of election {id} is not complete. Run the same command again: it goes on.\n"
+    )
+}
+
+/// Whether this folder of an election's is one that an unfinished first run of `mirror` left, by that run's own word. Only a folder on this machine can say so: nothing that is served or packed holds the file.
+pub(crate) fn is_incomplete(served: &Path) -> bool {
+    let Ok(served) = served.canonicalize() else {
+        return false;
+    };
+    let mut above = served.ancestors();
+    let (Some(own), Some(elections), Some(public), Some(root)) =
+        (above.next(), above.next(), above.next(), above.next())
+    else {
+        return false;
+    };
+    let name = |path: &Path| {
+        path.file_name()
+            .and_then(|name| name.to_str().map(str::to_owned))
+    };
+    if name(elections).as_deref() != Some("elections") || name(public).as_deref() != Some("public")
+    {
+        return false;
+    }
+    let said = fs::read(root.join(INCOMPLETE));
+    name(own).is_some_and(|id| said.is_ok_and(|said| said == incomplete(&id).into_bytes()))
+}
+
 /// The folder: `public/elections/<id>` is served, `conflicts` is not.
 pub(super) struct Copy {
     folder: Folder,
@@ -65,11 +98,35 @@ impl Copy {
         })?;
         let served = root.join("public").join("elections").join(id.to_string());
         fs::create_dir_all(&served).map_err(|error| CopyError::new(&served, &error))?;
-        Ok(Self {
+        let mut copy = Self {
             folder,
             served,
             written: 0,
-        })
+        };
+        if !copy.served.join("manifest.json").exists() {
+            copy.write_beside(INCOMPLETE, incomplete(&id.to_string()).as_bytes())?;
+        }
+        Ok(copy)
+    }
+
+    /// All of it is there now.
+    pub(super) fn is_complete(&self) -> Result<(), CopyError> {
+        let said = self.folder.root().join(INCOMPLETE);
+        match fs::remove_file(&said) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(CopyError::new(&said, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A file of the copy's own, beside the tree that is served.
+    pub(super) fn read_beside(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.folder.root().join(name)).ok()
+    }
+
+    pub(super) fn write_beside(&mut self, name: &str, bytes: &[u8]) -> Result<(), CopyError> {
+        let full = self.folder.root().join(name);
+        let written = self.folder.write(&full, bytes);
+        written.map_err(|error| CopyError::new(&full, &error))
     }
 
     /// The election's own folder.

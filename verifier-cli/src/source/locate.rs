@@ -8,6 +8,7 @@ use protocol::manifest::MANIFEST_LEN_MAX;
 use sha2::{Digest as _, Sha256};
 
 use super::{Bucket, Directory, Fetched, Http, Package, Source, SourceError};
+use crate::mirror::is_incomplete;
 
 /// An election's folder, found.
 #[derive(Clone)]
@@ -72,9 +73,18 @@ pub fn locate(given: &str, election: &ElectionId) -> Result<Located, SourceError
         .collect()
     };
 
+    let is_local = Path::new(given).is_dir();
     let mut fallback = None;
     for candidate in candidates {
-        match look(candidate.source.as_ref(), election)? {
+        let found = look(candidate.source.as_ref(), election)?;
+        if !matches!(found, Look::Nothing) && is_local && is_incomplete(Path::new(&candidate.place))
+        {
+            return Err(SourceError::new(
+                candidate.place,
+                "this is an unfinished copy: `mirror` has not come to its end here yet, so nothing in it can be checked or served. Run the same `mirror` again, it goes on; or name another source",
+            ));
+        }
+        match found {
             Look::TheElection => return Ok(candidate),
             Look::SomeElection if fallback.is_none() => fallback = Some(candidate),
             Look::SomeElection | Look::Nothing => {}

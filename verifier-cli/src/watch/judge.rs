@@ -59,7 +59,7 @@ pub(super) struct Uncovered {
 }
 
 /// How old the newest head may be, and how long a cosigned one may stay unseen (ms).
-pub(super) fn allowed_age(election: &Election) -> u64 {
+pub(crate) fn allowed_age(election: &Election) -> u64 {
     election
         .manifest()
         .head_interval_ms

@@ -135,7 +135,7 @@ impl Keep {
         self.per_log = (KEPT_MAX / (election.logs().len() + 1)).clamp(16, KEPT_OF_LOG_MAX);
         for log in election.logs().iter().copied().chain([LogId::Heads]) {
             let folder = self.folder.root().join("evidence").join(name(log));
-            for path in kept::files(&folder).unwrap_or_default() {
+            for path in kept::files(&folder).unwrap_or_default().files {
                 let held = kept::bytes(&path)
                     .ok()
                     .and_then(|note| HeldCheckpoint::read(&note, election).ok());

@@ -17,9 +17,15 @@ pub(crate) fn mirror(verdict: &MirrorVerdict, colour: bool) -> String {
         (Outcome::Findings, true) => {
             "FINDINGS: the copy is complete, and what was copied is not right; see below."
         }
+        (Outcome::Findings, false) if !verdict.usable => {
+            "FINDINGS: there is no usable copy; see below."
+        }
         (Outcome::Findings, false) => "FINDINGS: the copy stays as it was; see below.",
         (Outcome::Unchecked, true) => {
             "NOT VERIFIED: the copy is complete, and not all of it was checked; see below."
+        }
+        (Outcome::Unchecked, false) if !verdict.usable => {
+            "NOT COMPLETE: there is no usable copy yet; see below, and run it again: it goes on."
         }
         (Outcome::Unchecked, false) => "NOT COMPLETE: see below; run it again, it goes on.",
     };
@@ -28,22 +34,41 @@ pub(crate) fn mirror(verdict: &MirrorVerdict, colour: bool) -> String {
     let _ = writeln!(out, "Source    {}", clean(&verdict.source));
     let _ = writeln!(
         out,
-        "Copy      {} ({} written; serve its folder `public`)",
+        "Copy      {} ({} written; {})",
         clean(&verdict.copy),
-        count(verdict.written, "file")
+        count(verdict.written, "file"),
+        if verdict.usable {
+            "serve its folder `public`"
+        } else {
+            "nothing there is to be served or audited yet"
+        }
     );
-    sizes(&mut out, &verdict.logs);
+    if verdict.complete {
+        sizes(&mut out, &verdict.logs);
+    }
     findings(
         &mut out,
         &verdict.findings,
         &verdict.findings_by_code,
         style,
     );
-    not_covered(&mut out, &verdict.not_covered, style);
+    not_covered(&mut out, "Not checked", &verdict.not_covered, style);
     match &verdict.audit {
         Some(audit) => {
             let _ = writeln!(out, "\n{}\n", style.heading("Audit of the copy"));
             out.push_str(&super::audit(audit, colour));
+        }
+        None if !verdict.usable => {
+            let _ = writeln!(
+                out,
+                "\nWhat to do: run the same command again; what is there already is not read twice. If it stays so, name another source (a mirror), or ask whoever runs this one."
+            );
+        }
+        None if !verdict.complete => {
+            let _ = writeln!(
+                out,
+                "\nThe copy of before is whole and can be served; it was not audited now: `tallyroot-verify audit` does that."
+            );
         }
         None => {
             let _ = writeln!(
@@ -83,7 +108,7 @@ pub(crate) fn bundle(verdict: &BundleVerdict, colour: bool) -> String {
         &verdict.findings_by_code,
         style,
     );
-    not_covered(&mut out, &verdict.not_covered, style);
+    not_covered(&mut out, "Not checked", &verdict.not_covered, style);
     out
 }
 

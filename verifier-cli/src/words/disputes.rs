@@ -44,7 +44,7 @@ pub(crate) fn dispute(verdict: &DisputeVerdict, colour: bool) -> String {
     if let Some(why) = &verdict.why {
         let _ = writeln!(out, "Because     {}", clean(why));
     }
-    not_covered(&mut out, &verdict.not_covered, style);
+    not_covered(&mut out, "Not checked", &verdict.not_covered, style);
     out
 }
 
@@ -72,6 +72,6 @@ pub(crate) fn consistency(verdict: &ConsistencyVerdict, colour: bool) -> String 
         let _ = writeln!(out, "\n{}", style.heading("Findings"));
         list_findings(&mut out, &verdict.findings, style);
     }
-    not_covered(&mut out, &verdict.not_covered, style);
+    not_covered(&mut out, "Not checked", &verdict.not_covered, style);
     out
 }

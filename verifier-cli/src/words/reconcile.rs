@@ -33,7 +33,7 @@ pub(crate) fn reconcile(verdict: &ReconcileVerdict, colour: bool) -> String {
         let _ = writeln!(out, "\n{}", style.heading(&heading));
         list_findings(&mut out, &verdict.findings, style);
     }
-    not_covered(&mut out, &verdict.not_covered, style);
+    not_covered(&mut out, "Not checked", &verdict.not_covered, style);
     out
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Style, clean, count, list_findings, not_covered, number, one_contest};
+use super::{Style, clean, count, list_findings, not_covered, number, one_contest, utc};
 use crate::result::{CellShown, ResultVerdict};
 use crate::verdict::{Outcome, State};
 
@@ -19,6 +19,9 @@ pub(crate) fn result(verdict: &ResultVerdict, colour: bool) -> String {
     if let Some(title) = &verdict.title {
         let _ = writeln!(out, "Title     {}", clean(title));
     }
+    if verdict.demo == Some(true) {
+        let _ = writeln!(out, "Demo      the manifest says that this is a rehearsal");
+    }
     let _ = writeln!(out, "Source    {}", clean(&verdict.source));
     if let Some(state) = verdict.state {
         let words = match state {
@@ -27,6 +30,16 @@ pub(crate) fn result(verdict: &ResultVerdict, colour: bool) -> String {
             State::Cancelled => "cancelled by the authority: nothing is counted",
         };
         let _ = writeln!(out, "State     {words}");
+    }
+    if let Some(size) = verdict.heads_size {
+        let as_of = verdict.head_time.map_or_else(String::new, |time| {
+            format!("; its newest head is of {}", utc(time))
+        });
+        let _ = writeln!(
+            out,
+            "Heads     {} read, which is all of the heads log{as_of}",
+            count(size, "entry")
+        );
     }
     if !verdict.cells.is_empty() {
         let ahead = |cell: &&CellShown| cell.head_size.is_none_or(|head| cell.size > head);
@@ -64,6 +77,6 @@ pub(crate) fn result(verdict: &ResultVerdict, colour: bool) -> String {
         let _ = writeln!(out, "\n{}", style.heading(&heading));
         list_findings(&mut out, &verdict.findings, style);
     }
-    not_covered(&mut out, &verdict.not_covered, style);
+    not_covered(&mut out, "Not checked", &verdict.not_covered, style);
     out
 }

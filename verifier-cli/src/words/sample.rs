@@ -67,7 +67,7 @@ pub(crate) fn sample(verdict: &SampleVerdict, colour: bool) -> String {
         let _ = writeln!(out, "\n{}", style.heading(&heading));
         list_findings(&mut out, &verdict.findings, style);
     }
-    super::not_covered(&mut out, &verdict.not_covered, style);
+    super::not_covered(&mut out, "Not checked", &verdict.not_covered, style);
     out
 }
 

@@ -32,3 +32,4 @@ mod watch;
 mod watch_over_time;
 mod web;
 mod witnesses;
+mod words;

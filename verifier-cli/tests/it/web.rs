@@ -24,6 +24,8 @@ type Mischief = dyn Fn(&str, u64) -> Option<Answer> + Send + Sync;
 pub enum Answer {
     Status(u16, &'static str),
     Redirect(String),
+    /// Other bytes than the file's.
+    Bytes(Vec<u8>),
     /// Says more than it sends.
     CutShort,
     /// Never ends.
@@ -94,6 +96,14 @@ fn answer(
                     stream,
                     "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
                 )?;
+            }
+            Some(Answer::Bytes(bytes)) => {
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+                    bytes.len()
+                )?;
+                stream.write_all(&bytes)?;
             }
             Some(Answer::CutShort) => {
                 write!(
