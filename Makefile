@@ -12,9 +12,12 @@ mutations: ## N=10000 mutated trees, harmed or signed anew, audited with what wa
 	cargo build --release --locked --workspace
 	TALLYROOT_MUTATIONS=$(or $(N),10000) cargo test --release --locked --workspace --test attacks mutations -- --nocapture
 
-web: ## the verifier in TypeScript: built, checked, and run on all vectors
+web: ## the verifier in TypeScript on all vectors; the pages, built anew (web/app/dist) and run in a browser
 	@scripts/setup.sh test
 	npm --prefix web/verifier test
+	npm --prefix web/app run build
+	cargo build --locked --workspace --bin tallyroot
+	npm --prefix web/app test
 
 fuzz: ## T=entries MINUTES=30, one fuzz target (fuzz/README.md lists them); needs a nightly toolchain
 	@scripts/fuzz.sh "$(T)" "$(or $(MINUTES),30)"

@@ -2,8 +2,9 @@
 # Installs what building and testing need on a Debian machine and is not there yet. Safe to run again.
 #   scripts/setup.sh build   a C compiler, pkg-config and OpenSSL's headers (the registrar's RSA operation)
 #   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, Node (18 or later) and npm, Postgres's
-#                            and nginx's programs (each test starts its own servers), Go with its packages for transparency
-#                            logs (another reader of ours), promtool, cargo-deny, Python's cryptography, jsonschema and yaml,
+#                            and nginx's programs (each test starts its own servers), Chromium (the pages' tests), Go with its
+#                            packages for transparency logs (another reader of ours), promtool, cargo-deny, Python's cryptography,
+#                            jsonschema and yaml,
 #                            ministack (AWS's protocols)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,6 +27,7 @@ if [ "$want" = test ]; then
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v pg_config >/dev/null || missing+=(postgresql)
     command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
     need promtool prometheus
+    need chromium chromium
     need go golang-go
     [ -d /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog ] || missing+=(golang-golang-x-mod-dev)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
@@ -47,9 +49,11 @@ if [ "$want" = test ]; then
         python3 -m venv .tools >&2
         .tools/bin/pip install -q --disable-pip-version-check --only-binary :all: -r scripts/requirements.txt -r specs/reference/requirements.txt >&2
     fi
-    # TypeScript's compiler, of the version that the lock file pins; again when the lock file has changed.
-    if ! cmp -s web/verifier/package-lock.json web/verifier/node_modules/.installed; then
-        npm --prefix web/verifier ci --ignore-scripts --no-audit --no-fund >&2
-        cp web/verifier/package-lock.json web/verifier/node_modules/.installed
-    fi
+    # TypeScript's compiler, and what the pages are built and tested with, of the versions that the lock files pin; again when one has changed.
+    for part in web/verifier web/app; do
+        if ! cmp -s "$part/package-lock.json" "$part/node_modules/.installed"; then
+            npm --prefix "$part" ci --ignore-scripts --no-audit --no-fund >&2
+            cp "$part/package-lock.json" "$part/node_modules/.installed"
+        fi
+    done
 fi

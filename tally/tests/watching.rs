@@ -12,9 +12,11 @@ mod common;
 
 use std::time::Duration;
 
+use base64::Engine as _;
 use common::Site;
 use common::service::PATIENCE;
 use protocol::ids::LogId;
+use sha2::Digest as _;
 use tally::{Tally, TallyConfig, Watchers};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -193,6 +195,8 @@ async fn the_page_is_served_with_nothing_inline_and_a_strict_policy() {
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
+        "worker-src 'self'",
+        "require-trusted-types-for 'script'",
     ] {
         assert!(policy.split("; ").any(|found| found == part), "{part}");
     }
@@ -212,13 +216,15 @@ async fn the_page_is_served_with_nothing_inline_and_a_strict_policy() {
     for line in html.lines().filter(|line| line.contains("<script")) {
         assert!(line.contains(" src=\""), "{line}");
     }
-    // Everything that the page and its modules name is served beside it.
-    let mut names = vec!["page.js".to_owned(), "page.css".to_owned()];
-    let mut seen = Vec::new();
-    while let Some(name) = names.pop() {
-        if seen.contains(&name) {
-            continue;
-        }
+    // The list names everything that runs, with its hash; the page names the list's, and what it loads by hash.
+    let sums = reqwest::get(format!("{}/sums.txt", served.url))
+        .await
+        .unwrap();
+    let sums = sums.text().await.unwrap();
+    assert!(html.contains(&hex(&sha2::Sha256::digest(&sums))), "{html}");
+    let mut names = Vec::new();
+    for line in sums.lines() {
+        let (hash, name) = line.split_once("  ").unwrap();
         let response = reqwest::get(format!("{}/{name}", served.url))
             .await
             .unwrap();
@@ -228,24 +234,26 @@ async fn the_page_is_served_with_nothing_inline_and_a_strict_policy() {
         } else {
             "text/javascript"
         };
-        assert!(
-            response.headers()["content-type"]
-                .to_str()
-                .unwrap()
-                .starts_with(media_type)
-        );
-        let text = response.text().await.unwrap();
-        assert!(
-            !text.contains("innerHTML") && !text.contains("eval("),
-            "{name}"
-        );
-        for line in text.lines().filter(|line| line.starts_with("import ")) {
-            let from = line.split('"').nth(1).unwrap().strip_prefix("./").unwrap();
-            names.push(from.to_owned());
+        let headers = response.headers();
+        let said = headers["content-type"].to_str().unwrap();
+        assert!(said.starts_with(media_type), "{name}");
+        // A worker lives by the policy that comes with its own script.
+        assert_eq!(headers["content-security-policy"], policy.as_str());
+        let bytes = response.bytes().await.unwrap();
+        assert_eq!(hex(&sha2::Sha256::digest(&bytes)), hash, "{name}");
+        if html.contains(&format!("\"{name}\"")) {
+            let digest =
+                base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(&bytes));
+            assert!(
+                html.contains(&format!("\"{name}\" integrity=\"sha256-{digest}\"")),
+                "{html}"
+            );
         }
-        seen.push(name);
+        names.push(name);
     }
-    assert!(seen.iter().any(|name| name == "verify.js"));
+    for name in ["page.css", "page.js", "worker.js", "es.js", "ar.js"] {
+        assert!(names.contains(&name), "{sums}");
+    }
     // Another election is none of ours.
     let other = served
         .url
@@ -254,6 +262,10 @@ async fn the_page_is_served_with_nothing_inline_and_a_strict_policy() {
         reqwest::get(format!("{other}/")).await.unwrap().status(),
         404
     );
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Relative links of the page would lead nowhere without the slash.
@@ -274,5 +286,5 @@ async fn the_page_is_found_without_its_slash() {
         .text()
         .await
         .unwrap();
-    assert!(page.contains("<time id=\"closing\">"), "{page}");
+    assert!(page.contains("src=\"page.js\""), "{page}");
 }

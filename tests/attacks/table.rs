@@ -48,7 +48,7 @@ fn every_row_of_the_threat_model_names_what_shows_it() {
     assert_eq!(rows, (1..=ROWS).collect());
 }
 
-/// The names of all test functions, of Rust's and the browser code's; and the names of vector files.
+/// The names of all test functions in Rust, of the pages' test files, and of vector files.
 fn sources(folder: &Path, tests: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -64,6 +64,10 @@ fn sources(folder: &Path, tests: &mut BTreeSet<String>) {
                 .parent()
                 .is_some_and(|parent| parent.ends_with("vectors"))
         {
+            tests.insert(name.to_owned());
+        }
+        // The pages' tests, in a browser: named by their files.
+        if name.ends_with(".test.ts") {
             tests.insert(name.to_owned());
         }
         if !name.ends_with(".rs") {

@@ -14,15 +14,26 @@ pub(super) struct Asset {
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// As `web/app` builds them: the test suite proves that they come from its source, byte for byte.
+macro_rules! built {
+    ($name:literal) => {
+        include_str!(concat!("../../../web/app/dist/", $name))
+    };
+}
 
 pub(super) static ASSETS: &[Asset] = &[
-    asset("", HTML, include_str!("../../web/index.html")),
-    asset("page.css", CSS, include_str!("../../web/page.css")),
-    asset("page.js", SCRIPT, include_str!("../../web/page.js")),
-    asset("render.js", SCRIPT, include_str!("../../web/render.js")),
-    asset("verify.js", SCRIPT, include_str!("../../web/verify.js")),
-    asset("formats.js", SCRIPT, include_str!("../../web/formats.js")),
-    asset("crypto.js", SCRIPT, include_str!("../../web/crypto.js")),
+    asset("", HTML, built!("index.html")),
+    asset("page.css", CSS, built!("page.css")),
+    asset("page.js", SCRIPT, built!("page.js")),
+    asset("worker.js", SCRIPT, built!("worker.js")),
+    asset("ar.js", SCRIPT, built!("ar.js")),
+    asset("de.js", SCRIPT, built!("de.js")),
+    asset("es.js", SCRIPT, built!("es.js")),
+    asset("fr.js", SCRIPT, built!("fr.js")),
+    asset("pt.js", SCRIPT, built!("pt.js")),
+    asset("sums.txt", TEXT, built!("sums.txt")),
 ];
 
 const fn asset(name: &'static str, media_type: &'static str, text: &'static str) -> Asset {
@@ -33,8 +44,9 @@ const fn asset(name: &'static str, media_type: &'static str, text: &'static str)
     }
 }
 
-/// Nothing from anywhere else, nothing inline, nobody frames it: what is shown can only come from these files and the election's own data.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Nothing from anywhere else, nothing inline, nobody frames it, and no text ever becomes markup or a script: what is shown can only come from these files
+/// and the election's own data.
+const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types tallyroot";
 
 pub(super) fn serve(asset: &Asset) -> Response {
     let headers: [(HeaderName, &'static str); 7] = [

@@ -155,8 +155,20 @@ export interface ProvenCell { readonly cell: number; readonly size: bigint; read
  */
 export async function verifyResults(bytes: Bytes, manifest: Manifest): Promise<{ results: Results; cells: ProvenCell[]; ranked: number[] }> {
   const results = parseResults(bytes, manifest);
-  const proven = await renamedAsync("results", () => Promise.all(results.cells.map((cell, k) => verifyCell(cell, k, manifest))));
-  const cells = proven.flatMap((cell) => cell ?? []);
+  const cells = await renamedAsync("results", () => proveCells(results, manifest));
+  checkTotals(results, cells, manifest);
+  const ranked = results.contests.flatMap(({ rounds }, i) => (rounds === undefined ? [] : [i]));
+  return { results, cells, ranked };
+}
+
+/** The proofs alone: each cell's newest tally, under a checkpoint that the cell's key signed. Refusals name the rule of the proof that is broken. */
+export async function proveCells(results: Results, manifest: Manifest): Promise<ProvenCell[]> {
+  const proven = await Promise.all(results.cells.map((cell, k) => verifyCell(cell, k, manifest)));
+  return proven.flatMap((cell) => cell ?? []);
+}
+
+/** Whether the totals are the sum of what was proven, and the winners follow from the counts. */
+export function checkTotals(results: Results, cells: readonly ProvenCell[], manifest: Manifest): void {
   const total = addSums(manifest, cells.map(({ tally }) => tally.sums));
   if (total.votes !== BigInt(results.votes) || total.abstentions !== BigInt(results.abstentions)) refuse("votes that are not the cells' sum");
   results.contests.forEach(({ blanks, counts, tieBroken, winner, rounds }, i) => {
@@ -170,8 +182,6 @@ export async function verifyResults(bytes: Bytes, manifest: Manifest): Promise<{
     const right = highest(counts);
     if (right.winner !== winner || right.tieBroken !== tieBroken) refuse("a winner who does not follow from the counts");
   });
-  const ranked = results.contests.flatMap(({ rounds }, i) => (rounds === undefined ? [] : [i]));
-  return { results, cells, ranked };
 }
 
 async function verifyCell({ proof: text, size }: CellResult, cell: number, manifest: Manifest): Promise<ProvenCell | undefined> {

@@ -1,6 +1,6 @@
 import { type Bytes, equal } from "./bytes.js";
 import { CellLog } from "./cell-log.js";
-import { type Checkpoint, openCheckpoint } from "./checkpoint.js";
+import { type Checkpoint, type TreeHead, openCheckpoint } from "./checkpoint.js";
 import { type Sums, parseEntry, voteFault } from "./entry.js";
 import { VerifierError, fail } from "./error.js";
 import { type LogId, keysOf, originOf } from "./logs.js";
@@ -50,7 +50,7 @@ function bundleOf(position: bigint, size: bigint): Tile {
 }
 
 /** The entries from `start` to `end` - 1, each proven to be the log's at its index. */
-export async function provenEntries(checkpoint: Checkpoint, files: Files, start: bigint, end: bigint): Promise<Bytes[]> {
+export async function provenEntries(checkpoint: TreeHead, files: Files, start: bigint, end: bigint): Promise<Bytes[]> {
   checkRange(checkpoint.size, start, end);
   const tiles = new Map([...files].filter(([path]) => parseTilePath(path).level !== "entries"));
   const proven = await authenticateTiles(checkpoint, tiles);

@@ -123,6 +123,56 @@ export async function authenticateTiles(head: TreeHead, files: ReadonlyMap<strin
   return out;
 }
 
+/** The root that the first `oldSize` leaves of a tree have, from its proven tiles (those of `consistencyTiles`): a log that only grew shows its old root here. */
+export async function prefixRoot(proven: ProvenTiles, oldSize: bigint, newSize: bigint): Promise<Bytes> {
+  if (oldSize > newSize) return fail("consistency", "the older tree is the larger one");
+  const parts: Bytes[] = [];
+  for (let level = LEVELS - 1; level >= 0; level--) {
+    const count = hashes(oldSize, level);
+    const width = Number(count % 256n);
+    if (width === 0) continue;
+    const path = tilePath(tileAt(newSize, level, count - 1n));
+    const tile = proven.get(path) ?? fail("tile", `${path} is needed`);
+    parts.push(...(await perfectParts(tile.slice(0, width))));
+  }
+  return foldRight(parts);
+}
+
+/** RFC 6962's consistency proof between two sizes of a tree, from the proven tiles of `consistencyTiles`. */
+export async function consistencyProof(proven: ProvenTiles, oldSize: bigint, newSize: bigint): Promise<Bytes[]> {
+  if (oldSize === 0n || oldSize === newSize) return [];
+  const proof = async (old: bigint, from: bigint, to: bigint, whole: boolean): Promise<Bytes[]> => {
+    if (old === to) return whole ? [] : [await rangeRoot(proven, from, to, newSize)];
+    const middle = from + largestPower(to - from);
+    return old <= middle
+      ? [...(await proof(old, from, middle, whole)), await rangeRoot(proven, middle, to, newSize)]
+      : [...(await proof(old, middle, to, false)), await rangeRoot(proven, from, middle, newSize)];
+  };
+  return proof(oldSize, 0n, newSize, true);
+}
+
+/** The largest power of two below `size`, which is above 1. */
+function largestPower(size: bigint): bigint {
+  let out = 1n;
+  while (out * 2n < size) out *= 2n;
+  return out;
+}
+
+/** The root over the leaves from `from` to `to` - 1: a subtree of the tree of `size` leaves. */
+async function rangeRoot(proven: ProvenTiles, from: bigint, to: bigint, size: bigint): Promise<Bytes> {
+  let level = 0;
+  while (level + 1 < LEVELS && (to - from) % (1n << BigInt(8 * (level + 1))) === 0n) level++;
+  const unit = 1n << BigInt(8 * level);
+  const [first, end] = [from / unit, to / unit];
+  if (end - first <= 256n && first / 256n === (end - 1n) / 256n) {
+    const path = tilePath(tileAt(size, level, first));
+    const tile = proven.get(path) ?? fail("tile", `${path} is needed`);
+    return foldRight(await perfectParts(tile.slice(Number(first % 256n), Number(first % 256n) + Number(end - first))));
+  }
+  const middle = from + largestPower(to - from);
+  return foldRight([await rangeRoot(proven, from, middle, size), await rangeRoot(proven, middle, to, size)]);
+}
+
 /** The roots of the perfect subtrees over some hashes, largest first. */
 async function perfectParts(list: readonly Bytes[]): Promise<Bytes[]> {
   const out: Bytes[] = [];

@@ -58,3 +58,39 @@ async function check(c: Case): Promise<void> {
     }
   }
 }
+
+test("a prefix's root comes from the tiles of a consistency proof", async () => {
+  const { CompactRange, leafHash } = await import("../src/merkle.js");
+  const range = new CompactRange();
+  const roots = [await range.root()];
+  const leaves: Uint8Array<ArrayBuffer>[] = [];
+  for (let i = 0; i < 700; i++) {
+    leaves.push(await leafHash(Uint8Array.of(i >> 8, i & 255)));
+    await range.append(leaves[i] ?? assert.fail());
+    roots.push(await range.root());
+  }
+  const upper: Uint8Array<ArrayBuffer>[] = [];
+  for (let from = 0; from + 256 <= leaves.length; from += 256) {
+    const part = new CompactRange();
+    for (const leaf of leaves.slice(from, from + 256)) await part.append(leaf);
+    upper.push(await part.root());
+  }
+  const tileBytes = (path: string): Uint8Array<ArrayBuffer> => {
+    const { level, index, width } = tiles.parseTilePath(path);
+    const hashes = (level === 0 ? leaves : upper).slice(Number(index) * 256, Number(index) * 256 + width);
+    return Uint8Array.from(hashes.flatMap((hash) => [...hash]));
+  };
+  for (const size of [1, 3, 256, 257, 513, 700]) {
+    const head = { size: BigInt(size), root: roots[size] ?? assert.fail() };
+    for (const old of [1, 2, 3, 255, 256, 257, 512, 640, 700].filter((old) => old <= size)) {
+      const files = new Map(tiles.consistencyTiles(BigInt(old), head.size).map(tiles.tilePath).map((path) => [path, tileBytes(path)] as const));
+      const proven = await tiles.authenticateTiles(head, files);
+      assert.equal(toHex(await tiles.prefixRoot(proven, BigInt(old), head.size)), toHex(roots[old] ?? assert.fail()), `${old} in ${size}`);
+      const proof = await tiles.consistencyProof(proven, BigInt(old), head.size);
+      const { verifyConsistency } = await import("../src/merkle.js");
+      await verifyConsistency({ size: BigInt(old), root: roots[old] ?? assert.fail() }, head, proof);
+    }
+  }
+  await assert.rejects(tiles.prefixRoot(new Map(), 2n, 1n));
+  await assert.rejects(tiles.prefixRoot(new Map(), 1n, 1n));
+});

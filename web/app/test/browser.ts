@@ -1,0 +1,42 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { type Browser, type BrowserContextOptions, type Page, chromium } from "playwright-core";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+export function launch(): Promise<Browser> {
+  return chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ARGUMENTS });
+}
+
+export interface Visit { readonly page: Page; readonly problems: string[]; readonly asked: string[] }
+
+/** A fresh profile's visit; what its console and its requests say is kept. */
+export async function visit(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Visit> {
+  const context = await browser.newContext({ locale: "en-GB", viewport: { width: 1000, height: 800 }, ...options });
+  // Nothing that is waited for takes this long, on a busy machine either.
+  context.setDefaultTimeout(90_000);
+  const page = await context.newPage();
+  const seen: Visit = { page, problems: [], asked: [] };
+  page.on("pageerror", (error) => seen.problems.push(String(error)));
+  // That a file is not there is no problem: anchors are looked for until there is none.
+  page.on("console", (message) => message.type() === "error" && !message.text().startsWith("Failed to load resource") && seen.problems.push(message.text()));
+  page.on("request", (request) => seen.asked.push(request.url()));
+  await page.goto(url);
+  return seen;
+}
+
+/** Waits until the page says so of a check. */
+export async function checked(page: Page, id: string, state = "verified"): Promise<void> {
+  await page.locator(`[data-check="${id}"][data-state="${state}"]`).waitFor();
+}
+
+/** What axe-core finds fault with. It runs past its policy: in the debugger, as a person's own extension would. */
+export async function faults(page: Page): Promise<string[]> {
+  await page.evaluate(AXE);
+  return page.evaluate(async () => {
+    const axe = (globalThis as unknown as { axe: { run(options: object): Promise<{ violations: { id: string; nodes: { target: string[] }[] }[] }> } }).axe;
+    const { violations } = await axe.run({ resultTypes: ["violations"] });
+    return violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target.join(" ")}`));
+  });
+}
