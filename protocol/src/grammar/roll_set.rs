@@ -37,3 +37,19 @@ fn place(index: u64) -> (u64, usize, u64) {
     let word = usize::try_from(index % PAGE / 64).unwrap_or(0);
     (index / PAGE, word, 1 << (index % 64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_share_a_page() {
+        let mut set = RollSet::default();
+        set.extend(0..PAGE);
+        assert_eq!(set.0.len(), 1);
+        set.extend([PAGE, u64::MAX]);
+        assert_eq!(set.0.len(), 3);
+        assert!(set.contains(PAGE - 1) && set.contains(PAGE) && set.contains(u64::MAX));
+        assert!(!set.contains(PAGE + 1));
+    }
+}

@@ -893,6 +893,9 @@ fn a_parsed_key_shows_what_it_was_made_of() {
         assert_eq!(key.signature_len(), registrar.len());
         assert_eq!(key, key.clone());
     }
+    let [one, other] = [&*REGISTRAR_2048, &*REGISTRAR_2056]
+        .map(|registrar| RegistrarKey::from_spki(&registrar.spki));
+    assert_ne!(one.unwrap(), other.unwrap());
 }
 
 #[test]

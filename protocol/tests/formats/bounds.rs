@@ -15,6 +15,8 @@ fn bounds_are_those_of_the_specification() {
         (protocol::dispute::DISPUTE_LEN_MAX, 16 * MIB),
         (protocol::note::NOTE_BYTES_MAX, 65_536),
         (protocol::tlog_proof::PROOF_BYTES_MAX, 131_072),
+        // Label, zero byte, election, log, number; size and root before and after.
+        (protocol::batch::BATCH_HEADER_LEN, 18 + 1 + 32 + 9 + 8 + 80),
         // 256 hashes; 256 entries of 65,535 bytes, each after its length.
         (TILE_BYTES_MAX, 8_192),
         (BUNDLE_BYTES_MAX, 16_777_472),

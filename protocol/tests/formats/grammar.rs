@@ -140,6 +140,11 @@ fn run(log: LogId, batches: &Batches) -> Verdict {
                     .map(|entry| protocol::merkle::leaf_hash(entry))
                     .collect();
                 assert_eq!(summary.leaf_hashes, hashes);
+                let last = matches!(
+                    summary.entries.last(),
+                    Some(Entry::Close(_) | Entry::FinalHead(_))
+                );
+                assert_eq!(machine.ended(), last, "a log ends with its last entry");
                 check_kinds(&summary);
                 remarks.extend(summary.remarks.iter().map(|r| (r.code, r.index)));
             }

@@ -322,6 +322,14 @@ fn sealing_and_opening_agree() {
 }
 
 #[test]
+fn the_shards_of_a_registrar_share_the_roll() {
+    let voters = |registrar, shard| ELECTION.voters_of_shard(registrar, shard);
+    assert_eq!(voters(0, 0) + voters(0, 1), manifest().roll.size);
+    assert_eq!(voters(1, 0), manifest().roll.size);
+    assert_eq!([voters(0, 2), voters(1, 1), voters(2, 0)], [0; 3]);
+}
+
+#[test]
 fn logs_stand_in_head_order_with_their_own_keys() {
     let issuance = |registrar, shard| LogId::Issuance { registrar, shard };
     let logs = [

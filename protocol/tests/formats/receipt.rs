@@ -292,6 +292,7 @@ fn lies() -> Vec<(&'static str, Receipt, ReceiptCode)> {
         ("a switch proven under the cell's own key", { let note = switched.heads.checkpoint(3, "main"); let text = String::from_utf8(note).unwrap().replace("heads", "cells/0"); Receipt { switches: vec![switched.heads.proof(1, 3, text.into_bytes())], ..switched.receipt("spare") } }, Code::Switch),
         ("one switch twice", Receipt { switches: vec![switched.in_heads(1, "main", &[]); 2], ..switched.receipt("spare") }, Code::Switch),
         ("the heads log's switch before the cell's", Receipt { switches: vec![both.in_heads(1, "spare", &[]), both.in_heads(2, "spare", &[])], ..both.receipt("spare") }, Code::Switch),
+        ("the heads log's switch twice", { let world = World::heads_switched(&[]); Receipt { sealed: Some(world.seal("main", "spare", &["w1.example"])), switches: vec![world.in_heads(1, "spare", &[]); 2], ..world.receipt("main") } }, Code::Switch),
         ("a switch of the heads log that stands elsewhere than it says", {
             let mut world = World::heads_switched(&[]);
             world.heads.entries.insert(1, notice(&ELECTION, AuthorityKey::Main, 0, NoticeAction::Cancel).encode());

@@ -90,6 +90,7 @@ fn the_edge_comes_back_from_its_tiles_at_every_size() {
             (edge.size(), edge.root(), edge.range()),
             (size as u64, root, grown.range())
         );
+        assert_eq!(edge.range().root(), root);
 
         // It goes on as if it had never stopped.
         oracle.leaves()[size..size + 300]

@@ -37,6 +37,7 @@ fn paths_are_spelled_as_the_specification_does() {
         (1_234_067 * 256, TileId::new(0, 1_234_067, 8).unwrap())
     );
     assert_eq!(bundle.full().path(), "tile/entries/x001/x234/067");
+    assert!(bundle.full().is_full() && !bundle.is_full());
 }
 
 #[test]
