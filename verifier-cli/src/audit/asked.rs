@@ -4,7 +4,7 @@ use protocol::ids::LogId;
 
 use super::context::Context;
 use super::cosigned::judge_clock;
-use super::evidence::judge_checkpoint;
+use super::evidence::{judge_checkpoint, root_at};
 use super::heads::Heads;
 use super::log::Log;
 use crate::ask::{Shown, ask};
@@ -47,20 +47,28 @@ impl Asked {
             );
         }
         let quorum = usize::try_from(context.election.manifest().witnesses.quorum);
-        if let Some((size, seen)) = quorum.ok().and_then(|quorum| self.seen_by(quorum, heads)) {
+        let seen = quorum
+            .ok()
+            .and_then(|quorum| self.seen_by(context, quorum, heads));
+        if let Some((size, seen)) = seen {
             let place = Place::file(format!("{}/checkpoint", LogId::Heads));
             judge_clock(context, heads.content.heads(), place, size, seen);
         }
     }
 
     /// The largest size that so many witnesses cosigned in this log, and when the last of them had (ms since 1970).
-    fn seen_by(&self, quorum: usize, heads: &Log<Heads<'_>>) -> Option<(u64, u64)> {
+    fn seen_by(
+        &self,
+        context: &Context<'_>,
+        quorum: usize,
+        heads: &Log<Heads<'_>>,
+    ) -> Option<(u64, u64)> {
         let mut seen: Vec<(u64, u64, usize)> = self
             .shown
             .iter()
             .filter(|shown| {
-                let end = heads.walk.end_at(shown.checkpoint().size());
-                end.is_some_and(|end| end.root == shown.checkpoint().root())
+                let (size, root) = (shown.checkpoint().size(), shown.checkpoint().root());
+                size <= heads.walk.size() && root_at(context, &heads.walk, size) == Some(root)
             })
             .map(|shown| (shown.checkpoint().size(), shown.time, shown.witness))
             .collect();

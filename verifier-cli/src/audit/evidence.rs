@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use protocol::evidence::HeldCheckpoint;
 use protocol::ids::LogId;
+use protocol::merkle::Hash;
 use protocol::tlog_proof::TlogProof;
 
 use super::checkpoint::Signed;
@@ -150,20 +151,50 @@ pub(super) fn judge_checkpoint(
         }
         return;
     }
-    let published = match walk.end_at(size) {
-        Some(end) if end.root == root => return,
-        Some(end) => format!("the published log has root {}", end.root),
-        None => "no batch of the published log ends there".to_owned(),
-    };
-    context.add(
-        Code::Equivocation,
-        Place::file(file),
-        Votes::WholeRoll,
-        format!(
-            "at size {size} of {} its key signed root {root}, and {published}: it signed two histories. The note:\n{note}",
+    let Some(published) = root_at(context, walk, size) else {
+        context.unread.note(format!(
+            "{file}: what {} holds at size {size} could not be proven here, so this file was compared with nothing",
             held.log
-        ),
-    );
+        ));
+        return;
+    };
+    if published != root {
+        context.add(
+            Code::Equivocation,
+            Place::file(file),
+            Votes::WholeRoll,
+            format!(
+                "at size {size} of {} its key signed root {root}, and the published log has root {published}: it signed two histories. The note:\n{note}",
+                held.log
+            ),
+        );
+    } else if walk.end_at(size).is_none() && matches!(held.log, LogId::Cell(_)) {
+        // The tally that ends a batch names its number, so nobody but the cell cuts them.
+        context.add(
+            Code::CheckpointPlace,
+            Place::file(file),
+            Votes::AtMost(0),
+            format!("no batch of {} ends at {size}, and checkpoints fall on batch ends only. The note:\n{note}", held.log),
+        );
+    }
+}
+
+/// The root that the published log has at a size within it.
+///
+/// Where batches of other logs than cells end, is signed at the sizes that heads name and nowhere else: whoever serves the files may join two. So a size where none ends here can be
+/// one that the log's key signed all the same, and only its root tells. `None`: the tiles do not prove one.
+pub(super) fn root_at(context: &Context<'_>, walk: &Walk, size: u64) -> Option<Hash> {
+    if let Some(end) = walk.end_at(size) {
+        return Some(end.root);
+    }
+    let newest = walk.newest()?;
+    let is_followed = walk
+        .end_at(newest.size())
+        .is_some_and(|end| end.root == newest.root());
+    if !is_followed || newest.size() < size {
+        return None;
+    }
+    prove::prefix(context, walk.log(), newest, size).map(|(root, _)| root)
 }
 
 impl<'w> Ledger<'w> {

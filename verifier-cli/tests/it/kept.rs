@@ -213,6 +213,82 @@ fn every_log_that_two_files_speak_of_is_compared() {
     assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
 }
 
+/// Two batches of an issuance log, with no head between them, become one: where they are cut, nobody signed but in a checkpoint that is not published any more.
+fn joined(mut world: World) -> (World, LogId, u64) {
+    let is_next = |pair: &[Event]| match pair {
+        [Event::Batch(one, _), Event::Batch(other, entries)] => {
+            one == other && matches!(one, LogId::Issuance { .. }) && entries.len() == 1
+        }
+        _ => false,
+    };
+    let at = world.events.windows(2).position(is_next).unwrap();
+    let Event::Batch(log, second) = world.events.remove(at + 1) else {
+        unreachable!()
+    };
+    let before: usize = world.events[..=at]
+        .iter()
+        .filter_map(|event| match event {
+            Event::Batch(of, entries) if *of == log => Some(entries.len()),
+            _ => None,
+        })
+        .sum();
+    let Event::Batch(_, first) = &mut world.events[at] else {
+        unreachable!()
+    };
+    first.extend(second);
+    (world, log, before as u64)
+}
+
+#[test]
+fn a_copy_whose_batches_are_cut_elsewhere_convicts_nobody() {
+    let honest = World::new("receipts", PLAN);
+    let id = honest.keys.election.id();
+    let folder = tempfile::tempdir().unwrap();
+    honest.publish(&folder.path().join("honest"));
+    let (copy, log, size) = joined(World::new("receipts", PLAN));
+    copy.publish(&folder.path().join("copy"));
+    let note = folder
+        .path()
+        .join(format!("honest/{log}/checkpoints/{size}"));
+    assert!(note.is_file(), "{}", note.display());
+    assert!(
+        !folder
+            .path()
+            .join(format!("copy/{log}/checkpoints/{size}"))
+            .exists()
+    );
+    let verdict = audited(&folder.path().join("copy"), &id, &[&note]);
+    assert_eq!(found(&verdict), [], "{verdict:#?}");
+    assert_eq!(verdict.verdict, Outcome::Verified);
+
+    // The same with another issuance in it is another history.
+    let (mut forged, ..) = joined(World::new("receipts", PLAN));
+    let first = forged.events.iter_mut().find_map(|event| match event {
+        Event::Batch(of, entries) if *of == log && entries.len() > 1 => Some(entries),
+        _ => None,
+    });
+    *first.unwrap()[0].last_mut().unwrap() ^= 1;
+    forged.publish(&folder.path().join("forged"));
+    let verdict = audited(&folder.path().join("forged"), &id, &[&note]);
+    assert_eq!(found(&verdict), [("equivocation", text(&note))]);
+
+    // A copy that cannot prove what stands there says so, and convicts nobody either.
+    for tile in crate::common::files(&folder.path().join("copy").join(log.prefix())) {
+        if tile.starts_with("tile/0/") {
+            std::fs::remove_file(folder.path().join("copy").join(log.prefix()).join(&tile))
+                .unwrap();
+        }
+    }
+    let verdict = audited(&folder.path().join("copy"), &id, &[&note]);
+    assert!(
+        found(&verdict)
+            .iter()
+            .all(|(code, _)| *code == "missing-file"),
+        "{:?}",
+        found(&verdict)
+    );
+}
+
 #[test]
 fn a_kept_receipt_that_the_final_head_leaves_out() {
     let (world, receipt) = dropped();
