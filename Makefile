@@ -56,11 +56,12 @@ lint: ## formatting, clippy, licences
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(MAKE) deny
 
-differential: ## the verifiers in Rust and Python on 10,000 changed inputs, on 1,000 more of the day's seed, and on 500 changed trees
+differential: ## the verifiers in Rust and Python on 10,000 changed inputs, on 1,000 more of the day's seed, and on 500 changed trees; then TypeScript and Python
 	@scripts/setup.sh test
 	TALLYROOT_MUTANTS=10000 cargo test --workspace --test differential -- --nocapture
 	TALLYROOT_SEED=$$(date +%Y%m%d) cargo test --workspace --test differential -- --nocapture
 	TALLYROOT_SEED=$$(date +%Y%m%d) TALLYROOT_TREES=500 cargo test --workspace --test it -- differential:: --nocapture
+	SEED=$$(date +%Y%m%d) npm --prefix web/verifier run differential
 
 deny: ## licences, bans and sources of all dependencies
 	@scripts/setup.sh test

@@ -16,8 +16,16 @@ pub(super) fn cells(results: &Results, election: &Election) -> Result<(), Result
         if cell.size == 0 && results.status == Status::Final {
             return wrong(format!("cells[{k}].size"), "the final head names no size 0");
         }
-        let Some(proof) = &cell.proof else { continue };
-        // The first tally stands at index 2 at the earliest, after the genesis and a vote.
+        // The first tally stands at index 2 at the earliest, after the genesis and a vote; what is longer than a genesis and a close has one.
+        let Some(proof) = &cell.proof else {
+            if cell.size > 2 {
+                return wrong(
+                    format!("cells[{k}].proof"),
+                    "a log of this size has a tally",
+                );
+            }
+            continue;
+        };
         if cell.size < 3 {
             return wrong(format!("cells[{k}].proof"), "there is no tally yet");
         }

@@ -190,6 +190,8 @@ const CONTRADICTIONS: &[Contradiction] = &[
     ("cells", "a cell missing", |r| { r["cells"].as_array_mut().unwrap().pop(); }),
     ("cells[0].cell", "cells out of order", |r| { r["cells"][0]["cell"] = json!(1); r["cells"][1]["cell"] = json!(0); }),
     ("cells[0].proof", "a tally in a log of two entries", |r| r["cells"][0]["size"] = json!(2)),
+    ("cells[0].proof", "no tally, where the size says that there is one", |r| r["cells"][0]["proof"] = json!(null)),
+    ("cells[0].proof", "a size of three without a tally", |r| { r["cells"][0]["size"] = json!(3); r["cells"][0]["proof"] = json!(null); }),
     ("cells[0].proof", "a proof that is none", |r| r["cells"][0]["proof"] = json!("x")),
     ("cells[0].proof", "a proof of an entry above the size", |r| r["cells"][0]["size"] = json!(3)),
     ("cells[0].proof", "a proof of the entry at the size", |r| r["cells"][0]["size"] = json!(5)),

@@ -315,8 +315,8 @@ class Audit:
             # "When `final`, the sizes are those of the final head, without exception"; "any batch ends before a final head, and its sizes after one"
             if self.final and status != "open" and size != self.final.logs[k].size:
                 raise Invalid("results", f"names size {size} of cell {k}, and the final head {self.final.logs[k].size}")
-            # "1, with `proof` null, for a cell that never published"
-            if size == 0 or size == 1 and status == "final" and not log.published:
+            # "1, with `proof` null, for a cell that never published", after a final head
+            if size == 0 or size == 1 and self.final and not log.published:
                 cells.append(results.CellResult(size, None))
                 tallies.append(None)
                 continue

@@ -66,6 +66,8 @@ def parse(data: bytes, m: Manifest) -> tuple[str, list[CellResult]]:
         # "at least 1 when `final`"
         if size == 0 and status == "final":
             raise Invalid("malformed", f"cells[{k}]: a final size of 0")
+        if proof is None and size > 2:
+            raise Invalid("malformed", f"cells[{k}]: a size that has a tally, and no proof of it")
         if cell["cell"] is True or cell["cell"] != k or (proof is not None and (size < 3 or notes.parse_proof(proof).index >= size)):
             raise Invalid("malformed", f"cells[{k}]")
         cells.append(CellResult(size, proof))

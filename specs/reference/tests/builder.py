@@ -135,6 +135,7 @@ class World:
         self.heads = Publisher(self, LogId(HEADS, 0, 0))
         self.choices: list[tuple[int, ...]] = []
         self.sequence = 0
+        self.ended = False
 
     def vote(self, name: str, choice: tuple[int, ...]) -> bytes:
         credential = public(name)
@@ -163,6 +164,7 @@ class World:
              shard_at: int | None = None) -> None:
         """A head of both logs as they are, or of the shard at an earlier size that is a power of two."""
         self.time = time
+        self.ended = final
         at = self.shard.tree.size if shard_at is None else shard_at
         root = self.shard.tree.root() if shard_at is None else self.shard.tree.subtree(0, at)
         body = u(states[0], 1) + u(self.cell.tree.size) + self.cell.tree.root() + u(states[1], 1) + u(at) + root
@@ -212,5 +214,5 @@ class World:
         proof = None if at is None else notes.write_proof(log[at], at, self.cell.tree.inclusion(at, len(log)), self.files["cells/0/checkpoint"].decode())
         assert tally is None or isinstance(tally, entries.Tally)
         ranked = Counter(c for c in self.choices if c)
-        self.files["results.json"] = results.build(self.m, status, [results.CellResult(len(log) or int(status == "final"), proof)], [tally], [ranked])
+        self.files["results.json"] = results.build(self.m, status, [results.CellResult(len(log) or int(self.ended), proof)], [tally], [ranked])
         return self.files

@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tallyroot_reference import tiles
+from tallyroot_reference import entries, notes, results
 from tallyroot_reference.merkle import leaf_hash
 
 from .builder import CLOSING, GRACE, OPENING, World, u
@@ -124,6 +125,18 @@ def _honest() -> Iterator[Tree]:
     yield "a cell that has not published yet", "open", w, {}
     w.head(CLOSING + GRACE + 1, (1, 0), final=True)
     yield "a cell that never published", "final", w, {"unclosed": 0}
+    w = World()
+    w.issue(0)
+    w.notice(b"\x02")
+    w.head(OPENING, (1, 0))
+    w.files = {n: d for n, d in w.files.items() if not n.startswith("cells/")}
+    w.entries[w.cell.log] = []
+    yield "cancelled, and a cell that has not published yet", "cancelled", w, {}
+    w.head(CLOSING + GRACE + 1, (1, 0), final=True)
+    yield "cancelled, and a cell that never published", "cancelled", w, {"unclosed": 0}
+    w = running()
+    w.notice(b"\x02")
+    yield "cancelled, to its end", "cancelled", ended(w), {}
 
 
 def _times() -> Iterator[Tree]:
@@ -289,8 +302,54 @@ def _file_changes(w: World) -> Iterator[tuple[str, Change, dict[str, int]]]:
     yield "an anchor that is empty", change("anchors/a/0", lambda _: None), {"anchor-not-final": 0}
     yield "manifest.json of another election", change("manifest.json", lambda d: d.replace(b"Built", b"Built!")), {"manifest-mismatch": 0}
     yield "a batch with a changed byte", change("registrars/0/0/batches/1", last), {"batch-chain": 10}
+    right = next(d for n, d in w.files.items() if n == tile)
+    yield "a tile beyond the log", change("cells/0/tile/0/005", lambda _: right), {"foreign-file": 0}
+    yield "a tile of a level that the log has not", change("cells/0/tile/2/000.p/1", lambda _: right[:32]), {"foreign-file": 0}
+    yield "a tile that is wider than the log", change(f"cells/0/tile/0/000.p/{cell + 1}", lambda _: right + right[:32]), {"foreign-file": 0}
+    yield "a bundle that is wider than the log", change(f"cells/0/tile/entries/000.p/{cell + 1}", lambda _: right), {"foreign-file": 0}
+    yield "a tile by no tile's name", change("cells/0/tile/whatever", lambda _: right), {"foreign-file": 0}
+    yield "an anchor's object behind a gap", change("anchors/a/2", lambda _: w.files["anchors/a/0"]), {"foreign-file": 0}
+    yield "results.json without a cell's votes", change("results.json", lambda _: _results(w, "final", None)), {"results-wrong": 10}
     yield "the newest checkpoint as an earlier one", change(
         "cells/0/checkpoint", lambda _: w.files["cells/0/checkpoints/4"]), {"checkpoint-rollback": cell - 4, "missing-file": 0, "?results-wrong": 0}
+
+
+def _results(w: World, status: str, at: int | None) -> bytes:
+    """results.json of the log's newest size, or of an earlier one where a tally stands; without a tally, of no votes."""
+    log = w.entries[w.cell.log]
+    if at is None:
+        return results.build(w.m, status, [results.CellResult(len(log), None)], [None], [Counter()])
+    tally = entries.parse(log[at - 1], w.m)
+    assert isinstance(tally, entries.Tally)
+    proof = notes.write_proof(log[at - 1], at - 1, w.cell.tree.inclusion(at - 1, at), w.files[f"cells/0/checkpoints/{at}"].decode())
+    return results.build(w.m, status, [results.CellResult(at, proof)], [tally], [Counter()])
+
+
+def _beginnings() -> Iterator[Case]:
+    """What is there before all logs have published, and what must not be."""
+    w = World()
+    made = lean(w.finished("open"))
+    first = results.build(w.m, "open", [results.CellResult(0, None)], [None], [Counter()])
+    nothing = {"manifest.json": made["manifest.json"], "results.json": first}
+    yield case("nothing but the manifest, and results of nothing", "open", nothing, w, {})
+    without = {n: d for n, d in made.items() if n not in ("cells/0/checkpoint", "cells/0/checkpoints/1")} | {"results.json": first}
+    yield case("a log without `checkpoint`", "open", without, w, {"missing-file": 10})
+    tile = "cells/0/tile/0/000.p/1"
+    yield case("a tile of a log that has published nothing", "open", nothing | {tile: made[tile]}, w, {"foreign-file": 0})
+    yield case("a file by no tile's name, of a log that has published nothing", "open", nothing | {"cells/0/tile/whatever": b"x"}, w, {"foreign-file": 0})
+    heads = {n: d for n, d in made.items() if not n.startswith("heads/")}
+    yield case("an anchor, and no heads log", "open", heads, w, {"checkpoint-rollback": 10, "?missing-file": 0, "?anchor-conflict": 0})
+    yield case("logs that have begun, and no heads log yet", "open", {n: d for n, d in heads.items() if not n.startswith("anchors/")}, w, {})
+    size_one = results.build(w.m, "open", [results.CellResult(1, None)], [None], [Counter()])
+    yield case("results of the genesis of a cell that has published nothing", "open", nothing | {"results.json": size_one}, w, {"results-wrong": 10})
+
+
+def _cancelled() -> Iterator[Case]:
+    w = running()
+    w.notice(b"\x02")
+    made = lean(ended(w).finished("cancelled"))
+    yield case("cancelled, and results of a size before the final head's", "cancelled", made | {"results.json": _results(w, "cancelled", 4)}, w, {"results-wrong": 10})
+    yield case("cancelled, and the final head is not anchored", "cancelled", {n: d for n, d in made.items() if n != "anchors/a/0"}, w, {"anchor-not-final": 0})
 
 
 def case(why: str, state: str, files: dict[str, bytes], w: World, findings: dict[str, int]) -> Case:
@@ -324,6 +383,8 @@ def _cases() -> Iterator[Case]:
     w = ended(running())
     made = dict(w.finished("open"))
     yield case("results.json that still says open", "final", lean(made), w, {"results-not-final": 10})
+    yield from _beginnings()
+    yield from _cancelled()
     w = ended(running())
     base = lean(w.finished("final"))
     for why, change, findings in _file_changes(w):

@@ -100,7 +100,7 @@ pub(super) fn judge_unpublished(context: &Context<'_>, walk: &Walk, is_named: bo
     let evidence = if walk.size() > 0 {
         "there is no such file, and the log has published batches: nothing in it is signed"
     } else if is_named {
-        "there is no such file, and heads or results name the log"
+        "there is no such file, and heads, results or an anchor name the log"
     } else {
         return;
     };

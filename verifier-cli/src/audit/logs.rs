@@ -77,7 +77,9 @@ impl<'a> Logs<'a> {
 
     /// A log without a checkpoint must be one that nothing speaks of.
     pub(super) fn judge_unpublished(&self, context: &Context<'_>, published: &Published) {
-        judge_unpublished(context, &self.heads.walk, true);
+        // Before the first head there is nothing, and nobody is to blame; what an anchor holds was published.
+        let by_anchors = self.chains.iter().any(|chain| chain.size() > 0);
+        judge_unpublished(context, &self.heads.walk, by_anchors);
         let named_by_results = published.sizes();
         let walks = self.walks().into_iter();
         for (position, (walk, changes)) in walks.zip(self.heads.content.changes()).enumerate() {

@@ -195,7 +195,9 @@ fn audit_logs<'a>(
         .final_sizes()
         .map(|logs| logs.iter().map(|log| log.size).collect());
     let (expected, state) = match &final_sizes {
-        _ if heads.content.notices().cancelled => (Expected::Cancelled, State::Cancelled),
+        sizes if heads.content.notices().cancelled => {
+            (Expected::Cancelled(sizes.as_deref()), State::Cancelled)
+        }
         Some(sizes) => (Expected::Final(sizes), State::Final),
         None => (Expected::Open, State::Open),
     };
@@ -292,8 +294,8 @@ fn judge_results<'a>(
         .collect();
     results::judge(&context, &counted, published, expected);
     let sizes: Vec<u64> = match expected {
-        Expected::Final(sizes) => sizes.to_vec(),
-        Expected::Open | Expected::Cancelled => ends
+        Expected::Final(sizes) | Expected::Cancelled(Some(sizes)) => sizes.to_vec(),
+        Expected::Open | Expected::Cancelled(None) => ends
             .iter()
             .map(|end| end.map_or(0, |end| end.size))
             .collect(),

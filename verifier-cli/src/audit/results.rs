@@ -23,7 +23,19 @@ pub(super) enum Expected<'s> {
     Open,
     /// With the cells' sizes in the final head.
     Final(&'s [u64]),
-    Cancelled,
+    /// Likewise, where there is a final head.
+    Cancelled(Option<&'s [u64]>),
+}
+
+impl Expected<'_> {
+    /// The cells' sizes in the final head.
+    const fn final_sizes(&self) -> Option<&[u64]> {
+        match self {
+            Self::Open => None,
+            Self::Final(sizes) => Some(sizes),
+            Self::Cancelled(sizes) => *sizes,
+        }
+    }
 }
 
 /// What results.json says, before anything of it is believed.
@@ -63,7 +75,11 @@ impl Published {
         match expected {
             Expected::Open => true,
             Expected::Final(_) => results.status == Status::Final,
-            Expected::Cancelled => results.status == Status::Cancelled,
+            // Its sizes tell that it was made after the final head: the status says it before.
+            Expected::Cancelled(sizes) => {
+                results.status == Status::Cancelled
+                    && sizes.is_none_or(|sizes| self.sizes() == sizes)
+            }
         }
     }
 
@@ -116,7 +132,7 @@ pub(super) fn recount(
     match expected {
         Expected::Open => Results::open(election, &parts),
         Expected::Final(_) => Results::finalize(election, &parts, &rankings(election, cells)),
-        Expected::Cancelled => Results::cancelled(election, &parts),
+        Expected::Cancelled(_) => Results::cancelled(election, &parts),
     }
     .ok()
 }
@@ -176,13 +192,15 @@ pub(super) fn judge(
         Published::Unreadable => return,
     };
     match (results.status, expected) {
-        (Status::Open, Expected::Open) | (Status::Cancelled, Expected::Cancelled) => {}
-        (Status::Final, Expected::Final(sizes)) => {
-            // "When `final`, the sizes are those of the final head"
+        (Status::Open, Expected::Open)
+        | (Status::Final, Expected::Final(_))
+        | (Status::Cancelled, Expected::Cancelled(_)) => {
+            // "When `final`, the sizes are those of the final head", and while `cancelled` after one.
+            let sizes = expected.final_sizes().unwrap_or_default();
             if let Some((cell, size)) = results
                 .cells
                 .iter()
-                .zip(*sizes)
+                .zip(sizes)
                 .find(|(cell, size)| cell.size != **size)
             {
                 wrong(format!(
@@ -202,13 +220,14 @@ pub(super) fn judge(
             Votes::WholeRoll,
             format!("there is a final head, and it says {status:?}"),
         ),
-        (status, Expected::Cancelled) => {
+        (status, Expected::Cancelled(_)) => {
             return wrong(format!(
                 "the election was cancelled, and it says {status:?}"
             ));
         }
     }
-    let Some(parts) = parts(context, cells, results, &wrong) else {
+    let has_ended = expected.final_sizes().is_some();
+    let Some(parts) = parts(context, cells, results, has_ended, &wrong) else {
         return;
     };
     let expected = match results.status {
@@ -232,6 +251,7 @@ fn parts(
     context: &Context<'_>,
     cells: &[Counted<'_>],
     results: &Results,
+    has_ended: bool,
     wrong: &impl Fn(String),
 ) -> Option<Vec<CellPart>> {
     let mut parts = Vec::new();
@@ -239,9 +259,8 @@ fn parts(
     for (counted, published) in cells.iter().zip(&results.cells) {
         let size = published.size;
         let log = counted.walk.log();
-        // "`size` is 0 and `proof` null while a cell has published nothing": then, in final results, 1 as in the final head.
-        let is_genesis =
-            size == 1 && results.status == Status::Final && is_unpublished(counted.walk);
+        // "`size` is 0 and `proof` null while a cell has published nothing": then, after a final head, 1 as there.
+        let is_genesis = size == 1 && has_ended && is_unpublished(counted.walk);
         if (size == 0 || is_genesis) && published.proof.is_none() {
             parts.push(CellPart { size, tally: None });
             continue;

@@ -118,7 +118,7 @@ export async function readLog(manifest: Manifest, id: LogId, tree: Tree, finding
     ends.set(batch.newSize, next);
     root = next;
   }
-  const after = [...tree.keys()].some((path) => path.startsWith(`${prefix}/batches/`) && isAbove(path.slice(`${prefix}/batches/`.length), ends.size));
+  const after = [...tree.keys()].some((path) => path.startsWith(`${prefix}/batches/`) && isAbove(path.slice(`${prefix}/batches/`.length), BigInt(ends.size)));
   if (!broken && after) {
     findings.add("missing-file", `${prefix}/batches/${ends.size}`, "not there, and later ones are");
     broken = true;
@@ -177,8 +177,10 @@ export async function judgeFiles(manifest: Manifest, log: ReadLog, tree: Tree, s
     const path = `${prefix}/checkpoints/${size}`;
     if (!tree.has(path) && log.ends.has(size)) findings.add("missing-file", path, "not there");
   }
+  await judgeTiles(log, tree, findings);
   if (current === undefined) {
-    if (named.size > 0) findings.add("missing-file", `${prefix}/checkpoint`, "not there");
+    // A log that has published nothing needs no file, unless somebody speaks of it.
+    if (named.size > 0 || log.ends.size > 0) findings.add("missing-file", `${prefix}/checkpoint`, "not there");
     return;
   }
   const same = log.newest && tree.get(`${prefix}/checkpoints/${log.newest.size}`);
@@ -186,7 +188,6 @@ export async function judgeFiles(manifest: Manifest, log: ReadLog, tree: Tree, s
   if (differs) findings.add("checkpoint-differs", `${prefix}/checkpoint`, "not the file of its size");
   const largest = [...named].reduce((a, b) => (a > b ? a : b), 0n);
   if (log.newest && log.newest.size < largest) findings.add("checkpoint-rollback", `${prefix}/checkpoint`, `smaller than ${largest}, which is named`);
-  if (log.newest && log.newest.size <= BigInt(log.leaves.length)) await judgeTiles(log, log.newest.size, tree, findings);
 }
 
 async function judgeCheckpoint(manifest: Manifest, log: ReadLog, path: string, bytes: Bytes, size: string | undefined, switches: Switches, findings: Findings): Promise<void> {
@@ -223,21 +224,25 @@ async function contentOf(log: ReadLog, { level, index, width }: Tile): Promise<B
   return out;
 }
 
-async function judgeTiles(log: ReadLog, size: bigint, tree: Tree, findings: Findings): Promise<void> {
+/** Every tile and bundle that is there must be right, and those of the newest checkpoint must be there. */
+async function judgeTiles(log: ReadLog, tree: Tree, findings: Findings): Promise<void> {
   const prefix = prefixOf(log.id);
-  const { tiles, bundles } = newTiles(0n, size);
+  for (const [path, bytes] of tree) {
+    if (!path.startsWith(`${prefix}/tile/`)) continue;
+    const tile = await findings.check("foreign-file", path, () => parseTilePath(path.slice(prefix.length + 1)));
+    if (tile === undefined) continue;
+    const right = await contentOf(log, tile);
+    if (right === undefined) {
+      // Behind a batch that cannot be read on, nobody can say what it must hold.
+      if (!log.broken) findings.add("foreign-file", path, "of no tree that the batches make");
+    } else if (!equal(right, bytes)) findings.add(tile.level === "entries" ? "bundle-mismatch" : "tile-mismatch", path, "not what the entries make");
+  }
+  if (log.newest === undefined || log.newest.size > BigInt(log.leaves.length)) return;
+  const { tiles, bundles } = newTiles(0n, log.newest.size);
   for (const tile of [...tiles, ...bundles]) {
     const path = `${prefix}/${tilePath(tile)}`;
     // Where the full one exists, the partial one need not.
     if (!tree.has(path) && !tree.has(path.replace(/\.p\/[0-9]+$/, ""))) findings.add("missing-file", path, "not there");
-  }
-  for (const [path, bytes] of tree) {
-    if (!path.startsWith(`${prefix}/tile/`)) continue;
-    const tile = await findings.check("foreign-file", path, () => parseTilePath(path.slice(prefix.length + 1)));
-    const right = tile && (await contentOf(log, tile));
-    if (tile === undefined || (right !== undefined && equal(right, bytes))) continue;
-    if (right === undefined) continue;
-    findings.add(tile.level === "entries" ? "bundle-mismatch" : "tile-mismatch", path, "not what the entries make");
   }
 }
 
@@ -257,8 +262,9 @@ export function isOwnFile(manifest: Manifest, prefixes: readonly string[], path:
   return name === "checkpoint" || name.startsWith("tile/");
 }
 
-function isAbove(text: string, number: number): boolean {
-  return isDecimal(text) && fromDecimal(text) >= BigInt(number);
+/** Whether a file's name is a decimal from `number` up. */
+export function isAbove(text: string, number: bigint): boolean {
+  return isDecimal(text) && fromDecimal(text) >= number;
 }
 
 function isDecimal(text: string): boolean {

@@ -1,6 +1,6 @@
 import { type Choices } from "./ballot.js";
 import { equal, fromUtf8, toBase64, toHex } from "./bytes.js";
-import { type Finding, Findings, type ReadLog, type Tree, decode, isOwnFile, judgeFiles, readLog } from "./audit-log.js";
+import { type Finding, Findings, type ReadLog, type Tree, decode, isAbove, isOwnFile, judgeFiles, readLog } from "./audit-log.js";
 import { type HeadsAudit, judgeHeads } from "./audit-heads.js";
 import { fail } from "./error.js";
 import { parseAnchor } from "./files.js";
@@ -48,13 +48,15 @@ async function judgeAnchors(manifest: Manifest, heads: ReadLog, tree: Tree, judg
   for (const name of manifest.anchors) {
     let reach = 0n;
     let sound = true;
-    for (let number = 0n; sound && tree.has(`anchors/${name}/${number}`); number++) {
+    let number = 0n;
+    for (; sound && tree.has(`anchors/${name}/${number}`); number++) {
       const place = `anchors/${name}/${number}`;
       const anchor = await findings.check("anchor-malformed", place, () => parseAnchor(tree.get(place) ?? new Uint8Array(0), manifest));
       sound = false;
       if (anchor === undefined) break;
       if (anchor.number !== number) findings.add("anchor-malformed", place, "of another number");
       else if (anchor.oldSize !== reach) findings.add("anchor-conflict", place, "does not continue the object before");
+      else if (!heads.broken && anchor.newSize > BigInt(heads.entries.length)) findings.add("checkpoint-rollback", place, "holds more than the heads log");
       else {
         const note = tree.get(`heads/checkpoints/${anchor.newSize}`);
         const own = heads.entries.slice(Number(reach), Number(anchor.newSize));
@@ -66,7 +68,9 @@ async function judgeAnchors(manifest: Manifest, heads: ReadLog, tree: Tree, judg
       judged.named.get("heads")?.add(reach);
     }
     const broken = findings.list.some(({ place }) => place.startsWith(`anchors/${name}/`));
-    if (judged.status === "final" && judged.ended && !broken && reach < BigInt(heads.entries.length)) {
+    const behind = [...tree.keys()].filter((path) => path.startsWith(`anchors/${name}/`) && isAbove(path.slice(`anchors/${name}/`.length), number));
+    if (!broken) for (const path of behind) findings.add("foreign-file", path, `continues nothing: object ${number} is not there`);
+    if (judged.ended && !broken && reach < BigInt(heads.entries.length)) {
       findings.add("anchor-not-final", `anchors/${name}`, "the final head is not covered");
     }
   }
@@ -84,8 +88,8 @@ async function judgeResults(manifest: Manifest, logs: readonly ReadLog[], tree: 
     const ballots: Choices[] = [];
     for (const [k, log] of logs.slice(0, manifest.cells.length).entries()) {
       const size = results.cells[k]?.size ?? 0;
-      if (results.status === "final" && BigInt(size) !== judged.lastHead?.logs[k]?.size) fail("results", "not the final head's sizes");
-      cells.push(await cellSums(manifest, log, size, tree, ballots));
+      if (judged.ended && results.status !== "open" && BigInt(size) !== judged.lastHead?.logs[k]?.size) fail("results", "not the final head's sizes");
+      cells.push(await cellSums(manifest, log, size, judged.ended, tree, ballots));
       if (log.newest !== undefined && size > 0) judged.named.get(prefixOf(log.id))?.add(BigInt(size));
     }
     if (makeResults(manifest, results.status, cells, ballots) !== fromUtf8(bytes)) fail("results", "not what the votes make");
@@ -93,9 +97,10 @@ async function judgeResults(manifest: Manifest, logs: readonly ReadLog[], tree: 
 }
 
 /** What a cell gives to the results at some size; its ballots are put to the others. */
-async function cellSums(manifest: Manifest, log: ReadLog, size: number, tree: Tree, ballots: Choices[]): Promise<CellSums> {
+async function cellSums(manifest: Manifest, log: ReadLog, size: number, ended: boolean, tree: Tree, ballots: Choices[]): Promise<CellSums> {
   if (log.newest === undefined) {
-    if (size > 1) fail("results", "a size of a cell that has published nothing");
+    // The final head lists a log that never published with its genesis.
+    if (size > (ended ? 1 : 0)) fail("results", "a size of a cell that has published nothing");
     return { size, proof: undefined, sums: undefined };
   }
   if (size !== 0 && (!log.ends.has(BigInt(size)) || BigInt(size) > log.newest.size)) fail("results", "a size at which no batch ends");

@@ -30,11 +30,30 @@ async function openEvidence(bytes: Bytes, log: LogId, manifest: Manifest): Promi
   return fail("evidence", "a checkpoint that no key of the log signed");
 }
 
-const hashes = (values: readonly Json[]): Bytes[] => {
-  // A consistency proof in a tree of 64-bit size has at most 65 hashes.
-  if (values.length > 65) fail("evidence", "a proof of too many hashes");
-  return values.map((value) => fromBase64(asString(value, "hash"), 32));
-};
+/** A root, and the proof that leads from it. The members are texts first: what they hold is read where a rule needs it. */
+class Way {
+  private readonly proof: readonly string[];
+  private readonly from: string;
+
+  constructor(members: Members) {
+    this.proof = members.array("proof").map((value) => asString(value, "hash"));
+    this.from = members.string("root");
+  }
+
+  /** The root, where the proof leads from it at `size` to this tree. */
+  async leads(size: bigint, to: TreeHead): Promise<Bytes> {
+    const root = fromBase64(this.from, 32);
+    // A consistency proof in a tree of 64-bit size has at most 65 hashes.
+    if (this.proof.length > 65) fail("evidence", "a proof of too many hashes");
+    await verifyConsistency({ size, root }, to, this.proof.map((hash) => fromBase64(hash, 32)));
+    return root;
+  }
+
+  /** Checks that there is nothing to prove: the root is this one, and the proof is empty. */
+  stays(root: Bytes): void {
+    if (this.proof.length > 0 || !equal(fromBase64(this.from, 32), root)) fail("evidence", "a proof where there is none to give, or another root");
+  }
+}
 
 /** What a split view proves: a log's keys signed two histories. */
 export interface SplitView { readonly log: LogId; readonly older: SignedHead; readonly newer: SignedHead }
@@ -53,8 +72,7 @@ export async function verifySplitView(bytes: Bytes, election: string): Promise<S
     const older = await openEvidence(texts.older, log, manifest);
     const newer = await openEvidence(texts.newer, log, manifest);
     if (older.size < 1n) fail("split-view", "an empty log has one history");
-    const root = fromBase64(members.string("root"), 32);
-    await verifyConsistency({ size: older.size, root }, newer, hashes(members.array("proof")));
+    const root = await new Way(members).leads(older.size, newer);
     if (equal(root, older.root)) fail("split-view", "one history");
     return { log, older, newer };
   });
@@ -67,7 +85,24 @@ function logNamed(origin: string, manifest: Manifest): LogId {
 export type Ruling = "invalid-receipt" | "not-shown" | "rolled-back" | "held" | "covered" | "counted" | "dropped" | "split-view";
 
 /** What a dispute file shows, and of whom. */
-export interface Dispute { readonly ruling: Ruling; readonly receipt: Receipt | undefined; readonly logs: readonly string[] }
+export interface Dispute {
+  readonly ruling: Ruling;
+  readonly receipt: Receipt | undefined;
+  /** The logs of which it shows two histories. */
+  readonly logs: readonly string[];
+  /** Whether an exhibit is an older copy: of a log that was rolled back, or of a source that lags. */
+  readonly rolledBack: boolean;
+  /** Whether the ruling decides nothing for whoever did not ask the source himself: the exit code 2 of section 17. */
+  readonly undecided: boolean;
+}
+
+/** What rests on signatures alone, whatever else the file shows. */
+const CONVICTS: ReadonlySet<Ruling> = new Set(["invalid-receipt", "dropped", "split-view"]);
+
+function disputed(ruling: Ruling, receipt: Receipt | undefined, logs: readonly string[], rolledBack: boolean, headShown: boolean): Dispute {
+  const open = ruling === "not-shown" || rolledBack || (ruling === "held" && !headShown);
+  return { ruling, receipt, logs, rolledBack, undecided: open && !CONVICTS.has(ruling) };
+}
 
 interface Shown { readonly rolledBack: boolean; readonly held: boolean; readonly split: boolean }
 
@@ -81,7 +116,7 @@ export async function verifyDispute(bytes: Bytes, election: string): Promise<Dis
     if (members.string("election") !== election) fail("dispute", "of another election");
     const exhibits = { head: parseHead(members.get("head")), heads: parseExhibit(members.get("heads")), ledger: parseExhibit(members.get("ledger")) };
     const receipt = await openReceipt(utf8(members.string("receipt")), election);
-    if (receipt === undefined) return { ruling: "invalid-receipt", receipt, logs: [] };
+    if (receipt === undefined) return disputed("invalid-receipt", undefined, [], false, false);
     return rule(receipt, exhibits);
   });
 }
@@ -95,19 +130,19 @@ async function openReceipt(bytes: Bytes, election: string): Promise<Receipt | un
   }
 }
 
-interface Exhibit { readonly checkpoint: Bytes; readonly proof: readonly Bytes[]; readonly root: Bytes }
-interface HeadExhibit { readonly head: Bytes; readonly proof: readonly Bytes[]; readonly root: Bytes }
+interface Exhibit { readonly checkpoint: Bytes; readonly way: Way }
+interface HeadExhibit { readonly head: Bytes; readonly way: Way }
 
 function parseExhibit(value: Json): Exhibit | undefined {
   if (value === null) return undefined;
   const members = new Members(value, "exhibit", ["checkpoint", "proof", "root"]);
-  return { checkpoint: utf8(members.string("checkpoint")), proof: hashes(members.array("proof")), root: fromBase64(members.string("root"), 32) };
+  return { checkpoint: utf8(members.string("checkpoint")), way: new Way(members) };
 }
 
 function parseHead(value: Json): HeadExhibit | undefined {
   if (value === null) return undefined;
   const members = new Members(value, "head", ["head", "proof", "root"]);
-  return { head: utf8(members.string("head")), proof: hashes(members.array("proof")), root: fromBase64(members.string("root"), 32) };
+  return { head: utf8(members.string("head")), way: new Way(members) };
 }
 
 interface Exhibits { readonly head: HeadExhibit | undefined; readonly heads: Exhibit | undefined; readonly ledger: Exhibit | undefined }
@@ -125,23 +160,23 @@ async function rule(receipt: Receipt, exhibits: Exhibits): Promise<Dispute> {
   if (heads?.split === true) logs.add(prefixOf(HEADS));
   // The last of these that holds.
   let ruling: Ruling = "not-shown";
-  if (ledger?.rolledBack === true || heads?.rolledBack === true) ruling = "rolled-back";
+  const rolledBack = ledger?.rolledBack === true || heads?.rolledBack === true;
+  if (rolledBack) ruling = "rolled-back";
   if (ledger?.held === true) ruling = "held";
   if (head?.covers === true) ruling = head.type === "final-head" ? "counted" : "covered";
   if (head?.beyond === true && head.type === "final-head") ruling = "dropped";
   if (logs.size > 0) ruling = "split-view";
-  return { ruling, receipt, logs: [...logs] };
+  return disputed(ruling, receipt, [...logs], rolledBack, head !== undefined);
 }
 
 /** What a log shows beside a checkpoint that the receipt holds. */
 async function show(exhibit: Exhibit, log: LogId, held: TreeHead, manifest: Manifest): Promise<Shown> {
   const now = await openEvidence(exhibit.checkpoint, log, manifest);
   if (now.size < held.size) {
-    if (exhibit.proof.length > 0 || !equal(exhibit.root, now.root)) fail("dispute", "an older checkpoint with a proof, or with another root");
+    exhibit.way.stays(now.root);
     return { rolledBack: true, held: false, split: false };
   }
-  await verifyConsistency({ size: held.size, root: exhibit.root }, now, exhibit.proof);
-  const same = equal(exhibit.root, held.root);
+  const same = equal(await exhibit.way.leads(held.size, now), held.root);
   return { rolledBack: false, held: same, split: !same };
 }
 
@@ -156,11 +191,11 @@ async function showHead(exhibit: HeadExhibit, { manifest, cell, index, checkpoin
   await verifyInclusion(await leafHash(extra), proof.index, await openEvidence(proof.checkpoint, HEADS, manifest), proof.hashes);
   const named = entry.logs[cell] ?? fail("dispute", "a head without the cell");
   if (index >= named.size) {
-    if (exhibit.proof.length > 0 || !equal(exhibit.root, named.root)) fail("dispute", "a head below the vote with a proof, or with another root");
+    exhibit.way.stays(named.root);
     return { type: entry.type, covers: false, beyond: true, split: false };
   }
-  const [smaller, larger] = checkpoint.size <= named.size ? [checkpoint, named] : [named, checkpoint];
-  await verifyConsistency({ size: smaller.size, root: exhibit.root }, larger, exhibit.proof);
-  const same = equal(exhibit.root, smaller.root);
+  // Of equal sizes, the head's counts as the smaller.
+  const [smaller, larger] = checkpoint.size < named.size ? [checkpoint, named] : [named, checkpoint];
+  const same = equal(await exhibit.way.leads(smaller.size, larger), smaller.root);
   return { type: entry.type, covers: same, beyond: false, split: !same };
 }

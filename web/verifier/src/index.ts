@@ -18,7 +18,7 @@ export { type Contest, type Manifest, type Method, openManifest, parseManifest }
 export { CompactRange, leafHash, nodeHash, verifyConsistency, verifyInclusion } from "./merkle.js";
 export { type TlogProof, parseTlogProof, verifyTlogProof } from "./proof.js";
 export { type Receipt, type Seal, choicesInWords, credentialOf, verifyReceipt } from "./receipt.js";
-export { type ProvenCell, type Results, checkTotals, makeResults, parseResults, proveCells, verifyResults } from "./results.js";
+export { type ProvenCell, type Results, type VerifiedResults, checkTotals, makeResults, parseResults, proveCells, verifyResults } from "./results.js";
 export { type RsaKey, parseRsaKey, verifyRsa } from "./rsa.js";
 export { type Stretch, MAX_STRETCH, provenEntries, recountStretch, stretchFiles } from "./stretch.js";
 export { Recount, addSums, sameSums } from "./sums.js";

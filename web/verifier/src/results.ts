@@ -66,6 +66,7 @@ function parseCell(value: Json, cell: number, status: Status): CellResult {
   const [proof, size] = [members.optionalString("proof"), members.integer("size")];
   if (members.integer("cell") !== cell) refuse("cells not in order");
   if (status === "final" && size === 0) refuse("a final size of 0");
+  if (proof === undefined && size > 2) refuse("a size that has a tally, and no proof of it");
   if (proof !== undefined && (size < 3 || parseTlogProof(utf8(proof)).index >= BigInt(size))) refuse("a proof of what the size cannot hold");
   return { proof, size };
 }
@@ -148,17 +149,28 @@ function writeRound({ counts, eliminated, exhausted, tieBroken }: Round): Writab
 /** A cell's newest tally, proven under the cell's checkpoint, and which of its keys signed that. */
 export interface ProvenCell { readonly cell: number; readonly size: bigint; readonly root: Bytes; readonly key: KeyName; readonly tally: Tally }
 
+/** What `verifyResults` found. */
+export interface VerifiedResults {
+  readonly results: Results;
+  readonly cells: readonly ProvenCell[];
+  /** The cells that are said to hold no vote: nothing in the document proves it, only a head does. */
+  readonly empty: readonly number[];
+  /** The contests whose rounds are not judged: a run-off needs all ballots. */
+  readonly ranked: readonly number[];
+}
+
 /**
  * Checks what a page of results alone can show: each cell's sums are proven under a checkpoint that the cell's key signed, the totals are
- * their sum, and the winners follow from the counts. A run-off needs all ballots: `ranked` lists the contests whose rounds are not judged.
+ * their sum, and the winners follow from the counts.
  * Whether the spare may sign is told by switch notices, and whether everybody sees these checkpoints, by heads and witnesses.
  */
-export async function verifyResults(bytes: Bytes, manifest: Manifest): Promise<{ results: Results; cells: ProvenCell[]; ranked: number[] }> {
+export async function verifyResults(bytes: Bytes, manifest: Manifest): Promise<VerifiedResults> {
   const results = parseResults(bytes, manifest);
   const cells = await renamedAsync("results", () => proveCells(results, manifest));
   checkTotals(results, cells, manifest);
   const ranked = results.contests.flatMap(({ rounds }, i) => (rounds === undefined ? [] : [i]));
-  return { results, cells, ranked };
+  const empty = results.cells.flatMap(({ proof }, k) => (proof === undefined ? [k] : []));
+  return { results, cells, empty, ranked };
 }
 
 /** The proofs alone: each cell's newest tally, under a checkpoint that the cell's key signed. Refusals name the rule of the proof that is broken. */

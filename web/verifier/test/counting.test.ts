@@ -52,7 +52,8 @@ test("results.json", async () => {
     });
     assert.equal(makeResults(manifest, results.status, cells, c.ballots.flat()), c.results, c.why);
     const verified = await verifyResults(utf8(c.results), manifest);
-    assert.equal(verified.cells.length, c.tallies.filter((tally) => tally !== null).length, c.why);
+    assert.deepEqual(verified.cells.map(({ cell }) => cell), c.tallies.flatMap((tally, k) => (tally === null ? [] : [k])), c.why);
+    assert.deepEqual(verified.empty, c.tallies.flatMap((tally, k) => (tally === null ? [k] : [])), c.why);
   }
 });
 

@@ -3,11 +3,45 @@ import { test } from "node:test";
 import { type Bytes, toBase64, utf8 } from "../src/bytes.js";
 import { verifyDispute, verifySplitView } from "../src/evidence.js";
 import { type Writable, canonicalText } from "../src/json.js";
-import { HEADS } from "../src/logs.js";
+import { HEADS, prefixOf } from "../src/logs.js";
 import { leafHash } from "../src/merkle.js";
 import { verifyReceipt } from "../src/receipt.js";
 import { CELL, Election, consistencyOf, rootOf } from "./election.js";
-import { refused } from "./vectors.js";
+import { accepted, refused, vectors } from "./vectors.js";
+
+interface Case {
+  readonly why: string;
+  readonly kind: "split-view" | "dispute";
+  readonly election: string;
+  readonly file: string;
+  readonly fill?: readonly [string, number];
+  readonly valid: boolean;
+  readonly verdict: Readonly<Record<string, unknown>> | null;
+  readonly exit: number;
+}
+
+/** What a case's `verdict` and `exit` say, of the file as it is judged here. */
+async function judged(file: Bytes, kind: Case["kind"], election: string): Promise<{ verdict: Case["verdict"]; exit: number }> {
+  if (kind === "split-view") {
+    const view = await accepted(() => verifySplitView(file, election));
+    if (view === undefined) return { verdict: null, exit: 2 };
+    return { verdict: { log: prefixOf(view.log), newer: String(view.newer.size), older: String(view.older.size) }, exit: 1 };
+  }
+  const dispute = await accepted(() => verifyDispute(file, election));
+  if (dispute === undefined) return { verdict: null, exit: 2 };
+  const { ruling, rolledBack, undecided } = dispute;
+  const exit = undecided ? 2 : ["held", "covered", "counted"].includes(ruling) ? 0 : 1;
+  return { verdict: { rolled_back: rolledBack, ruling }, exit };
+}
+
+test("evidence.json", async () => {
+  const { texts, cases } = vectors<{ texts: string[]; cases: Case[] }>("evidence");
+  for (const { why, kind, election, file, fill: [part, times] = ["", 0], valid, verdict, exit } of cases) {
+    const whole = texts.reduce((text, each, i) => text.replaceAll(`~${i}`, () => each), file).replaceAll("~x", () => part.repeat(times));
+    assert.deepEqual(await judged(utf8(whole), kind, election), { verdict, exit }, `${kind}: ${why}`);
+    assert.equal(valid, verdict !== null, why);
+  }
+});
 
 const leavesOf = (entries: readonly Bytes[]): Promise<Bytes[]> => Promise.all(entries.map(leafHash));
 const texts = (hashes: readonly Bytes[]): string[] => hashes.map(toBase64);

@@ -49,6 +49,7 @@ const CAUGHT = new Map([
   ["a tile that is not there", "missing-file"],
   ["results.json is not there", "missing-file"],
   ["results.json with another count", "results"],
+  ["results.json without a cell's votes", "results"],
   ["manifest.json of another election", "manifest"],
   ["the newest checkpoint as an earlier one", "missing-file"],
 ]);
