@@ -110,7 +110,9 @@ class Audit:
 
     @property
     def state(self) -> str:
-        return "cancelled" if self.grammar.cancelled else "final" if self.final else "open"
+        """"`cancelled` where the heads log, up to `checkpoint`, holds a cancel; else `final` where it ends in a final head" """
+        cancelled = self.grammar.cancelled is not None and self.grammar.cancelled < self.heads.signed
+        return "cancelled" if cancelled else "final" if self.final else "open"
 
     def _switches(self) -> None:
         """Section 7, switch. "size and root are those of a batch end of the log" """

@@ -12,7 +12,7 @@ class HeadsLog(Grammar):
         super().__init__(m, LogId(HEADS, 0, 0))
         self.closing = m.closing
         self.sequence = 0
-        self.cancelled = False
+        self.cancelled: int | None = None  # the notice's index
         self.frozen: dict[LogId, int] = {}  # log to the notice's index
         self.switches: dict[LogId, tuple[int, bytes]] = {}
         self.heads: list[tuple[int, e.Head]] = []
@@ -43,7 +43,7 @@ class HeadsLog(Grammar):
             self.faults.append((index, "issuance-open", "a cell is closed while an issuance log is open", None))
         # "A log that a head shows closed for the first time is finding `closed-early` if that head's time is not above the closing time in
         # force, unless the log was frozen or the election cancelled in front of that head."
-        if head.time <= self.closing and not self.cancelled:
+        if head.time <= self.closing and self.cancelled is None:
             for log, was, now in zip(self.m.logs, self.last, head.logs):
                 if was.state != e.CLOSED and now.state == e.CLOSED and log not in self.frozen:
                     self.faults.append((index, "closed-early", f"{log.prefix} is closed at {head.time}, and closing is {self.closing}", None))
@@ -100,9 +100,10 @@ class HeadsLog(Grammar):
                 self.closing = notice.closing
         elif notice.kind == e.CANCEL:
             # "or a second notice of one effect (cancel; freeze or switch of one log)"
-            if self.cancelled:
+            if self.cancelled is not None:
                 self.fail("notice", "a second cancel", index)
-            self.cancelled = True
+            else:
+                self.cancelled = index
         elif notice.kind == e.FREEZE and notice.log:
             if notice.log in self.frozen:
                 self.fail("notice", f"a second freeze of {notice.log.prefix}", index)

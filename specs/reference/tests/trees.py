@@ -349,6 +349,10 @@ def _cancelled() -> Iterator[Case]:
     w.notice(b"\x02")
     made = lean(ended(w).finished("cancelled"))
     yield case("cancelled, and results of a size before the final head's", "cancelled", made | {"results.json": _results(w, "cancelled", 4)}, w, {"results-wrong": 10})
+    w = running()
+    before = lean(dict(w.finished("open")))
+    w.notice(b"\x02")
+    yield case("a cancel that no checkpoint covers yet", "open", before | {n: d for n, d in w.files.items() if n.startswith("heads/batches/")}, w, {})
     yield case("cancelled, and the final head is not anchored", "cancelled", {n: d for n, d in made.items() if n != "anchors/a/0"}, w, {"anchor-not-final": 0})
 
 
