@@ -24,13 +24,15 @@ async function take(name, options) {
   const { page } = await visit(browser, stage.page, options);
   await page.locator("#badge.verified, #badge.partly, #badge.caught").first().waitFor();
   await page.waitForTimeout(5_000);
-  await page.screenshot({ path: join(screens, `${name}.png`), fullPage: true });
+  await page.screenshot({ path: join(screens, `${name}.png`), fullPage: name !== "first" });
   await page.context().close();
 }
 for (const name of ["light", "phone"]) await take(`open-${name}`, looks[name]);
 await election.close();
 await new Promise((done) => setTimeout(done, 5_000));
 for (const [name, options] of Object.entries(looks)) await take(`final-${name}`, options);
+// For the README: what is seen first.
+await take("first", { viewport: { width: 900, height: 1_150 } });
 stage.tamper = (path, bytes) => {
   if (path !== "results.json") return bytes;
   const results = JSON.parse(bytes.toString());

@@ -37,19 +37,23 @@ export function App({ shown, actions }: { shown: Shown; actions: Actions }) {
     () => total(snapshot.cells.map(({ points, votes }, k) => merged(shown.history[k] ?? [], points, votes))),
     [snapshot.cells, shown.history],
   );
+  const contests = useMemo(
+    () => election !== undefined && results !== undefined && <Contests rules={election.contests} results={results} />,
+    [election, results, speech],
+  );
   return (
     <SpeechContext.Provider value={speech}>
       <a class="skip" href="#results">{speech.say("skip")}</a>
       <Header snapshot={snapshot} setLanguage={actions.setLanguage} />
       <main>
         {findings.length > 0 && <Caught findings={findings} shown={results !== undefined} id={shown.id} />}
-        {snapshot.incapable && <p class="caught"><Sentence name={globalThis.isSecureContext ? "incapable" : "insecure"} parts={{ command: <Command /> }} /></p>}
+        {snapshot.incapable && <p class="alarm"><Sentence name={globalThis.isSecureContext ? "incapable" : "insecure"} parts={{ command: <Command /> }} /></p>}
         {snapshot.stuckSince !== undefined && <p class="doubt" role="status">{speech.say("stuck", { time: speech.moment(snapshot.stuckSince) })}</p>}
         <div id="results" tabIndex={-1}>
           {election !== undefined && results !== undefined && (
             <>
               <Totals snapshot={snapshot} points={points} />
-              <Contests rules={election.contests} results={results} />
+              {contests}
               <Timeline points={points} />
               <Health cells={snapshot.cells} />
             </>

@@ -102,11 +102,18 @@ function listen(worker: Worker): Worker {
   return worker;
 }
 
+/** The same rules and the same numbers stay the same objects, so that nothing of them is drawn again: there may be 4,096 options. */
+function steady(before: Snapshot, now: Snapshot): Snapshot {
+  const election = before.election?.id === now.election?.id ? before.election : now.election;
+  const results = now.verifiedAt !== undefined && now.verifiedAt === before.verifiedAt ? before.results : now.results;
+  return { ...now, election, results };
+}
+
 function hear(message: FromWorker): void {
   const { crowd } = shown;
   switch (message.kind) {
     case "snapshot":
-      update({ snapshot: message });
+      update({ snapshot: steady(shown.snapshot, message) });
       if (!sampled && message.results !== undefined && message.results.votes > 0 && message.verifiedAt !== undefined) {
         sampled = true;
         ask("sample");

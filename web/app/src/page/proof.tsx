@@ -61,7 +61,7 @@ export const isFinding = (id: unknown): id is FindingId => typeof id === "string
 export function Caught({ findings, shown, id }: { findings: readonly Finding[]; shown: boolean; id: string }) {
   const speech = useSpeech();
   return (
-    <div class="caught" role="alert">
+    <div class="alarm" role="alert">
       <h2>{speech.say("caught")}</h2>
       <p>{speech.say("caughtIntro")}</p>
       <ul>
