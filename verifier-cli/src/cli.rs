@@ -3,6 +3,7 @@
 //! The verdict goes to stdout, talk and the progress bar to stderr. The exit code is 0 where everything that was checked is right, 1 where something is
 //! wrong, 2 where it could not be checked: a script that only looks for 0 never takes a doubt for a yes.
 
+mod anchors;
 mod copies;
 mod disputes;
 mod issued;
@@ -91,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Mirror(args) => copies::run_mirror(&args),
         Command::Bundle(args) => copies::run_bundle(&args),
         Command::Reconcile(args) => reconcile::run(&args),
+        Command::Anchors(args) => anchors::run(&args),
         Command::Explain { code } => run_explain(code.as_deref()),
         Command::Schema { command } => run_schema(command.as_deref()),
         Command::Witness(args) => run_witness(&args),
@@ -147,6 +149,9 @@ enum Command {
     /// Put roll, issuance, refusals and votes side by side, and say what must hold
     #[command(after_long_help = reconcile::HELP)]
     Reconcile(reconcile::ReconcileArgs),
+    /// Ask the anchors themselves, buckets with Object Lock: every version, its lock, and whether it is of the published heads log
+    #[command(after_long_help = anchors::HELP)]
+    Anchors(anchors::AnchorsArgs),
     /// Say what the code of a finding, or a verdict's word, means and what to do; without one, list them all
     Explain {
         /// A finding's code, such as vote-duplicate, or a verdict's word, such as rolled-back

@@ -2,6 +2,7 @@
 //!
 //! It shares the `protocol` crate with the services and nothing else. The idea of the audit is in [`audit`]; what it can find is in [`finding`].
 
+pub mod anchors;
 mod ask;
 pub mod audit;
 pub mod bundle;

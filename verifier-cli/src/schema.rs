@@ -5,6 +5,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
+use crate::anchors::AnchorsVerdict;
 use crate::bundle::BundleVerdict;
 use crate::consistency::ConsistencyVerdict;
 use crate::dispute::DisputeVerdict;
@@ -18,7 +19,8 @@ use crate::verdict::AuditVerdict;
 use crate::watch::Event;
 
 /// The commands that have `--json`, in the order of their names. `watch` prints one such document a line.
-pub const COMMANDS: [&str; 11] = [
+pub const COMMANDS: [&str; 12] = [
+    "anchors",
     "audit",
     "bundle",
     "consistency",
@@ -36,6 +38,7 @@ pub const COMMANDS: [&str; 11] = [
 #[must_use]
 pub fn of(command: &str) -> Option<Schema> {
     Some(match command {
+        "anchors" => schema::<AnchorsVerdict>(),
         "audit" => schema::<AuditVerdict>(),
         "bundle" => schema::<BundleVerdict>(),
         "consistency" => schema::<ConsistencyVerdict>(),

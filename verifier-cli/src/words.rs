@@ -1,5 +1,6 @@
 //! Verdicts in plain words. Nothing here decides anything.
 
+mod anchors;
 mod copies;
 mod disputes;
 mod issued;
@@ -18,6 +19,7 @@ use protocol::text::is_forbidden;
 use crate::finding::{Code, Finding, Severity};
 use crate::verdict::{AuditVerdict, Outcome, State};
 
+pub(crate) use anchors::anchors;
 pub(crate) use copies::{bundle, mirror};
 pub(crate) use disputes::{consistency, dispute};
 pub(crate) use issued::issued;

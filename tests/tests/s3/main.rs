@@ -1,5 +1,7 @@
 //! Elections whose files and anchors lie in buckets of a server that speaks S3's protocol.
 
+mod anchors;
+
 use serde_json::{Value, json};
 use tests::device::Device;
 use tests::serve::{BucketsPlan, Plan, Role, Service, World};
@@ -113,6 +115,23 @@ async fn a_whole_election_in_buckets() {
         let (code, said) = service.stop();
         assert_eq!(code, 0, "{role:?}: {said}");
     }
+    // The anchors themselves.
+    let anchor = &world.plan.buckets.as_ref().unwrap().anchors[0].1;
+    let anchor = anchors::open(server, anchor).await;
+    let election = &world.published.election;
+    let copies = anchors::Copies {
+        server,
+        election,
+        published: format!(
+            "s3://{}/?endpoint={}",
+            world.plan.buckets.as_ref().unwrap().published,
+            server.url()
+        ),
+        objects: anchors::objects(&anchor, election).await,
+    };
+    assert_eq!(copies.found(&anchor, &[]), (0, json!({})));
+    copies.undo().await;
+    copies.wrong().await;
     // As an auditor has it: the bucket's name, no credentials, and no service of the election's.
     let bucket = &world.plan.buckets.as_ref().unwrap().published;
     let bucket = format!("s3://{bucket}/?endpoint={}", server.url());

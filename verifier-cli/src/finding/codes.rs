@@ -312,6 +312,26 @@ codes! {
         "The final head is not covered by an anchor.",
         "0",
         "Ask the anchoring service to write it.";
+    AnchorMissing = "anchor-missing", Major,
+        "An anchor holds no version of an object, and one of a later object.",
+        "0",
+        "Objects are locked one after the other, so one was never written or its lock was over. Compare with copies that others kept.";
+    AnchorHidden = "anchor-hidden", Major,
+        "A delete marker was put above an anchored object. What it hides is still there.",
+        "0",
+        "Ask who may write to the anchor's bucket. The earliest version was read all the same.";
+    AnchorRewritten = "anchor-rewritten", Major,
+        "An anchored object has more than one version. The earliest counts.",
+        "0",
+        "Ask who may write to the anchor's bucket, and keep both versions: whoever wrote the second may have shown it to others.";
+    AnchorUnlocked = "anchor-unlocked", Major,
+        "An anchored object is not locked in COMPLIANCE mode until the manifest's retention: it can be deleted.",
+        "0",
+        "Keep a copy of it. The anchoring service's operator can still lock it.";
+    AnchorLate = "anchor-late", Minor,
+        "An object was anchored long after the newest head in it, by the store's clock.",
+        "0",
+        "The anchor or the way to it was down, or the heads log was held back: until then nothing bound it there. Compare with other anchors and with witnesses.";
 
     // Results.
     ResultsWrong = "results-wrong", Critical,

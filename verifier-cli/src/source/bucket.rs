@@ -42,10 +42,17 @@ pub struct Version {
 pub struct Stored {
     /// Its bytes.
     pub content: Fetched,
-    /// `COMPLIANCE`, `GOVERNANCE`; `None`: not locked, or not shown.
-    pub lock_mode: Option<String>,
-    /// Until when, as the store writes it.
-    pub locked_until: Option<String>,
+    /// Its lock, if it has one.
+    pub lock: Option<Lock>,
+}
+
+/// How a version is locked, in the store's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// `COMPLIANCE`, which nobody can lift, or `GOVERNANCE`.
+    pub mode: String,
+    /// Until when.
+    pub until: String,
 }
 
 impl Bucket {
@@ -182,19 +189,44 @@ impl Bucket {
     /// One version of an object, and how it is locked.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// It cannot be read, or the bucket does not show its lock to everybody.
     pub fn version(&self, path: &str, id: &str, max_len: usize) -> Result<Stored, SourceError> {
-        let answer = self.ask(&format!("{}{path}", self.prefix), &[("versionId", id)]);
-        let answer = answer.and_then(|url| self.http.fetch(url, path, max_len))?;
+        let key = format!("{}{path}", self.prefix);
+        let url = self.ask(&key, &[("versionId", id)])?;
+        let answer = self.http.fetch(url, path, max_len)?;
         let header = |name: &str| {
             let value = answer.headers.get(name)?.to_str().ok()?;
-            Some(value.chars().take(100).collect())
+            Some(value.chars().take(100).collect::<String>())
+        };
+        let mode = header("x-amz-object-lock-mode");
+        let lock = match mode.zip(header("x-amz-object-lock-retain-until-date")) {
+            Some((mode, until)) => Some(Lock { mode, until }),
+            // Not locked, or not shown: that is asked for by itself.
+            None => self.lock(&key, path, id)?,
         };
         Ok(Stored {
-            lock_mode: header("x-amz-object-lock-mode"),
-            locked_until: header("x-amz-object-lock-retain-until-date"),
             content: answer.content,
+            lock,
         })
+    }
+
+    fn lock(&self, key: &str, path: &str, id: &str) -> Result<Option<Lock>, SourceError> {
+        let url = self.ask(key, &[("retention", ""), ("versionId", id)])?;
+        let answer = self.http.fetch(url, path, PAGE_LEN_MAX).map_err(|error| {
+            let why = format!(
+                "whether it is locked: {} (does the bucket grant s3:GetObjectRetention to everybody?)",
+                error.problem
+            );
+            SourceError::new(path, why)
+        })?;
+        let Fetched::File(bytes) = answer.content else {
+            return Ok(None);
+        };
+        let page = String::from_utf8(bytes).map_err(|error| SourceError::new(path, error))?;
+        let document = parse(path, &page)?;
+        let root = document.root_element();
+        let mode = text(root, "Mode").zip(text(root, "RetainUntilDate"));
+        Ok(mode.map(|(mode, until)| Lock { mode, until }))
     }
 
     fn ask(&self, key: &str, query: &[(&str, &str)]) -> Result<Url, SourceError> {

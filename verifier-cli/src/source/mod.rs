@@ -11,7 +11,7 @@ pub(crate) mod package;
 
 use std::fmt;
 
-pub use bucket::{Bucket, Stored, Version};
+pub use bucket::{Bucket, Lock, Stored, Version};
 pub use directory::Directory;
 pub use http::Http;
 pub use locate::{Located, locate};

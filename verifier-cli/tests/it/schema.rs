@@ -117,6 +117,17 @@ fn every_command_prints_what_its_schema_says() {
         ("dispute", vec!["dispute", &sealed, "--source", &wrong]),
         ("issued", vec!["issued", &right, "--roll-index", "1"]),
         ("mirror", vec!["mirror", &right, &copy]),
+        (
+            "anchors",
+            vec![
+                "anchors",
+                &right,
+                "--settle",
+                "0",
+                "--anchor",
+                "local=s3://votes?endpoint=http://127.0.0.1:9",
+            ],
+        ),
         ("receipt", vec!["receipt", &sealed, "--source", &right]),
         ("receipt", vec!["receipt", &ours]),
         ("reconcile", vec!["reconcile", &right]),

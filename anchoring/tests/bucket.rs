@@ -1,0 +1,256 @@
+//! A bucket with Object Lock as an anchor, over networks and services that fail.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+#[path = "common/manifest.rs"]
+mod manifest;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anchoring::{Anchor as _, AnchorError, BucketAnchor, BucketAnchorError, Created, ShownAnchor};
+use aws::{Aws, Settings, Timeouts};
+use ledger::bucket::{Bucket, Place};
+use ledger::faulty::{Faults, MemoryPublisher};
+use protocol::manifest::Election;
+use throwaway_ministack::{Answer, Identity, Proxy, REGION, Server};
+
+/// Seconds since 1970: in the year 2100.
+const UNTIL: u64 = 4_102_444_800;
+
+fn election(retention: u64) -> Election {
+    let mut manifest = manifest::manifest();
+    manifest.retention = retention;
+    Election::new(&manifest).unwrap()
+}
+
+/// A bucket with Object Lock, seen directly and through a proxy.
+struct World {
+    name: String,
+    election: Election,
+    direct: Bucket,
+    proxy: Proxy,
+    /// Through the proxy. A request gets a second.
+    anchor: BucketAnchor,
+}
+
+async fn anchor(name: &str, aws: &Aws, election: &Election) -> BucketAnchor {
+    let place = Place::new(name, "kept", aws.clone()).unwrap();
+    BucketAnchor::open("a-0", &place, election).await.unwrap()
+}
+
+impl World {
+    async fn new() -> Self {
+        let (server, root) = (Server::shared(), Identity::root());
+        let name = server.bucket("anchor", true);
+        let proxy = Proxy::start(&server.url()).await;
+        let hasty = Settings {
+            region: Some(REGION.to_owned()),
+            endpoint: Some(proxy.url().parse().unwrap()),
+            timeouts: Timeouts {
+                attempt: Duration::from_secs(1),
+                operation: Duration::from_secs(3),
+                ..Timeouts::default()
+            },
+        };
+        let hasty = Aws::with_credentials(hasty, root.credentials());
+        // Not whole seconds: what is locked must not end before.
+        let election = election(UNTIL * 1_000 - 1);
+        let place = Place::new(&name, "", server.aws(&root)).unwrap();
+        Self {
+            anchor: anchor(&name, &hasty, &election).await,
+            direct: Bucket::open(&place).await.unwrap(),
+            election,
+            name,
+            proxy,
+        }
+    }
+
+    fn key(&self, n: u64) -> String {
+        format!("kept/elections/{}/anchors/a-0/{n}", self.election.id())
+    }
+
+    fn put(&self, n: u64) -> String {
+        format!("PUT /{}/{}", self.name, self.key(n))
+    }
+
+    /// How many versions of an object there are.
+    async fn versions(&self, n: u64) -> usize {
+        let list = self.direct.client().list_object_versions();
+        let list = list.bucket(&self.name).prefix(self.key(n));
+        list.send().await.unwrap().versions().len()
+    }
+}
+
+fn refusal(status: u16, code: &str) -> Answer {
+    let xml = format!("<Error><Code>{code}</Code><Message>words</Message></Error>");
+    Answer::Instead(status, xml)
+}
+
+#[tokio::test]
+async fn an_object_is_locked_until_the_manifest_s_date() {
+    let world = World::new().await;
+    world.anchor.check().await.unwrap();
+    assert_eq!(world.anchor.read(0).await.unwrap(), None);
+    let create = async |bytes: &[u8]| world.anchor.create(0, bytes).await.unwrap();
+    assert_eq!(create(b"first").await, Created::Created);
+    assert_eq!(create(b"first").await, Created::AlreadyEqual);
+    assert_eq!(create(b"other").await, Created::Different);
+    let read = world.anchor.read(0).await.unwrap();
+    assert_eq!(read.as_deref(), Some(&b"first"[..]));
+    assert_eq!(world.versions(0).await, 1);
+    // Another object's key begins with this one's.
+    assert_eq!(
+        world.anchor.create(1, b"x").await.unwrap(),
+        Created::Created
+    );
+    assert_eq!(
+        world.anchor.create(10, b"y").await.unwrap(),
+        Created::Created
+    );
+    let read = world.anchor.read(1).await.unwrap();
+    assert_eq!(read.as_deref(), Some(&b"x"[..]));
+
+    let head = world.direct.client().head_object().bucket(&world.name);
+    let head = head.key(world.key(0)).send().await.unwrap();
+    assert_eq!(head.object_lock_mode().unwrap().as_str(), "COMPLIANCE");
+    let until = head.object_lock_retain_until_date().unwrap().secs();
+    assert_eq!(u64::try_from(until), Ok(UNTIL));
+}
+
+#[tokio::test]
+async fn whatever_stands_above_the_earliest_version_that_one_counts() {
+    let world = World::new().await;
+    world.anchor.create(0, b"first").await.unwrap();
+    let (client, key) = (world.direct.client(), world.key(0));
+    let over = client.put_object().bucket(&world.name).key(&key);
+    over.body(b"second".to_vec().into()).send().await.unwrap();
+    let hide = client.delete_object().bucket(&world.name).key(&key);
+    hide.send().await.unwrap();
+    let read = world.anchor.read(0).await.unwrap();
+    assert_eq!(read.as_deref(), Some(&b"first"[..]));
+    for (bytes, expected) in [
+        (&b"first"[..], Created::AlreadyEqual),
+        (b"second", Created::Different),
+    ] {
+        assert_eq!(world.anchor.create(0, bytes).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn an_object_without_its_lock_is_not_anchored() {
+    let world = World::new().await;
+    let put = world.direct.client().put_object().bucket(&world.name);
+    let put = put.key(world.key(0)).body(b"first".to_vec().into());
+    put.send().await.unwrap();
+    let refused = world.anchor.create(0, b"first").await.unwrap_err();
+    let AnchorError::Unavailable { source, .. } = refused else {
+        panic!("{refused}");
+    };
+    assert!(source.to_string().contains("COMPLIANCE"), "{source}");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_and_nothing_is_there_twice() {
+    let world = World::new().await;
+    // Its answer is lost, as often as it is tried.
+    world.proxy.always(&world.put(0), Answer::Lost);
+    let created = world.anchor.create(0, b"first").await.unwrap();
+    assert_eq!(created, Created::Created);
+    assert_eq!(world.versions(0).await, 1);
+    for fault in [
+        Answer::Never,
+        refusal(500, "InternalError"),
+        refusal(503, "SlowDown"),
+        refusal(403, "AccessDenied"),
+    ] {
+        world.proxy.always(&world.put(1), fault);
+        assert!(world.anchor.create(1, b"second").await.is_err());
+        assert_eq!(world.versions(1).await, 0);
+    }
+    world.proxy.heal();
+    let created = world.anchor.create(1, b"second").await.unwrap();
+    assert_eq!(created, Created::Created);
+}
+
+/// As Ceph's does. It may not hold a log, and does as an anchor.
+#[tokio::test]
+async fn a_store_that_ignores_the_condition_gets_no_second_version() {
+    let world = World::new().await;
+    world.proxy.without("if-none-match");
+    for expected in [Created::Created, Created::AlreadyEqual] {
+        let created = world.anchor.create(0, b"first").await.unwrap();
+        assert_eq!(created, expected);
+    }
+    assert_eq!(
+        world.anchor.create(0, b"other").await.unwrap(),
+        Created::Different
+    );
+    assert_eq!(world.versions(0).await, 1);
+}
+
+#[tokio::test]
+async fn a_bucket_that_keeps_nothing_for_certain_is_refused() {
+    let (server, root) = (Server::shared(), Identity::root());
+    let aws = server.aws(&root);
+    let refused = async |name: &str, election: &Election| {
+        let opened = anchor(name, &aws, election).await;
+        opened.check().await.unwrap_err()
+    };
+    let lasting = election(UNTIL * 1_000);
+    let locking = server.bucket("locking", true);
+    let past = election(manifest::CLOSING);
+    assert_eq!(refused(&locking, &past).await, BucketAnchorError::Past);
+
+    let unlocked = refused(&server.bucket("plain", false), &lasting).await;
+    assert!(
+        unlocked.to_string().contains("Object Lock is not enabled"),
+        "{unlocked}"
+    );
+    assert!(!unlocked.passes());
+
+    let nowhere = refused("no-such-bucket", &lasting).await;
+    assert!(
+        nowhere.to_string().contains("there is no bucket"),
+        "{nowhere}"
+    );
+
+    // This server lets it be suspended; AWS does not.
+    let suspended = "<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>";
+    server.s3(&format!("PUT /{locking}?versioning"), "", suspended);
+    let suspended = refused(&locking, &lasting).await;
+    assert!(suspended.to_string().contains("versioning"), "{suspended}");
+
+    let nobody = server.user(
+        "anchors-nobody",
+        &[r#"{"Effect":"Allow","Action":"s3:PutObject","Resource":"*"}"#.to_owned()],
+    );
+    let name = server.bucket("forbidden", true);
+    let opened = anchor(&name, &server.aws(&nobody), &lasting).await;
+    let forbidden = opened.check().await.unwrap_err().to_string();
+    assert!(
+        forbidden.contains("s3:GetBucketObjectLockConfiguration"),
+        "{forbidden}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_anchored_is_shown_even_if_its_writer_died_before() {
+    let world = World::new().await;
+    let published = MemoryPublisher::new(Faults::none());
+    world.anchor.create(0, b"first").await.unwrap();
+    let shown = ShownAnchor::new(Arc::new(world.anchor.clone()), Arc::new(published.clone()));
+    assert!(published.files().is_empty());
+    shown.read(0).await.unwrap();
+    assert_eq!(published.files()["anchors/a-0/0"], "first");
+    assert_eq!(shown.create(1, b"second").await.unwrap(), Created::Created);
+    assert_eq!(published.files()["anchors/a-0/1"], "second");
+    // What conflicts with the anchor is not shown.
+    assert_eq!(shown.create(1, b"other").await.unwrap(), Created::Different);
+    assert_eq!(published.files()["anchors/a-0/1"], "second");
+}
