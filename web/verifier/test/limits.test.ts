@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { createPublicKey } from "node:crypto";
 import { test } from "node:test";
+import { audit } from "../src/audit.js";
 import { type Bytes, concat, fromHex, toBase64, toHex, uint, utf8 } from "../src/bytes.js";
-import { encodeBatch, parseBatch } from "../src/files.js";
+import { genesisOf } from "../src/entry.js";
+import { encodeBatch, parseAnchor, parseBatch } from "../src/files.js";
+import { HeadsLog } from "../src/heads-log.js";
 import { EMPTY_ROOT } from "../src/checkpoint.js";
 import { canonicalText } from "../src/json.js";
-import { HEADS } from "../src/logs.js";
+import { HEADS, encodeLogId } from "../src/logs.js";
 import { parseManifest } from "../src/manifest.js";
 import { leafHash } from "../src/merkle.js";
 import { keyIdOf, parseNote, parseVerifierKey } from "../src/note.js";
@@ -16,6 +19,7 @@ import { parseRsaKey } from "../src/rsa.js";
 import { authenticateTiles, parseTilePath, tilePath } from "../src/tiles.js";
 import { base } from "./base.js";
 import { CELL, Election, rootOf } from "./election.js";
+import { trees } from "./trees.js";
 import { refused, vectors } from "./vectors.js";
 
 test("hexadecimal has whole bytes, and as many as are asked for", async () => {
@@ -124,5 +128,38 @@ test("a seal is of the same vote, at the same place", async () => {
     assert.notEqual(final, proof, why);
     const receipt = await sealed(final);
     assert.equal((await refused(() => verifyReceipt(receipt, election.id), why)).code, "seal-proof", why);
+  }
+});
+
+test("the heads log is switched once", async () => {
+  const manifest = await base();
+  const entries: Bytes[] = [genesisOf(manifest, HEADS)];
+  const log = await HeadsLog.of(manifest);
+  await log.batch(entries);
+  for (const sequence of [0n, 1n]) {
+    const root = await rootOf(await Promise.all(entries.map(leafHash)));
+    const body = concat(Uint8Array.of(4), uint(sequence, 4), encodeLogId(HEADS), uint(BigInt(entries.length), 8), root);
+    const notice = concat(Uint8Array.of(8, 0), new Uint8Array(64), body);
+    if (sequence === 0n) await log.batch([notice]);
+    else assert.equal((await refused(() => log.batch([notice]), "a second switch")).code, "notice");
+    entries.push(notice);
+  }
+});
+
+test("an anchor's objects have their own numbers", async () => {
+  const whole = trees().find(({ why }) => why === "an election to its end");
+  assert.ok(whole);
+  const file = (path: string): Bytes => whole.files.get(path) ?? assert.fail(path);
+  const manifest = await parseManifest(file("manifest.json"));
+  const { entries, newSize } = parseAnchor(file("anchors/a/0"), manifest);
+  const object = (number: bigint, from: bigint, to: bigint): Bytes => {
+    const own = entries.slice(Number(from), Number(to)).flatMap((entry) => [uint(BigInt(entry.length), 2), entry]);
+    const note = file(`heads/checkpoints/${to}`);
+    return concat(utf8("tallyroot/v1/anchor"), Uint8Array.of(0), manifest.election, uint(number, 8), uint(from, 8), uint(to, 8), ...own, uint(BigInt(note.length), 4), note);
+  };
+  for (const number of [1n, 2n]) {
+    const files: ReadonlyMap<string, Bytes> = new Map([...whole.files, ["anchors/a/0", object(0n, 0n, 2n)], ["anchors/a/1", object(number, 2n, newSize)]]);
+    const found: string[] = (await audit(files, whole.election)).findings.map(({ code }) => code);
+    assert.deepEqual(found, number === 1n ? [] : ["anchor-malformed"]);
   }
 });
