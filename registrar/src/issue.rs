@@ -1,4 +1,4 @@
-//! `POST /elections/<id>/registrars/<r>/credentials`: a code and a blinded message in, a blind signature out.
+//! `POST /elections/<id>/registrars/<r>/credentials`: a code or an ID token and a blinded message in, a blind signature out.
 //!
 //! The registrar learns who asks, and signs something that it cannot recognize later. It signs once for each voter: the issuance entry is final
 //! in the log *before* the signature leaves, and the log, not the roll's database, says who has one. RSA is deterministic, so the same message
@@ -29,8 +29,10 @@ use crate::code::{Code, CodeKey};
 use crate::content::{issuance, key_of};
 use crate::database::{Database, Voter};
 use crate::meter;
+use crate::oidc::{Oidc, TOKEN_LEN_MAX};
 use crate::rsa::BlindSigner;
 use crate::service::{RegistrarLimits, Shard};
+use crate::sign_in::Shown;
 
 /// Seconds that a client should wait when there was no room.
 const BUSY_RETRY_S: u32 = 2;
@@ -44,7 +46,8 @@ pub(crate) struct Desk {
     pub(crate) election: Election,
     pub(crate) registrar: u16,
     pub(crate) database: Database,
-    pub(crate) codes: CodeKey,
+    pub(crate) codes: Arc<CodeKey>,
+    pub(crate) oidc: Option<Oidc>,
     pub(crate) rsa: Arc<BlindSigner>,
     pub(crate) shards: Arc<Vec<Shard>>,
     pub(crate) schedule: watch::Receiver<Schedule>,
@@ -57,7 +60,8 @@ pub(crate) struct Desk {
 #[serde(deny_unknown_fields)]
 struct IssueRequest {
     blinded: String,
-    code: String,
+    code: Option<String>,
+    id_token: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -87,7 +91,7 @@ pub(crate) async fn issue(
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let arrived = desk.clock.now_ms();
-    let (code, blinded) = match desk.read(request).await {
+    let (shown, blinded) = match desk.read(request).await {
         Ok(read) => read,
         Err(refusal) => {
             // Nobody knows whose it was, so the first shard counts it. Too long or too slow is no request either.
@@ -97,9 +101,9 @@ pub(crate) async fn issue(
             return Err(refusal);
         }
     };
-    let voter = desk.voter(code).await?;
-    let shard = desk.shard_of(&voter)?;
     let digest = blinded_digest(&blinded);
+    let voter = desk.voter(shown, digest).await?;
+    let shard = desk.shard_of(&voter)?;
     let settled = tokio::time::timeout(
         desk.limits.final_timeout,
         desk.settle(&voter, shard, digest, arrived),
@@ -112,40 +116,32 @@ pub(crate) async fn issue(
 }
 
 impl Desk {
-    async fn read(&self, request: Request<Body>) -> Result<(Option<Code>, Vec<u8>), ApiError> {
+    async fn read(&self, request: Request<Body>) -> Result<(Shown, Vec<u8>), ApiError> {
         let (head, body) = request.into_parts();
         let key = self.rsa.public();
-        let body_max = key.signature_len().div_ceil(3) * 4 + JSON_FRAME;
-        let IssueRequest { blinded, code } =
-            json_body(&head.headers, body, body_max, self.limits.body_timeout).await?;
-        let code = Zeroizing::new(code);
+        let token_max = self.oidc.as_ref().map_or(0, |_| TOKEN_LEN_MAX);
+        let body_max = key.signature_len().div_ceil(3) * 4 + JSON_FRAME + token_max;
+        let IssueRequest {
+            blinded,
+            code,
+            id_token,
+        } = json_body(&head.headers, body, body_max, self.limits.body_timeout).await?;
+        let shown = match (code.map(Zeroizing::new), id_token.map(Zeroizing::new)) {
+            (Some(code), None) => Shown::Code(Code::parse(&code)),
+            (None, Some(token)) => Shown::Token(token),
+            _ => {
+                return Err(ApiError::malformed(
+                    "The request holds no code and no ID token, or both: give one of them.",
+                ));
+            }
+        };
         let blinded = base64_of("blinded", &blinded)?;
         check_blinded_message(key, &blinded).map_err(|error| {
             ApiError::malformed(format!(
                 "The blinded message is not one for this registrar's key ({error}): blind the credential again with the key of the manifest."
             ))
         })?;
-        Ok((Code::parse(&code), blinded))
-    }
-
-    /// Who has this code. What can be no code at all was given to nobody either.
-    async fn voter(&self, code: Option<Code>) -> Result<Voter, ApiError> {
-        let found = match code {
-            Some(code) => self
-                .database
-                .voter_of(&self.codes, &code)
-                .await
-                .map_err(|error| unavailable(&error))?,
-            None => None,
-        };
-        found.ok_or_else(|| {
-            self.refused(None, |refused| &mut refused.unknown_code);
-            ApiError::new(
-                StatusCode::UNAUTHORIZED,
-                "unknown-code",
-                "This registrar gave out no such code: compare each character with your letter, and check that the code is this registrar's.",
-            )
-        })
+        Ok((shown, blinded))
     }
 
     fn shard_of(&self, voter: &Voter) -> Result<u32, ApiError> {
@@ -160,7 +156,7 @@ impl Desk {
         self.shards.get(usize::try_from(shard).ok()?)
     }
 
-    fn refused(&self, shard: Option<u32>, which: impl FnOnce(&mut Refused) -> &mut u64) {
+    pub(crate) fn refused(&self, shard: Option<u32>, which: impl FnOnce(&mut Refused) -> &mut u64) {
         if let Some(shard) = self.shard(shard.unwrap_or(0)) {
             shard.refusals.add(which);
         }
@@ -357,7 +353,7 @@ fn outcome_unknown() -> ApiError {
 }
 
 /// The error's text goes to the log: it names files and SQL, never a voter.
-fn unavailable(error: &dyn std::error::Error) -> ApiError {
+pub(crate) fn unavailable(error: &dyn std::error::Error) -> ApiError {
     tracing::error!(%error, "a request could not be answered");
     ApiError::busy(
         "The answer cannot be made now: send the same again after Retry-After, which is always safe and gets the same answer.",

@@ -1,4 +1,4 @@
-//! A running registrar: its logs, its one request, and the tasks that count and close.
+//! A running registrar: its logs, its requests, and the tasks that count and close.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,9 @@ use crate::code::CodeKey;
 use crate::content::{IssuanceContent, Refusals};
 use crate::database::Database;
 use crate::issue::{Desk, issue};
+use crate::oidc::Oidc;
 use crate::rsa::{BlindSigner, BlindSignerError};
+use crate::sign_in::begin;
 
 /// What a registrar gives to strangers, at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub struct RegistrarConfig {
     pub registrar: u16,
     /// Bounds.
     pub limits: RegistrarLimits,
+    /// Where voters may also sign in, beside their codes.
+    pub oidc: Option<Oidc>,
 }
 
 impl RegistrarConfig {
@@ -71,6 +75,7 @@ impl RegistrarConfig {
             election: election.clone(),
             registrar,
             limits: RegistrarLimits::default(),
+            oidc: None,
         }
     }
 }
@@ -193,6 +198,7 @@ impl Registrar {
             election,
             registrar,
             limits,
+            oidc,
         } = config;
         let named = election
             .manifest()
@@ -223,7 +229,8 @@ impl Registrar {
         let desk = Arc::new(Desk {
             registrar,
             database,
-            codes,
+            codes: Arc::new(codes),
+            oidc,
             rsa: Arc::new(rsa),
             shards: Arc::clone(&shards),
             schedule: schedule.clone(),
@@ -233,12 +240,10 @@ impl Registrar {
             election: election.clone(),
         });
         // The whole path is literal, so that the routers of several registrars can be merged into one.
-        let path = format!(
-            "/elections/{}/registrars/{registrar}/credentials",
-            election.id()
-        );
+        let place = format!("/elections/{}/registrars/{registrar}", election.id());
         let router = Router::new()
-            .route(&path, post(issue))
+            .route(&format!("{place}/credentials"), post(issue))
+            .route(&format!("{place}/sign-in"), post(begin))
             .method_not_allowed_fallback(listener::method_not_allowed)
             .with_state(desk);
 
@@ -265,7 +270,7 @@ impl Registrar {
         })
     }
 
-    /// Serves `POST /elections/<id>/registrars/<r>/credentials` for this registrar, and nothing else. Give the router that it is merged into
+    /// Serves `POST` of `credentials` and `sign-in` below `/elections/<id>/registrars/<r>/` for this registrar, and nothing else. Give the router that it is merged into
     /// the fallback [`listener::not_found`].
     pub fn router(&self) -> Router {
         self.router.clone()

@@ -69,7 +69,7 @@ pub enum DatabaseError {
     Damaged(String),
     /// A row was changed by somebody who does not have the code key.
     #[error(
-        "a code is in the row of another voter than it was made for: somebody has written into the registrar's database; stop the registrar, find out who, and load the roll from its backup"
+        "a voter's row is not as it was sealed, such as with another's code: somebody has written into the registrar's database; stop the registrar, find out who, and load the roll from its backup"
     )]
     Moved,
     /// There is no roll in it.
@@ -224,14 +224,39 @@ impl Database {
             Rows::Sqlite(pool) => sqlite::voter_of(pool, &digest).await?,
             Rows::Postgres(pool) => postgres::voter_of(pool, &digest).await?,
         };
-        let Some(VoterRow { voter, code, seal }) = row.filter(|row| row.code.ct_eq(&digest).into())
-        else {
+        let Some(row) = row.filter(|row| row.code.ct_eq(&digest).into()) else {
             return Ok(None);
         };
+        self.sealed(key, row).map(Some)
+    }
+
+    /// The voter whose identity on the roll this is, byte for byte.
+    ///
+    /// # Errors
+    /// The database's; `Moved` if the row was not sealed under this key as it is now.
+    pub async fn voter_named(
+        &self,
+        key: &CodeKey,
+        identity: &str,
+    ) -> Result<Option<Voter>, DatabaseError> {
+        let row = match &self.rows {
+            Rows::Sqlite(pool) => sqlite::voter_named(pool, identity).await?,
+            Rows::Postgres(pool) => postgres::voter_named(pool, identity).await?,
+        };
+        // Whatever the database holds to be the same text: two places never answer to one identity.
+        let Some(row) = row.filter(|row| row.voter.entry.identity == identity) else {
+            return Ok(None);
+        };
+        self.sealed(key, row).map(Some)
+    }
+
+    /// The voter of a row that was sealed under this key as it is now.
+    fn sealed(&self, key: &CodeKey, row: VoterRow) -> Result<Voter, DatabaseError> {
+        let VoterRow { voter, code, seal } = row;
         let leaf = voter.entry.leaf_hash();
         let wanted = key.seal(&self.election, voter.roll_index, &leaf, &code);
         if bool::from(seal.ct_eq(&wanted)) {
-            Ok(Some(voter))
+            Ok(voter)
         } else {
             Err(DatabaseError::Moved)
         }

@@ -190,6 +190,19 @@ pub(super) async fn voter_of(
     row.as_ref().map(voter).transpose()
 }
 
+pub(super) async fn voter_named(
+    pool: &PgPool,
+    identity: &str,
+) -> Result<Option<VoterRow>, DatabaseError> {
+    let row = sqlx::query(
+        "SELECT roll_index, identity, salt, code_hmac, code_seal FROM voter WHERE identity = $1",
+    )
+    .bind(identity)
+    .fetch_optional(pool)
+    .await?;
+    row.as_ref().map(voter).transpose()
+}
+
 pub(super) async fn tile(pool: &PgPool, path: &str) -> Result<Vec<u8>, DatabaseError> {
     Ok(
         sqlx::query_scalar("SELECT bytes FROM roll_tile WHERE path = $1")

@@ -116,6 +116,19 @@ pub(super) async fn voter_of(
     row.as_ref().map(voter).transpose()
 }
 
+pub(super) async fn voter_named(
+    pool: &SqlitePool,
+    identity: &str,
+) -> Result<Option<VoterRow>, DatabaseError> {
+    let row = sqlx::query(
+        "SELECT roll_index, identity, salt, code_hmac, code_seal FROM voter WHERE identity = ?",
+    )
+    .bind(identity)
+    .fetch_optional(pool)
+    .await?;
+    row.as_ref().map(voter).transpose()
+}
+
 pub(super) async fn tile(pool: &SqlitePool, path: &str) -> Result<Vec<u8>, DatabaseError> {
     Ok(
         sqlx::query_scalar("SELECT bytes FROM roll_tile WHERE path = ?")
@@ -198,6 +211,10 @@ async fn fill(
         .await?;
     // Also proves that no two voters have the same code.
     sqlx::query("CREATE UNIQUE INDEX voter_by_code ON voter (code_hmac)")
+        .execute(&mut *transaction)
+        .await?;
+    // And that no two places are one identity's.
+    sqlx::query("CREATE UNIQUE INDEX voter_by_identity ON voter (identity)")
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;

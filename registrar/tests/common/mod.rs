@@ -34,6 +34,7 @@ use protocol::merkle::{CompactRange, Hash, leaf_hash, verify_inclusion};
 use protocol::tlog_proof::TlogProof;
 use registrar::code::{Code, CodeKey};
 use registrar::database::Database;
+use registrar::oidc::Oidc;
 use registrar::roll::SealedRoll;
 use registrar::rsa::{BlindSigner, MODULUS_BITS};
 use registrar::{
@@ -327,6 +328,8 @@ pub struct Options {
     pub postgres: Option<Location>,
     /// What was read of each shard's log before.
     pub warm: Vec<ShardWarm>,
+    /// Where voters may sign in beside their codes.
+    pub oidc: Option<Oidc>,
 }
 
 impl Default for Options {
@@ -338,6 +341,7 @@ impl Default for Options {
             database: None,
             postgres: None,
             warm: Vec::new(),
+            oidc: None,
         }
     }
 }
@@ -413,6 +417,7 @@ impl Served {
         let registrar = Registrar::start(
             RegistrarConfig {
                 limits: options.limits,
+                oidc: options.oidc,
                 ..RegistrarConfig::new(election, r)
             },
             database,
