@@ -13,7 +13,7 @@ mod log;
 mod own;
 mod shown;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,16 +29,20 @@ use self::log::{Copied, create};
 use self::shown::Shown;
 use crate::audit::checkpoint::{Signed, read_newest};
 use crate::audit::context::Context;
+use crate::audit::tiles::strict_decimal;
 use crate::audit::{self, Options};
 use crate::finding::{Finding, Place, Votes};
 use crate::opened::{Ended, Opened};
 use crate::progress::Progress;
 use crate::result;
+use crate::source::ListedKind;
 use crate::verdict::{AuditVerdict, Outcome};
 
 /// How long to wait for what is published a moment after the final head.
 const SETTLE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(500);
+/// So many entries of the heads log are made until witnesses that are slow have cosigned, at most.
+const COSIGNATURES_FOLLOW: u64 = 512;
 
 /// What copying alone does not tell.
 const NOT_RECOUNTED: &str = "the votes themselves, and what else `audit` checks: the copy is of what was signed, and nothing was recounted";
@@ -126,6 +130,7 @@ pub fn run(
             logs: BTreeMap::new(),
             newest: BTreeMap::new(),
             heads: Heads::default(),
+            served_heads: 0,
         };
         let mut done = mirror.run();
         // What was shown counts whatever became of the copy.
@@ -177,6 +182,8 @@ struct Mirror<'m> {
     logs: BTreeMap<LogId, Copied>,
     newest: BTreeMap<LogId, Signed>,
     heads: Heads,
+    /// The size of the heads log in the copy when this run began.
+    served_heads: u64,
 }
 
 impl Mirror<'_> {
@@ -245,6 +252,9 @@ impl Mirror<'_> {
             &newest,
         )?;
         let served = kept.as_ref().map_or(0, |kept| kept.checkpoint.size());
+        if log == LogId::Heads {
+            self.served_heads = served;
+        }
         // Of the heads log all is read: notices may stand anywhere.
         let resumed = match kept.filter(|_| log != LogId::Heads) {
             Some(kept) => Copied::resume(&self.copy, &kept, context.election)?,
@@ -327,10 +337,34 @@ impl Mirror<'_> {
                 }
             }
             if log == LogId::Heads {
-                checkpoints::copy_cosigned(&context, &mut self.copy, &sizes, final_size)?;
+                let sizes = self.cosigned_sizes(copied, sizes);
+                checkpoints::copy_cosigned(&context, &mut self.copy, copied, &sizes, final_size)?;
             }
         }
         Ok(())
+    }
+
+    /// The sizes of the heads log at which a cosigned checkpoint may be: those that something names, and all others, since each can show that a head's time is wrong.
+    ///
+    /// Where the source cannot list them, each is asked for once the log has grown past it and for a while after, since cosignatures follow; and once more when the log has ended.
+    fn cosigned_sizes(&self, heads: &Copied, named: BTreeSet<u64>) -> BTreeSet<u64> {
+        let mut sizes = named;
+        let listed = self.context.list("heads/cosigned");
+        let from = match self.served_heads {
+            served if self.heads.is_final && served < heads.size() => 0,
+            served => served.saturating_sub(COSIGNATURES_FOLLOW),
+        };
+        match listed {
+            Some(listed) => sizes.extend(
+                listed
+                    .iter()
+                    .filter(|listed| listed.kind == ListedKind::File)
+                    .filter_map(|listed| strict_decimal(&listed.name))
+                    .filter(|size| *size <= heads.size()),
+            ),
+            None => sizes.extend(heads.ends_above(from)),
+        }
+        sizes
     }
 
     /// What is wrong with the results is a finding.

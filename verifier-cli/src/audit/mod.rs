@@ -30,7 +30,7 @@ mod moment;
 mod report;
 mod results;
 mod signed;
-mod tiles;
+pub(crate) mod tiles;
 mod walk;
 
 use std::num::NonZeroUsize;

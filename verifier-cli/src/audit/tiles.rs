@@ -187,7 +187,7 @@ pub(super) fn right_edge(edge: &Edge) -> Vec<Expected> {
 }
 
 /// A decimal as file names spell it: ASCII digits, no leading zero, no sign.
-pub(super) fn strict_decimal(text: &str) -> Option<u64> {
+pub(crate) fn strict_decimal(text: &str) -> Option<u64> {
     let number: u64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
 }

@@ -10,7 +10,7 @@ use protocol::merkle::Hash;
 use protocol::note::{NOTE_BYTES_MAX, SignedNote};
 
 use super::copy::Copy;
-use super::log::create;
+use super::log::{Copied, create};
 use super::own::own_damage;
 use super::{POLL, SETTLE, Stop};
 use crate::audit::checkpoint::verify;
@@ -62,6 +62,7 @@ pub(super) fn copy_named(
 pub(super) fn copy_cosigned(
     context: &Context<'_>,
     copy: &mut Copy,
+    heads: &Copied,
     sizes: &BTreeSet<u64>,
     final_size: Option<u64>,
 ) -> Result<(), Stop> {
@@ -112,7 +113,11 @@ pub(super) fn copy_cosigned(
             }
             std::thread::sleep(POLL);
         }
-        if let Some(note) = both {
+        let Some(note) = both else { continue };
+        // It begins with the log's own checkpoint, which is then there too. Where no batch ends there, the audit of the source names it.
+        if let Some(root) = heads.root_at(size)
+            && copy_named(context, copy, LogId::Heads, size, root)?.is_some()
+        {
             copy.replace(&path, &note.encode())?;
         }
     }

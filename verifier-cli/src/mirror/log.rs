@@ -1,6 +1,7 @@
 //! One log, copied: batches from the source (or the copy, where they are there already), each proven to be what the log's key signed; tiles and bundles made from their entries.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use protocol::batch::{BATCH_LEN_MAX, BatchError, BatchFile};
 use protocol::entry::Entry;
@@ -84,6 +85,12 @@ impl Copied {
     /// The root at a batch end of this run.
     pub(super) fn root_at(&self, size: u64) -> Option<Hash> {
         self.ends.get(&size).copied()
+    }
+
+    /// Every batch end above this size that was copied in this run.
+    pub(super) fn ends_above(&self, size: u64) -> impl Iterator<Item = u64> {
+        let above = (Bound::Excluded(size), Bound::Unbounded);
+        self.ends.range(above).map(|(end, _)| *end)
     }
 
     /// The root at any batch end. `None`: none ends there, or the source does not show the root, which was written down.

@@ -488,6 +488,57 @@ fn cosignatures_that_were_left_out_are_taken_up_later() {
     assert_eq!(fs::read(scene.copy().join(&path)).unwrap(), full);
 }
 
+/// An anchor's objects may each span several heads, so that nothing names the sizes between.
+fn join_anchored(site: &Path, id: &ElectionId, anchor: &str, n: u64) {
+    let path = |n: u64| site.join(format!("anchors/{anchor}/{n}"));
+    let (first, second) = (fs::read(path(n)).unwrap(), fs::read(path(n + 1)).unwrap());
+    let mut first = AnchorObject::decode(&first, id).unwrap();
+    let second = AnchorObject::decode(&second, id).unwrap();
+    first.entries.extend(&second.entries);
+    (first.new_size, first.note) = (second.new_size, second.note);
+    let mut joined = first.encode().unwrap();
+    let mut at = n;
+    while path(at + 2).exists() {
+        let later = fs::read(path(at + 2)).unwrap();
+        let mut later = AnchorObject::decode(&later, id).unwrap();
+        later.n = at + 1;
+        let next = later.encode().unwrap();
+        fs::write(path(at), std::mem::replace(&mut joined, next)).unwrap();
+        at += 1;
+    }
+    fs::write(path(at), joined).unwrap();
+    fs::remove_file(path(at + 1)).unwrap();
+}
+
+#[test]
+fn cosignatures_that_nothing_names_are_copied_too() {
+    let plan = Plan {
+        finished: true,
+        ..PLAN
+    };
+    let scene = Scene::of(World::witnessed("mirror", plan));
+    let site = scene.path("site");
+    for anchor in &scene.world.keys.election.manifest().anchors {
+        join_anchored(&site, &scene.id, &anchor.name, 2);
+    }
+    let cosigned = |root: &Path| files(&root.join("heads/cosigned"));
+    let all = cosigned(&site);
+    let verdict = scene.mirror();
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+    assert_eq!(cosigned(&scene.copy()), all);
+    // The same where the source cannot list its files.
+    fs::remove_dir_all(scene.path("copy")).unwrap();
+    let verdict = mirror::run(
+        &crate::web::serve(&site, |_, _| None),
+        &scene.path("copy"),
+        &scene.id,
+        Some(&options()),
+        &Progress::hidden(),
+    );
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+    assert_eq!(cosigned(&scene.copy()), all);
+}
+
 #[test]
 fn two_runs_do_not_meet_in_one_folder() {
     let scene = Scene::new();
