@@ -7,7 +7,7 @@ use protocol::manifest::Election;
 
 use crate::audit::context::{Context, Unread};
 use crate::audit::manifest::{self, NoManifest};
-use crate::finding::{Finding, Findings, Place, Votes};
+use crate::finding::{Finding, Findings, Place, ROLL_MAX, Votes};
 use crate::progress::Progress;
 use crate::source::{Located, locate};
 use crate::verdict::Outcome;
@@ -54,7 +54,7 @@ impl Opened {
             }),
             Err(NoManifest::Unread(problem)) => Err(unchecked(problem)),
             Err(NoManifest::Finding(code, evidence)) => {
-                let findings = Findings::new(0);
+                let findings = Findings::new(ROLL_MAX);
                 findings.add(
                     code,
                     Place::file("manifest.json"),

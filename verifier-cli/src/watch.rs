@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use protocol::ids::ElectionId;
+use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::Election;
 
 pub use alarm::{Event, HEAD_AHEAD, LATE_HEAD, UNCOVERED};
@@ -59,6 +59,22 @@ pub struct Watcher {
     metrics: Metrics,
     /// Something could not be read in the newest round.
     unread: bool,
+    seen: Seen,
+}
+
+/// What the newest round saw, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Sources whose heads log was read, and how many there are.
+    pub sources: (usize, usize),
+    /// The largest size of the heads log that was shown.
+    pub heads: u64,
+    /// The entries of all cells, each at the largest size that was shown.
+    pub cells: u64,
+    /// Findings that stand in this round.
+    pub standing: usize,
+    /// There is a final head.
+    pub is_final: bool,
 }
 
 /// A copy of the election.
@@ -132,6 +148,7 @@ impl Watcher {
             round: 0,
             metrics: Metrics::default(),
             unread: false,
+            seen: Seen::default(),
         })
     }
 
@@ -160,6 +177,12 @@ impl Watcher {
         }
     }
 
+    /// What the newest round saw.
+    #[must_use]
+    pub const fn seen(&self) -> Seen {
+        self.seen
+    }
+
     /// The last event of a run.
     #[must_use]
     pub fn end(&self) -> Event {
@@ -167,6 +190,7 @@ impl Watcher {
             verdict: self.outcome(),
             rounds: self.round,
             raised: self.alarms.raised(),
+            raised_before: self.alarms.raised_before(),
             raised_by_code: self.alarms.by_code().clone(),
             checkpoints: self.memory.lock().keep.count(),
         }
@@ -245,6 +269,24 @@ impl Watcher {
         self.say(say)?;
         self.save()?;
         self.unread = self.alarms.any_unread();
+        let size = |log| shown.logs.get(&log).map_or(0, |(_, size)| *size);
+        let cells = shown.logs.iter();
+        self.seen = Seen {
+            sources: (
+                shown
+                    .logs
+                    .get(&LogId::Heads)
+                    .map_or(0, |(sources, _)| sources.len()),
+                self.sources.len(),
+            ),
+            heads: size(LogId::Heads),
+            cells: cells
+                .filter(|(log, _)| matches!(log, LogId::Cell(_)))
+                .map(|(_, (_, size))| *size)
+                .sum(),
+            standing: self.alarms.standing(),
+            is_final: shown.is_final,
+        };
         let clock = now.unwrap_or(0);
         self.metrics
             .update(self.round, clock, &shown, behind, &self.alarms);
@@ -252,10 +294,15 @@ impl Watcher {
     }
 
     fn judge(&mut self, election: &Election, now: Option<u64>, shown: &Shown) {
+        // A folder moves only if somebody updates it.
+        let folders = self
+            .sources
+            .iter()
+            .all(|source| !source.given.contains("://"));
         let alarms = &mut self.alarms;
         judge::judge_all(alarms, &self.memory, election, self.sources.len(), shown);
         if let Some(now) = now {
-            judge::judge_lateness(alarms, election, now, shown);
+            judge::judge_lateness(alarms, election, now, shown, folders);
             judge::judge_ahead(alarms, election, now, shown);
             judge::judge_uncovered(alarms, &mut self.uncovered, election, now, shown);
         }

@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use protocol::results::ContestResult;
 use protocol::text::is_forbidden;
 
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{Code, Finding, ROLL_MAX, Severity};
 use crate::verdict::{AuditVerdict, Outcome, State};
 
 pub(crate) use anchors::anchors;
@@ -28,7 +28,7 @@ pub(crate) use reconcile::reconcile;
 pub(crate) use result::result;
 pub(crate) use sample::sample;
 pub(crate) use verdicts::of_verdict;
-pub(crate) use watch::{by_clock, watch};
+pub(crate) use watch::{by_clock, seen, watch};
 
 /// Text that goes to a terminal. A manifest's labels hold no character that shows nothing or moves others; names of files and what servers say may, and nothing else
 /// keeps a stranger's escape sequences and directional overrides off the terminal.
@@ -472,12 +472,16 @@ fn list_findings(out: &mut String, findings: &[Finding], style: Style) {
     for finding in findings {
         let _ = writeln!(
             out,
-            "  [{}] {} in {}\n      {}\n      affects at most {}",
+            "  [{}] {} in {}\n      {}\n      affects {}",
             style.severity(finding.severity),
             finding.code.name(),
             clean(&finding.place.to_string()),
             lines(&finding.evidence),
-            count(finding.votes_at_most, "vote"),
+            if finding.votes_at_most == ROLL_MAX {
+                "any number of votes: without the manifest, nothing bounds it".to_owned()
+            } else {
+                format!("at most {}", count(finding.votes_at_most, "vote"))
+            },
         );
     }
 }

@@ -26,7 +26,7 @@ class NoElection(Exception):
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
-        self.findings = [Finding(code, "manifest.json", None, text, 0)]
+        self.findings = [Finding(code, "manifest.json", None, text, mf.MAX_ROLL)]
         self.notes = ["without the manifest there are no keys to verify by"]
         self.state = "unknown"
 

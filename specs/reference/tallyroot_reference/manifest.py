@@ -12,6 +12,7 @@ from .errors import Invalid
 from .labels import check_label
 
 MAX_MANIFEST = 1 << 20
+MAX_ROLL = 2**40  # what stands for the roll where no manifest can be believed (section 16)
 MAX_TIME = 2**53 - 1
 BATCH_HEADER = 148
 MAX_BATCH = 16 << 20
@@ -185,7 +186,7 @@ def parse(data: bytes) -> Manifest:
     registrars = tuple(_registrar(r, f"registrars[{i}]") for i, r in enumerate(array(m["registrars"], 1, 16, "registrars")))
     heads, authority = _keys(m["heads"], "heads"), _keys(m["authority"], "authority")
     roll = members(m["roll"], {"size", "root"}, "roll")
-    roll_size = integer(roll["size"], 1, 2**40, "roll.size")
+    roll_size = integer(roll["size"], 1, MAX_ROLL, "roll.size")
     hex32(roll["root"], "roll.root")
     batch_min = integer(m["batch_min"], 1, 32_767, "batch_min")
     # "that many of the longest votes, and their tally, must fit in a batch file (section 9)"

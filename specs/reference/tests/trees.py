@@ -300,7 +300,7 @@ def _file_changes(w: World) -> Iterator[tuple[str, Change, dict[str, int]]]:
     yield "an anchor with another entry", change("anchors/a/0", lambda d: d[:100] + bytes([d[100] ^ 1]) + d[101:]), {"anchor-conflict": 10}
     yield "an anchor that cannot be decoded", change("anchors/a/0", lambda d: d + b"\0"), {"anchor-malformed": 0}
     yield "an anchor that is empty", change("anchors/a/0", lambda _: None), {"anchor-not-final": 0}
-    yield "manifest.json of another election", change("manifest.json", lambda d: d.replace(b"Built", b"Built!")), {"manifest-mismatch": 0}
+    yield "manifest.json of another election", change("manifest.json", lambda d: d.replace(b"Built", b"Built!")), {"manifest-mismatch": 2**40}
     yield "a batch with a changed byte", change("registrars/0/0/batches/1", last), {"batch-chain": 10}
     right = next(d for n, d in w.files.items() if n == tile)
     yield "a tile beyond the log", change("cells/0/tile/0/005", lambda _: right), {"foreign-file": 0}

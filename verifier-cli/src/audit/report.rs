@@ -12,7 +12,7 @@ use super::context::Unread;
 use super::cosigned::HEADS_TIMES;
 use super::manifest::NoManifest;
 use super::walk::Walk;
-use crate::finding::{Findings, Place, Votes};
+use crate::finding::{Findings, Place, ROLL_MAX, Votes};
 use crate::source::SourceError;
 use crate::verdict::{
     AnchorCovered, AuditVerdict, Bounds, CellCovered, Covered, HeadsCovered, IssuanceCovered,
@@ -44,7 +44,7 @@ pub(super) fn without_manifest(
             ..empty(place, election, Outcome::Unchecked)
         },
         NoManifest::Finding(code, evidence) => {
-            let findings = Findings::new(0);
+            let findings = Findings::new(ROLL_MAX);
             findings.add(
                 code,
                 Place::file("manifest.json"),

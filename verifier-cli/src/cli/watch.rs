@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use protocol::ids::ElectionId;
 
 use super::{complain, print};
 use crate::verdict::Outcome;
-use crate::watch::{self, Event, Watcher};
+use crate::watch::{self, Event, Seen, Watcher};
 use crate::words;
 
 pub(super) const HELP: &str = "\
@@ -28,7 +28,7 @@ Follows an election while it runs. Give every place where it is published: the s
   what a witness knows   with --witness: its own newest copy of the heads log contradicts what the sources show, or they end below it
   and whatever else is wrong with what it reads, by the codes of `tallyroot-verify explain`.
 
-A finding is said when it begins, not in every round. A source that does not answer is no finding: it is said to be unread. All sources are looked at side by side, each for a minute at most; whoever needs longer holds up nobody.
+A finding is said when it begins, not in every round. While nothing is, a line on stderr says what was seen, at each change and every minute (not with --json or --quiet). A source that does not answer is no finding: it is said to be unread. All sources are looked at side by side, each for a minute at most; whoever needs longer holds up nobody.
 
 DIR is the memory. Every checkpoint that was seen is kept in DIR/evidence, which `audit --evidence DIR/evidence` takes; of very many, older ones of the same history are thinned out, since newer ones commit to them. All that was said is in DIR/events.jsonl. A watch that was killed goes on where it was, and what was raised once is not forgotten: to begin anew, name another DIR.
 
@@ -40,6 +40,9 @@ Examples:
   tallyroot-verify watch https://votes.example.org https://mirror.example.net --election 6b3f… --state ./watch
   tallyroot-verify watch https://votes.example.org --election 6b3f… --state ./watch --json --metrics 127.0.0.1:9464
   tallyroot-verify watch ./mirror --election 6b3f… --state ./watch --once";
+
+/// What a round saw is said again after so long, where nothing changes.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub(super) struct WatchArgs {
@@ -67,6 +70,9 @@ pub(super) struct WatchArgs {
     /// End after so many rounds
     #[arg(long, value_name = "N")]
     rounds: Option<u64>,
+    /// Say nothing on stderr while all is well
+    #[arg(long)]
+    quiet: bool,
     /// Print each event as a line of JSON; the last one holds the verdict
     #[arg(long)]
     json: bool,
@@ -129,6 +135,7 @@ pub(super) fn run(args: &WatchArgs) -> Outcome {
     } else {
         args.rounds.unwrap_or(u64::MAX)
     };
+    let mut said: Option<(Seen, Instant)> = None;
     for round in 1..=rounds {
         // Whoever read along may have gone away.
         let mut is_heard = true;
@@ -143,6 +150,12 @@ pub(super) fn run(args: &WatchArgs) -> Outcome {
         }
         if !is_heard {
             return raised_or_unchecked(&watcher);
+        }
+        let seen = watcher.seen();
+        let is_news = said.is_none_or(|(before, at)| before != seen || at.elapsed() >= SAY_AGAIN);
+        if is_news && !args.json && !args.quiet {
+            complain(&words::seen(&seen, watch::now()));
+            said = Some((seen, Instant::now()));
         }
         if stop.is_asked() {
             break;
@@ -175,6 +188,7 @@ fn give_up(json: bool) -> Outcome {
             verdict: Outcome::Unchecked,
             rounds: 0,
             raised: 0,
+            raised_before: 0,
             raised_by_code: BTreeMap::new(),
             checkpoints: 0,
         };

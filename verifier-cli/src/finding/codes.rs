@@ -80,7 +80,7 @@ codes! {
     // Files.
     MissingFile = "missing-file", Major,
         "A file that must be published is not there.",
-        "of a batch: the entries that `checkpoint` covers beyond it, at most the roll; of `checkpoint` and `manifest.json`: the roll; else 0",
+        "of a batch: the entries that `checkpoint` covers beyond it, at most the roll; of `checkpoint`: the roll; of `manifest.json`: 2^40; else 0",
         "Ask the operator for it, and compare with a mirror: a missing batch hides the votes in it. Of a copy that you made while the site was publishing: copy the checkpoints first and everything else after them, or copy again.";
     FileTooLarge = "file-too-large", Major,
         "A file has more bytes than a file of its kind may have. It was not read further.",
@@ -96,11 +96,11 @@ codes! {
         "Find out who put it there. It takes no part in the result.";
     ManifestMismatch = "manifest-mismatch", Critical,
         "manifest.json does not hash to the election id: it is another election's, or was changed.",
-        "the roll",
+        "2^40, the largest roll: nothing else bounds it",
         "Check the id at a second place that you trust. If it is right, this source shows another election.";
     ManifestInvalid = "manifest-invalid", Critical,
         "manifest.json hashes to the id and breaks a rule that every manifest must keep.",
-        "the roll",
+        "2^40, the largest roll: nothing else bounds it",
         "Such an election must not be held: report it before it opens.";
 
     // Batches, the chain that everything is recomputed from.

@@ -73,6 +73,9 @@ impl fmt::Display for Place {
     }
 }
 
+/// The most voters that a roll may have (`specs/protocol.md`, section 2): what stands for the roll where no manifest can be believed, which bounds nothing.
+pub const ROLL_MAX: u64 = 1 << 40;
+
 /// The most votes that a finding can affect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Votes {

@@ -61,6 +61,8 @@ pub enum Event {
         rounds: u64,
         /// Findings raised, also before a restart.
         raised: u64,
+        /// How many of them an earlier run raised.
+        raised_before: u64,
         /// How many of each code.
         raised_by_code: BTreeMap<&'static str, u64>,
         /// Checkpoints that are kept.
@@ -90,6 +92,8 @@ pub(super) struct Alarms {
     /// All that was ever raised.
     raised: BTreeSet<Key>,
     by_code: BTreeMap<&'static str, u64>,
+    /// How many of these are of earlier runs.
+    raised_before: u64,
 }
 
 /// What of it outlives the process.
@@ -125,6 +129,7 @@ impl Alarms {
             .into_iter()
             .filter_map(|(code, count)| Some((known(&code)?, count)))
             .collect();
+        self.raised_before = self.raised();
         self.suspected_now = state
             .suspected
             .into_iter()
@@ -185,6 +190,11 @@ impl Alarms {
 
     pub(super) fn raised(&self) -> u64 {
         self.by_code.values().sum()
+    }
+
+    /// Those of earlier runs.
+    pub(super) const fn raised_before(&self) -> u64 {
+        self.raised_before
     }
 
     pub(super) const fn by_code(&self) -> &BTreeMap<&'static str, u64> {

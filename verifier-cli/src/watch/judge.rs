@@ -102,7 +102,13 @@ pub(super) fn judge_all(
 }
 
 /// Heads must go on until the final one.
-pub(super) fn judge_lateness(alarms: &mut Alarms, election: &Election, now: u64, shown: &Shown) {
+pub(super) fn judge_lateness(
+    alarms: &mut Alarms,
+    election: &Election,
+    now: u64,
+    shown: &Shown,
+    folders: bool,
+) {
     if shown.is_final || !(shown.heads_read || shown.heads_missing) {
         return;
     }
@@ -122,6 +128,13 @@ pub(super) fn judge_lateness(alarms: &mut Alarms, election: &Election, now: u64,
         format!(
             "the election opened {age} s ago by this machine's clock, and there is no head: what is published is covered by nothing that anchors or witnesses keep"
         )
+    };
+    let evidence = if folders {
+        format!(
+            "{evidence}. All sources are folders on this machine: where nobody brings them up to date, it is they that are late, and not the election"
+        )
+    } else {
+        evidence
     };
     alarms.clock(LATE_HEAD, Severity::Major, "heads/checkpoint", 0, evidence);
 }

@@ -18,7 +18,7 @@ use crate::audit::checkpoint::{Signed, read_newest};
 use crate::audit::context::{Context, Read, Unread};
 use crate::audit::heads_reader::HeadsToday;
 use crate::audit::manifest::{self, NoManifest};
-use crate::finding::{Code, Findings, Place, Votes};
+use crate::finding::{Code, Findings, Place, ROLL_MAX, Votes};
 use crate::progress::Progress;
 use crate::result;
 use crate::source::{Located, locate};
@@ -94,7 +94,7 @@ pub(super) fn look(memory: &Memory, watched: &mut Watched, limits: &Limits) -> L
         .as_ref()
         .map(|at| Timed::located(at, &until))
     else {
-        return Looked::new(0);
+        return Looked::new(ROLL_MAX);
     };
     let mut looked = Looked::new(election.manifest().roll.size);
     let (findings, unread) = (
@@ -138,7 +138,7 @@ fn find(memory: &Memory, watched: &mut Watched) -> Result<Election, Box<Looked>>
         return Ok(election);
     }
     let unread = |problem: String| {
-        let looked = Looked::new(0);
+        let looked = Looked::new(ROLL_MAX);
         looked.unread.note(problem);
         Box::new(looked)
     };
@@ -155,7 +155,7 @@ fn find(memory: &Memory, watched: &mut Watched) -> Result<Election, Box<Looked>>
         }
         Err(NoManifest::Unread(problem)) => Err(unread(problem)),
         Err(NoManifest::Finding(code, evidence)) => {
-            let looked = Looked::new(0);
+            let looked = Looked::new(ROLL_MAX);
             let place = Place::file("manifest.json");
             looked.findings.add(code, place, Votes::WholeRoll, evidence);
             Err(Box::new(looked))

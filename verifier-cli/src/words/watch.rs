@@ -1,8 +1,8 @@
 //! What a watcher says, for people.
 
-use super::{Style, clean, count, number};
+use super::{Style, clean, count, number, utc};
 use crate::verdict::Outcome;
-use crate::watch::{Event, HEAD_AHEAD, LATE_HEAD, UNCOVERED};
+use crate::watch::{Event, HEAD_AHEAD, LATE_HEAD, Seen, UNCOVERED};
 
 /// One event, as a line or two.
 pub(crate) fn watch(event: &Event, colour: bool) -> String {
@@ -41,11 +41,18 @@ pub(crate) fn watch(event: &Event, colour: bool) -> String {
             verdict,
             rounds,
             raised,
+            raised_before,
             checkpoints,
             ..
         } => {
             let headline = match verdict {
                 Outcome::Verified => "NOTHING RAISED: whatever was seen is one growing history.",
+                Outcome::Findings if raised == raised_before => {
+                    "FINDINGS were raised by an earlier run with this folder, and none by this one: events.jsonl in it says which. To begin anew, name another folder."
+                }
+                Outcome::Findings if *raised_before > 0 => {
+                    "FINDINGS were raised; see above. Those of earlier runs are in events.jsonl in the state folder."
+                }
                 Outcome::Findings => "FINDINGS were raised; see above.",
                 Outcome::Unchecked => "NOT CHECKED: not everything could be read.",
             };
@@ -58,6 +65,24 @@ pub(crate) fn watch(event: &Event, colour: bool) -> String {
             )
         }
     }
+}
+
+/// What a round saw, in a line.
+pub(crate) fn seen(seen: &Seen, now: Option<u64>) -> String {
+    let (read, given) = seen.sources;
+    format!(
+        "{}: {read} of {} read; heads log at size {}{}, {} in the cells; {}",
+        now.map_or_else(|| "an unknown time".to_owned(), utc),
+        count(given as u64, "source"),
+        number(seen.heads),
+        if seen.is_final { " (final)" } else { "" },
+        count(seen.cells, "entry"),
+        match seen.standing {
+            0 => "nothing is wrong".to_owned(),
+            1 => "1 finding still stands".to_owned(),
+            standing => format!("{} still stand", count(standing as u64, "finding")),
+        }
+    )
 }
 
 /// What `explain` says of the alarms that are no findings of an audit: those by the watcher's own clock.

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::batch::BatchFile;
 
+use verifier_cli::watch::Watcher;
+
+use crate::common::keys::CLOSING;
 use crate::common::world::{Plan, World, Writer};
 use crate::copies::Scene;
 
@@ -521,4 +524,77 @@ fn mistyped_ids_and_words_are_explained() {
         let output = run(&["explain", word]);
         assert!(words(&output).contains("What to do"), "{word}");
     }
+}
+
+#[test]
+fn a_watch_says_that_it_looks_and_which_run_found_something() {
+    let site = Site::new();
+    let state = site.path("state");
+    let watch = |source: &str, more: &[&str]| {
+        let of = ["watch", source, "--election", site.id.as_str()];
+        run(&[&of[..], &["--state", text(&state), "--once"], more].concat())
+    };
+    // The election is held in years to come, which is what is found of it.
+    let output = watch(&site.at, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+    let said = words(&output);
+    assert!(
+        said.contains("head-ahead") && said.contains("see above"),
+        "{said}"
+    );
+    let said = talk(&output);
+    assert!(
+        said.contains("1 of 1 source read") && said.contains("1 finding still stands"),
+        "{said}"
+    );
+    for silent in ["--quiet", "--json"] {
+        assert_eq!(talk(&watch(&site.at, &[silent])), "", "{silent}");
+    }
+    // A run that finds nothing new says whose findings they are.
+    let nowhere = site.path("nowhere");
+    let output = watch(text(&nowhere), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = words(&output);
+    assert!(
+        said.contains("by an earlier run") && !said.contains("see above"),
+        "{said}"
+    );
+    let output = watch(text(&nowhere), &["--json"]);
+    let end = words(&output);
+    let end: serde_json::Value = serde_json::from_str(end.lines().last().unwrap()).unwrap();
+    assert_eq!(end["raised"], 3, "{end:#}");
+    assert_eq!(end["raised_before"], 3);
+
+    // A folder that nobody brings up to date is late by nature.
+    let open = World::new(
+        "open",
+        Plan {
+            finished: false,
+            ..PLAN
+        },
+    );
+    let folder = site.path("folder");
+    open.publish(&folder);
+    let id = open.keys.election.id();
+    let state = site.path("other");
+    let mut watcher = Watcher::open(&id, &[text(&folder).to_owned()], &[], &state).unwrap();
+    let said = format!("{:?}", watcher.round(Some(CLOSING)).unwrap());
+    assert!(
+        said.contains("late-head") && said.contains("folders on this machine"),
+        "{said}"
+    );
+}
+
+#[test]
+fn without_the_manifest_nothing_is_bounded() {
+    let site = Site::new();
+    let other = Scene::of(World::new("elsewhere", PLAN));
+    let manifest = fs::read(other.path("site/manifest.json")).unwrap();
+    site.with("manifest.json", &manifest, || {
+        let verdict = json(&site.run("audit", &["--json"]));
+        assert_eq!(verdict["findings"][0]["code"], "manifest-mismatch");
+        assert_eq!(verdict["findings"][0]["votes_at_most"], 1u64 << 40);
+        let said = words(&site.run("audit", &[]));
+        assert!(said.contains("affects any number of votes"), "{said}");
+    });
 }
