@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use protocol::batch::BatchFile;
 use protocol::entry::Vote;
 use protocol::ids::{ElectionId, LogId};
-use protocol::merkle::CompactRange;
+use protocol::merkle::{CompactRange, leaf_hash};
 use serde_json::Value;
 use verifier_cli::audit::{self, Options};
 use verifier_cli::progress::Progress;
@@ -172,9 +172,15 @@ fn batches_that_were_cut_elsewhere_are_others() {
     let mut world = World::new("resume", Plan { batch: 100, ..PLAN });
     let election = world.keys.election.clone();
     world.change_votes(0, 1, |votes| {
-        let mut vote = Vote::decode(&votes[0], &election).unwrap();
-        vote.signature[40] ^= 1;
-        votes[0] = vote.encode();
+        let altered = votes.iter().map(|vote| {
+            let mut vote = Vote::decode(vote, &election).unwrap();
+            vote.signature[40] ^= 1;
+            vote.encode()
+        });
+        // Votes are sorted by leaf hash, and signatures are new in each run: the one that sorts first has others behind it.
+        let first = altered.enumerate().min_by_key(|(_, vote)| leaf_hash(vote));
+        let (n, vote) = first.unwrap();
+        votes[n] = vote;
     });
     let forged = |bytes: &Vec<u8>| {
         Vote::decode(bytes, &election).is_ok_and(|vote| vote.verify(&election).is_err())
