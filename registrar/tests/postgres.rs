@@ -207,10 +207,13 @@ fn moved(code: &str, none: &str, mine: u64, other: u64) -> [Vec<String>; 3] {
             format!("DELETE FROM voter WHERE roll_index = {other}"),
             format!("UPDATE voter SET roll_index = {other} WHERE code_hmac = {code}"),
         ],
-        // The other's name for her code.
-        vec![format!(
-            "UPDATE voter SET (identity, salt) = (SELECT identity, salt FROM voter WHERE roll_index = {other}) WHERE code_hmac = {code}"
-        )],
+        // The other's name for her code; that it stands there twice, the index keeps nobody from who may drop it.
+        vec![
+            "DROP INDEX voter_by_identity".to_owned(),
+            format!(
+                "UPDATE voter SET (identity, salt) = (SELECT identity, salt FROM voter WHERE roll_index = {other}) WHERE code_hmac = {code}"
+            ),
+        ],
     ]
 }
 

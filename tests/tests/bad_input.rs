@@ -517,7 +517,10 @@ fn arguments_of_the_verifier_and_the_voter() {
         &id.to_uppercase(),
         "../../etc/passwd",
     ] {
-        verify(&["audit", arg(&public), "--election", bad], &["64"]);
+        verify(
+            &["audit", arg(&public), "--election", bad],
+            &["an election id"],
+        );
         let vote = ["vote", "http://127.0.0.1:9", "--election", bad];
         desk.refuses("tallyroot", &vote, &["--election", "64"]);
     }

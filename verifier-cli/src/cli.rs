@@ -233,7 +233,7 @@ fn election_id(text: &str) -> Result<ElectionId, String> {
             Some('…' | '.') => {
                 "this election id is cut short: give all of its 64 digits".to_owned()
             }
-            Some(c) => format!("{c:?} is no hexadecimal digit (0 to 9, a to f)"),
+            Some(c) => format!("{c:?} is no hexadecimal digit (0 to 9, a to f), and an election id is made of those"),
             None => format!("an election id has 64 hexadecimal digits, and this one has {letters}"),
         }
     })

@@ -29,15 +29,42 @@ impl Folder {
     /// Holds the folder, made if it is not there. What a killed process left unfinished is removed.
     pub(crate) fn hold(root: &Path) -> Result<Self, HoldError> {
         fs::create_dir_all(root)?;
-        let lock = File::create(root.join("lock"))?;
+        let foreign = |what: &str| {
+            io::Error::other(format!(
+                "{what} in it is none of ours, and was left as it is: name another folder"
+            ))
+        };
+        // Whatever else has these names, is not emptied and not removed.
+        let mut open = OpenOptions::new();
+        let lock = open
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(root.join("lock"))?;
+        if lock.metadata()?.len() > 0 {
+            return Err(foreign("the file `lock`").into());
+        }
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => HoldError::Held,
             TryLockError::Error(error) => HoldError::Io(error),
         })?;
         let unfinished = root.join("unfinished");
-        match fs::remove_dir_all(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => fs::create_dir(&unfinished)?,
+        fs::create_dir_all(&unfinished)?;
+        let left: Vec<PathBuf> = fs::read_dir(&unfinished)?
+            .map(|entry| {
+                let entry = entry?;
+                let name = entry.file_name();
+                let is_number = name
+                    .to_str()
+                    .is_some_and(|name| name.parse::<u64>().is_ok_and(|n| n.to_string() == name));
+                match is_number && entry.file_type()?.is_file() {
+                    true => Ok(entry.path()),
+                    false => Err(foreign("the folder `unfinished`")),
+                }
+            })
+            .collect::<Result<_, _>>()?;
+        for file in left {
+            fs::remove_file(file)?;
         }
         Ok(Self {
             root: root.to_owned(),

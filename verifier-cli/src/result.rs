@@ -127,6 +127,18 @@ pub fn run(given: &str, id: &ElectionId, progress: &Progress) -> ResultVerdict {
     verdict
 }
 
+/// The heads log as results that lag (or claim to be final too early) speak of it: whatever they call themselves, their numbers are sums of signed tallies at any time.
+pub(crate) fn as_they_say(heads: &HeadsToday, results: &Results) -> HeadsToday {
+    HeadsToday {
+        newest: heads.newest.clone(),
+        head: None,
+        head_entry: None,
+        is_final: results.status == Status::Final,
+        cancelled: results.status == Status::Cancelled,
+        switches: heads.switches.clone(),
+    }
+}
+
 /// Reads results.json, then what it speaks of: the heads log, then the cells.
 fn examine(opened: &Opened, verdict: &mut ResultVerdict) -> Option<Results> {
     let context = opened.context();

@@ -108,7 +108,7 @@ impl Watcher {
     /// A watcher of these sources (URLs or directories), which asks witnesses at these URLs, with its memory in the folder `state`.
     ///
     /// # Errors
-    /// The folder cannot be used: another watcher's, another election's, or not writable.
+    /// The folder cannot be used: another watcher's, another election's, nobody's, not writable, or what it remembers cannot be read.
     pub fn open(
         id: &ElectionId,
         sources: &[String],
@@ -116,7 +116,7 @@ impl Watcher {
         state: &Path,
     ) -> Result<Self, KeepError> {
         let mut keep = Keep::open(state, id)?;
-        let mut state = keep.state();
+        let mut state = keep.state()?;
         let mut alarms = Alarms::default();
         alarms.load(state.alarms);
         let memory = Arc::new(Memory::new(*id, keep, state.cells));

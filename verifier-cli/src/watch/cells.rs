@@ -306,12 +306,15 @@ impl Cell {
         match judged {
             Ok(summary) => {
                 let votes: Vec<_> = summary.votes().collect();
-                let count = votes.len() as u64;
-                for _ in 0..SIGNATURES_OF_BATCH.min(count) {
-                    let drawn = usize::try_from(draw.below(count)).ok();
-                    if let Some((index, vote)) = drawn.and_then(|drawn| votes.get(drawn)) {
-                        faults.votes.push((path.clone(), *index, (*vote).clone()));
-                    }
+                // Each at most once.
+                let mut left: Vec<_> = votes.iter().collect();
+                for _ in 0..SIGNATURES_OF_BATCH {
+                    let drawn = match left.len() as u64 {
+                        0 => break,
+                        count => usize::try_from(draw.below(count)).unwrap_or(0),
+                    };
+                    let (index, vote) = left.swap_remove(drawn);
+                    faults.votes.push((path.clone(), *index, (*vote).clone()));
                 }
             }
             Err(error) => faults.rules.push((path, error)),

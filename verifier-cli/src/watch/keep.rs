@@ -33,8 +33,8 @@ const KEPT_OF_LOG_MAX: usize = 4_096;
 const CONFLICTS_MAX: usize = 1_000;
 /// Bytes of `events.jsonl`; what is said beyond is not written.
 const EVENTS_LEN_MAX: u64 = 64 << 20;
-/// Bytes of `state.json` that are read.
-const STATE_LEN_MAX: u64 = 32 << 20;
+/// Bytes of `state.json`: the last tallies of 1,024 cells with 4,096 options are 45 MB of it.
+const STATE_LEN_MAX: u64 = 256 << 20;
 
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -151,17 +151,34 @@ impl Keep {
             (count("evidence/conflicting"), count("evidence/unproven"));
     }
 
-    /// What was written last. What cannot be read is empty: it costs a recount, and what was raised is in `events.jsonl` too.
-    pub(super) fn state(&mut self) -> State {
+    /// What was written last; nothing yet in a new folder.
+    ///
+    /// # Errors
+    /// It is there and cannot be read: a watch that began anew would forget what it raised.
+    pub(super) fn state(&mut self) -> Result<State, KeepError> {
+        let path = self.folder.root().join("state.json");
+        let problem = |why: String| {
+            KeepError::new(
+                &path,
+                format!(
+                    "{why}: it is what this watch remembers, and nothing was begun anew over it; restore it, or name another folder (what was raised is in events.jsonl, too)"
+                ),
+            )
+        };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::default()),
+            opened => opened.map_err(|error| problem(error.to_string()))?,
+        };
         let mut bytes = Vec::new();
-        let read = File::open(self.folder.root().join("state.json"))
-            .and_then(|file| file.take(STATE_LEN_MAX).read_to_end(&mut bytes));
-        if read.is_err() {
-            return State::default();
+        file.take(STATE_LEN_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| problem(error.to_string()))?;
+        if bytes.len() as u64 > STATE_LEN_MAX {
+            return Err(problem(format!("it has more than {STATE_LEN_MAX} bytes")));
         }
-        let state = serde_json::from_slice(&bytes).unwrap_or_default();
+        let state = serde_json::from_slice(&bytes).map_err(|error| problem(error.to_string()))?;
         self.saved = bytes;
-        state
+        Ok(state)
     }
 
     /// The newest checkpoint of a log's one history.
@@ -290,6 +307,10 @@ impl Keep {
     pub(super) fn save(&mut self, state: &State) -> Result<(), KeepError> {
         let path = self.folder.root().join("state.json");
         let bytes = serde_json::to_vec(state).map_err(|error| KeepError::new(&path, error))?;
+        if bytes.len() as u64 > STATE_LEN_MAX {
+            let why = format!("it would have more than {STATE_LEN_MAX} bytes");
+            return Err(KeepError::new(&path, why));
+        }
         if bytes != self.saved {
             write(&mut self.folder, &path, &bytes)?;
             self.saved = bytes;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::ids::LogId;
 use protocol::manifest::{Election, Method};
-use protocol::results::{RESULTS_LEN_MAX, Results, Status};
+use protocol::results::{RESULTS_LEN_MAX, Results};
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::checkpoint::Signed;
@@ -37,14 +37,7 @@ pub(super) fn judge_results(
         result::check(context, heads, &cells, results);
     } else {
         // Whatever they call themselves, their numbers are sums of signed tallies at any time.
-        let as_they_say = HeadsToday {
-            newest: heads.newest.clone(),
-            head: None,
-            head_entry: None,
-            is_final: results.status == Status::Final,
-            cancelled: results.status == Status::Cancelled,
-            switches: heads.switches.clone(),
-        };
+        let as_they_say = result::as_they_say(heads, results);
         result::check(context, &as_they_say, &cells, results);
     }
 }

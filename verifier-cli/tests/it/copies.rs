@@ -8,7 +8,7 @@ use protocol::batch::BatchFile;
 use protocol::ids::{ElectionId, LogId};
 use protocol::merkle::CompactRange;
 use protocol::note::{NoteSignature, SignedNote};
-use protocol::results::Results;
+use protocol::results::{Results, Status};
 use verifier_cli::bundle::{self, BundleVerdict};
 use verifier_cli::consistency;
 use verifier_cli::mirror::{self, MirrorVerdict};
@@ -187,7 +187,7 @@ fn a_killed_copy_goes_on() {
             write(&scene.copy(), path, bytes);
         }
         fs::create_dir_all(scene.path("copy/unfinished")).unwrap();
-        fs::write(scene.path("copy/unfinished/file"), b"half").unwrap();
+        fs::write(scene.path("copy/unfinished/3"), b"half").unwrap();
         let verdict = scene.mirror();
         assert_eq!(verdict.verdict, Outcome::Verified, "{keep}: {verdict:#?}");
         assert_eq!(bytes_of(&scene.copy()), whole);
@@ -595,6 +595,11 @@ fn results_and_cells_are_held_against_the_heads_before_they_are_served() {
             &Progress::hidden(),
         )
     };
+    assert_eq!(codes(&run()), ["results-wrong"]);
+    assert!(!scene.copy().join("results.json").exists());
+    // Whatever they call themselves: those that are of another moment are sums of signed tallies, too.
+    results.status = Status::Cancelled;
+    write(&site, "results.json", &results.to_bytes().unwrap());
     assert_eq!(codes(&run()), ["results-wrong"]);
     assert!(!scene.copy().join("results.json").exists());
     write(&site, "results.json", &right);

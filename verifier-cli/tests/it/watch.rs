@@ -340,6 +340,55 @@ fn a_memory_is_of_one_election_and_one_watcher() {
     assert!(open(scene.id).is_ok());
 }
 
+#[test]
+fn a_memory_that_cannot_be_read_is_not_begun_anew() {
+    let scene = Scene::new();
+    scene.show("site", &scene.world);
+    let site = scene.given("site");
+    round(&mut scene.watcher(&["site"]));
+    let state = scene.path("state/state.json");
+    let whole = std::fs::read(&state).unwrap();
+    let open = || {
+        Watcher::open(
+            &scene.id,
+            std::slice::from_ref(&site),
+            &[],
+            &scene.path("state"),
+        )
+    };
+    std::fs::write(&state, &whole[..whole.len() / 2]).unwrap();
+    let refused = open().err().unwrap().to_string();
+    assert!(refused.contains("what this watch remembers"), "{refused}");
+    assert!(refused.contains("state.json"), "{refused}");
+    std::fs::write(&state, whole).unwrap();
+    assert!(open().is_ok());
+}
+
+#[test]
+fn what_is_none_of_ours_is_left_as_it_is() {
+    let scene = Scene::new();
+    scene.show("site", &scene.world);
+    let site = scene.given("site");
+    for (file, bytes) in [
+        ("state/unfinished/thesis.txt", "years"),
+        ("state/lock", "other"),
+    ] {
+        let path = scene.path(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        let opened = Watcher::open(
+            &scene.id,
+            std::slice::from_ref(&site),
+            &[],
+            &scene.path("state"),
+        );
+        let refused = opened.err().unwrap().to_string();
+        assert!(refused.contains("none of ours"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), bytes);
+        std::fs::remove_dir_all(scene.path("state")).unwrap();
+    }
+}
+
 pub fn command(scene: &Scene, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tallyroot-verify"));
     command
