@@ -76,11 +76,15 @@ async fn no_credential_ballot_or_address_is_traced() {
     assert_eq!(served.post("{}").await.0, 400);
     served.clock.set(CLOSING + GRACE / 2);
     served.cell.closed().await.unwrap();
+    // It is said a moment after it is so.
+    let log = || String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    while !log().contains("the cell's log is closed") {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     served.stop().await;
 
-    let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    let log = log();
     assert!(log.contains("the capture works"));
-    assert!(log.contains("the cell's log is closed"), "{log}");
     let lower = log.to_lowercase();
     for secret in &secrets {
         assert!(

@@ -519,7 +519,7 @@ fn arguments_of_the_verifier_and_the_voter() {
     ] {
         verify(
             &["audit", arg(&public), "--election", bad],
-            &["an election id"],
+            &["election id"],
         );
         let vote = ["vote", "http://127.0.0.1:9", "--election", bad];
         desk.refuses("tallyroot", &vote, &["--election", "64"]);
