@@ -248,7 +248,7 @@ async fn each_mistake_is_named_with_what_to_do() {
             "give an address",
         ),
         (
-            with("7101", "7100"),
+            with("health_listen = 7101", "health_listen = 7100"),
             "serve.toml: health_listen",
             "give another port",
         ),
