@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use protocol::ids::{ElectionId, LogId};
-use protocol::results::{RESULTS_LEN_MAX, Results};
+use protocol::results::{RESULTS_LEN_MAX, Results, Status};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -218,7 +218,9 @@ impl Mirror<'_> {
             // The copy stays at the consistent state that it had.
             return Err(Stop::Said);
         }
-        self.publish(&anchors, results.as_ref())?;
+        // Only running results lag behind an end; nothing honest is ahead of one.
+        let fits = |results: &&Results| is_due || results.status == Status::Open;
+        self.publish(&anchors, results.as_ref().filter(fits))?;
         self.copy.is_complete()?;
         if !is_due {
             context.unread.note(format!(

@@ -602,6 +602,11 @@ fn results_and_cells_are_held_against_the_heads_before_they_are_served() {
     write(&site, "results.json", &results.to_bytes().unwrap());
     assert_eq!(codes(&run()), ["results-wrong"]);
     assert!(!scene.copy().join("results.json").exists());
+    // Right numbers under a status that nothing signed are not served either.
+    results.contests[0].counts.reverse();
+    write(&site, "results.json", &results.to_bytes().unwrap());
+    assert_ne!(run().verdict, Outcome::Verified);
+    assert!(!scene.copy().join("results.json").exists());
     write(&site, "results.json", &right);
     let verdict = run();
     assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
