@@ -1,6 +1,16 @@
 //! The audit of mutated trees.
 
+use std::collections::BTreeSet;
+
 use arbitrary::{Result, Unstructured};
+use protocol::anchor::AnchorObject;
+use protocol::batch::BatchFile;
+use protocol::checkpoint::Checkpoint;
+use protocol::entry::Entry;
+use protocol::ids::LogId;
+use protocol::manifest::Election;
+use protocol::note::SignedNote;
+use protocol::results::Results;
 use verifier_cli::verdict::Outcome;
 
 use crate::trees::{Files, TREES, Tree};
@@ -127,14 +137,29 @@ fn path(u: &mut Unstructured<'_>, files: &Files) -> Result<String> {
     Ok(path.clone())
 }
 
-/// Whether the tree has every file of a right one that an audit needs, and no other content in the rest.
+/// Whether the tree has every file of a right one that an audit needs, no other content in the rest, and no file besides.
 fn is_same(tree: &Tree, right: &Tree) -> bool {
-    let same_election = right.is_right && right.election == tree.election;
-    let mut files = right.files.iter();
-    same_election
-        && files.all(|(path, bytes)| match tree.files.get(path) {
-            Some(given) => given == bytes || is_optional(path),
-            None => is_optional(path) || !is_needed(path, right),
+    if !right.is_right || right.election != tree.election {
+        return false;
+    }
+    let is_given = |(path, bytes): (&String, &Vec<u8>)| {
+        is_optional(path) || right.files.get(path).is_some_and(|own| own == bytes)
+    };
+    if !tree.files.iter().all(is_given) {
+        return false;
+    }
+    // What is anchored a moment later may be missing as long as there is no final head.
+    let is_later = |path: &str| !right.is_final && path.starts_with("anchors/");
+    let missing: Vec<&String> = right
+        .files
+        .keys()
+        .filter(|path| !tree.files.contains_key(*path) && !is_optional(path) && !is_later(path))
+        .collect();
+    // Nothing else is looked into before it is known to be right.
+    missing.iter().all(|path| path.contains("/checkpoints/"))
+        && (missing.is_empty() || {
+            let named = named_checkpoints(tree);
+            missing.iter().all(|path| !named.contains(*path))
         })
 }
 
@@ -144,9 +169,47 @@ fn is_optional(path: &str) -> bool {
     path.starts_with("heads/cosigned/")
 }
 
-/// Checkpoints that nothing names may be missing; and, as long as there is no final head, what is anchored a moment later.
-fn is_needed(path: &str, right: &Tree) -> bool {
-    !path.contains("/checkpoints/") && (right.is_final || !path.starts_with("anchors/"))
+/// "`checkpoints/<size>` must exist for every size that a head, an anchor, `results.json` or `checkpoint` names": the paths of these, of a tree whose files are
+/// all right ones.
+fn named_checkpoints(tree: &Tree) -> BTreeSet<String> {
+    let election = Election::check_id(&tree.files["manifest.json"], &tree.election)
+        .expect("a right tree's manifest");
+    let mut named = BTreeSet::new();
+    let mut name = |log: LogId, size: u64| {
+        // What has published nothing has no checkpoint.
+        if size > 0 {
+            named.insert(format!("{log}/checkpoints/{size}"));
+        }
+    };
+    for log in election.logs().iter().chain([&LogId::Heads]) {
+        if let Some(current) = tree.files.get(&format!("{log}/checkpoint")) {
+            let note = SignedNote::parse(current).expect("a right checkpoint");
+            let checkpoint = Checkpoint::parse_body(note.text()).expect("a right checkpoint");
+            name(*log, checkpoint.size());
+        }
+    }
+    if let Some(bytes) = tree.files.get("results.json") {
+        let results = Results::parse(bytes, &election).expect("right results");
+        for cell in &results.cells {
+            name(LogId::Cell(cell.cell), cell.size);
+        }
+    }
+    for (path, bytes) in &tree.files {
+        if path.starts_with("anchors/") {
+            let object = AnchorObject::decode(bytes, &tree.election).expect("a right anchor");
+            name(LogId::Heads, object.new_size);
+        } else if path.starts_with("heads/batches/") {
+            let batch = BatchFile::decode(bytes, &election).expect("a right batch");
+            for entry in batch.entries {
+                let entry = Entry::decode(entry, &election).expect("a right entry");
+                if let Entry::Head(head) | Entry::FinalHead(head) = entry {
+                    let sizes = election.logs().iter().zip(head.logs);
+                    sizes.for_each(|(log, said)| name(*log, said.size));
+                }
+            }
+        }
+    }
+    named
 }
 
 /// The files of the original that are another's now, or gone.
