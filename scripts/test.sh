@@ -22,10 +22,12 @@ suite "licences and sources" cargo deny --locked check bans licenses sources
 suite "verifier in TypeScript" npm --prefix web/verifier test
 suite "alerts and dashboards" python -m unittest discover -s deploy/observability -t deploy/observability
 suite "templates for AWS" python -m unittest discover -s deploy/aws -t deploy/aws
+suite "build file of the images" python -m unittest discover -s deploy/container -t deploy/container
 suite "the pages come from their source" npm --prefix web/app run --silent reproduce
 suite "clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 # One selection of packages for building and testing: another one would resolve other features, and build everything again.
 suite "build" cargo build --workspace --all-targets --locked
+suite "manifests for Kubernetes" python -m unittest discover -s deploy/kubernetes -t deploy/kubernetes
 suite "the pages in a browser" npm --prefix web/app test
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

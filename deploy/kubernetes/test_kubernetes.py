@@ -1,0 +1,177 @@
+"""An election's overlay: it renders, its shapes are right, it keeps its promises (each seen to fail when broken), and the program takes its configurations."""
+
+import copy
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import manifests
+import stand_in
+import yaml
+
+HERE = pathlib.Path(__file__).parent
+NAME = "vote-2027"
+
+
+def written(stand, out, database, **changes):
+    """The overlay by election.py, with example.toml's settings."""
+    text = (HERE / "example.toml").read_text().replace('database = "cloudnative-pg"', f'database = "{database}"')
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    settings = stand.folder / "settings.toml"
+    settings.write_text(text)
+    (stand.folder / "global-bundle.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    command = [sys.executable, HERE / "election.py", stand.election, settings, out]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+
+class Kubernetes(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stand = stand_in.Stand()
+        cls.addClassCleanup(cls.stand.close)
+        cls.deployed = {}
+        for database in ("cloudnative-pg", "aurora"):
+            out = cls.stand.folder / database
+            ran = written(cls.stand, out, database)
+            assert ran.returncode == 0, ran.stderr
+            cls.deployed[database] = manifests.Deployed(manifests.render(out))
+
+    def test_every_manifest_has_the_shape_of_its_kind(self):
+        for database, deployed in self.deployed.items():
+            self.assertEqual(sorted(deployed.namespaces()), [f"{NAME}-{unit}" for unit in ("anchor", "cell-0", "cell-1", "registrar-0", "tally")])
+            for it in deployed.manifests:
+                with self.subTest(f"{database}: {it['kind']} {it['metadata'].get('namespace')}/{it['metadata']['name']}"):
+                    self.assertIsNone(manifests.misshapen(it))
+        witness = manifests.render(HERE / "base" / "witness")
+        self.assertEqual([manifests.misshapen(it) for it in witness], [None] * len(witness))
+
+    def test_a_wrong_shape_is_seen(self):
+        deployed = self.deployed["cloudnative-pg"]
+        for kind, wrong in (("StatefulSet", {"replica": 2}), ("Cluster", {"instance": 3}), ("PodMonitor", {"jobLabel": 1}), ("TargetGroupBinding", {"targetType": "pod"})):
+            it = copy.deepcopy(deployed.kinds(kind)[0])
+            it["spec"] |= wrong
+            self.assertIsNotNone(manifests.misshapen(it), kind)
+
+    def test_promises(self):
+        for database, deployed in self.deployed.items():
+            self.assertEqual(manifests.broken(deployed), set(), database)
+
+    def test_each_promise_fails_when_broken(self):
+        def writer(d, namespace="cell-0"): return d.of(f"{NAME}-{namespace}", "StatefulSet")[0]["spec"]
+        def pod(d, namespace="cell-0"): return writer(d, namespace)["template"]["spec"]
+        def policy(d, name): return next(it["spec"] for it in d.of(f"{NAME}-cell-0", "NetworkPolicy") if it["metadata"]["name"] == name)
+        def database(d): return d.of(f"{NAME}-cell-0", "Cluster")[0]["spec"]
+        def account(d): return next(it for it in d.of(f"{NAME}-cell-0", "ServiceAccount") if it["metadata"]["name"] == "service")
+
+        def root(d): pod(d)["securityContext"]["runAsNonRoot"] = False
+        def writable(d): pod(d)["containers"][0]["securityContext"]["readOnlyRootFilesystem"] = False
+        def unconfined(d): pod(d)["securityContext"]["seccompProfile"] = {"type": "Unconfined"}
+        def baseline(d): d.kinds("Namespace")[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "baseline"
+        def token(d): pod(d)["automountServiceAccountToken"] = True
+        def another(d): account(d)["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] = "arn:aws:iam::123456789012:role/vote-2027-cell-1"
+        def tag(d): pod(d)["containers"][0]["image"] = "tallyroot:latest"
+        def path(d): pod(d)["containers"][0]["readinessProbe"]["httpGet"]["path"] = "/healthz"
+        def alone(d): writer(d)["replicas"] = 1
+        def rolling(d): writer(d)["updateStrategy"] = {"type": "RollingUpdate"}
+        def one_zone(d): pod(d)["topologySpreadConstraints"].pop(0)
+        def stuck(d): del d.of(f"{NAME}-cell-0", "PodDisruptionBudget")[0]["spec"]["unhealthyPodEvictionPolicy"]
+        def uncopied(d): pod(d, "registrar-0")["initContainers"][0]["args"].remove("/given/files/code.key")
+        def on_disk(d): next(it for it in pod(d)["volumes"] if it["name"] == "secrets")["emptyDir"] = {}
+        def in_environment(d): pod(d)["containers"][0]["env"] = [{"name": "TALLYROOT_X", "value": "y"}]
+        def opened(d): policy(d, "closed")["policyTypes"].remove("Egress")
+        def everybody(d): policy(d, "front")["ingress"][0].pop("from")
+        def registrars(d): policy(d, "aws")["egress"][0]["to"].append({"ipBlock": {"cidr": "10.40.128.0/20"}})
+        def by_namespace(d): policy(d, "metrics")["ingress"][0]["from"].append({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": f"{NAME}-registrar-0"}}})
+        def any_namespace(d): policy(d, "metrics")["ingress"][0]["from"].append({"namespaceSelector": {}})
+        def internet(d): policy(d, "aws")["egress"][0]["to"].append({"ipBlock": {"cidr": "0.0.0.0/0"}})
+        def unscraped(d): d.of(f"{NAME}-cell-0", "PodMonitor")[0]["spec"]["podMetricsEndpoints"][0]["port"] = "service"
+        def other_job(d): d.of(f"{NAME}-cell-0", "PodMonitor")[0]["spec"]["jobLabel"] = "app"
+        def elsewhere(d): pod(d)["nodeSelector"] = {"tallyroot/part": "registrars"}
+        def preferred(d): database(d)["postgresql"]["synchronous"]["dataDurability"] = "preferred"
+        def any_replica(d): database(d)["postgresql"]["synchronous"]["failoverQuorum"] = False
+        def fewer(d): database(d)["instances"] = 2
+        def same_zone(d): database(d)["affinity"]["podAntiAffinityType"] = "preferred"
+        def plain(d): d.kinds("StorageClass")[0]["parameters"]["encrypted"] = "false"
+        def blind(d): database(d)["bootstrap"]["initdb"]["postInitSQL"] = []
+        for mutate, promise in (
+                (root, "no_privilege"), (writable, "no_privilege"), (unconfined, "no_privilege"), (baseline, "no_privilege"), (token, "no_token"), (another, "own_role"),
+                (tag, "images_by_digest"), (path, "probes"), (alone, "standby"), (rolling, "standby"), (one_zone, "standby"), (stuck, "standby"),
+                (uncopied, "secrets_for_their_owner"), (on_disk, "secrets_for_their_owner"), (in_environment, "secrets_for_their_owner"), (opened, "nothing_by_default"),
+                (everybody, "apart"), (registrars, "apart"), (by_namespace, "apart"), (any_namespace, "apart"), (internet, "apart"), (unscraped, "scraped"), (other_job, "scraped"),
+                (elsewhere, "on_nodes_of_their_own"), (preferred, "durable_databases"), (any_replica, "durable_databases"), (fewer, "durable_databases"),
+                (same_zone, "durable_databases"), (plain, "durable_databases"), (blind, "durable_databases")):
+            with self.subTest(mutate.__name__):
+                deployed = manifests.Deployed(copy.deepcopy(self.deployed["cloudnative-pg"].manifests))
+                mutate(deployed)
+                self.assertEqual(manifests.broken(deployed), {promise})
+
+    def test_the_program_takes_every_configuration_and_lacks_nothing_but_the_database(self):
+        """Keys, bucket, anchors and manifest are asked for real, in the stand-in; the database's name is one of a cluster that is not here."""
+        for database, deployed in self.deployed.items():
+            for namespace in deployed.namespaces():
+                role = manifests.unit(namespace, NAME)
+                with self.subTest(f"{database}: {namespace}"), tempfile.TemporaryDirectory() as folder:
+                    ran = self.stand.run("tallyroot", "serve", role, "--config", self.mounted(deployed, namespace, pathlib.Path(folder)), "--check-config", "--json")
+                    # Whether its ports are free on this machine is not the configuration's doing.
+                    checks = [it for it in json.loads(ran.stdout)["checks"] if it["check"] != "listen"]
+                    wrong = {it["check"]: it["message"] for it in checks if not it["ok"]}
+                    self.assertLessEqual({"published", "schedule", "clock"}, {it["check"] for it in checks if it["ok"]})
+                    if role == "tally":
+                        self.assertEqual(wrong, {})
+                        continue
+                    self.assertIn("key", {it["check"] for it in checks if it["ok"]})
+                    self.assertLessEqual(set(wrong), {"database", "registrar"})
+                    for message in wrong.values():
+                        self.assertIn("failed to lookup address information", message)
+
+    def mounted(self, deployed, namespace, folder):
+        """What the pod would find, below a folder of this machine: its configuration, the copied secrets, the certificates."""
+        data = deployed.config(namespace)
+        [workload] = deployed.of(namespace, "StatefulSet", "Deployment")
+        pod = workload["spec"]["template"]["spec"]
+        registrar = self.stand.election / "registrars" / "0"
+        for argument in (it for container in pod.get("initContainers", []) for it in container["args"] if it.startswith("/given/")):
+            file = folder / pathlib.PurePath(argument).name
+            file.write_bytes(b"secret" if file.name == "password" else (registrar / file.name).read_bytes())
+            file.chmod(0o400)
+        certificate = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=test", "-out", folder / "ca.crt"]
+        subprocess.run(list(map(str, certificate)), check=True, capture_output=True)
+        (folder / "manifest.json").write_text(data["manifest.json"])
+        config = folder / "config.toml"
+        text = data["config.toml"].replace("/run/secrets/tallyroot", str(folder)).replace("/etc/database", str(folder))
+        config.write_text(text)
+        return config
+
+    def test_the_alert_rules_are_ours(self):
+        ours = yaml.safe_load((HERE.parent / "observability" / "alerts.yaml").read_text())
+        [rule] = self.deployed["aurora"].kinds("PrometheusRule")
+        self.assertEqual(rule["spec"], ours)
+
+    def test_settings_that_do_not_do_are_refused_with_what_to_do(self):
+        out = self.stand.folder / "refused"
+        for old, new, words in (
+                ('region = "eu-central-1"\ndatabase', 'regoin = "eu-central-1"\ndatabase', "unknown: regoin"),
+                ("@sha256:" + "0" * 64 + '"\ntallyroot-secrets', ':latest"\ntallyroot-secrets', "name it by its digest"),
+                ("court = {", "curt = {", "anchors.court.bucket is missing"),
+                ('role/{unit}"', 'role/all"', "each unit has a role of its own"),
+                ('cell-1 = "arn', 'cell-9 = "arn', "target_groups.cell-1 is missing")):
+            with self.subTest(words):
+                ran = written(self.stand, out, "cloudnative-pg", **{old: new})
+                self.assertEqual(ran.returncode, 1)
+                self.assertIn(words, ran.stderr)
+                self.assertFalse(out.exists())
+        key = self.stand.election / "heads" / "main.kms"
+        named = key.read_text()
+        key.unlink()
+        self.addCleanup(key.write_text, named)
+        ran = written(self.stand, out, "cloudnative-pg")
+        self.assertIn("takes keys in KMS alone", ran.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
