@@ -50,7 +50,17 @@ pub(crate) fn ask(urls: &[String], election: &Election) -> Vec<Result<Shown, Str
     })
 }
 
-fn ask_one(url: &str, election: &Election) -> Result<Shown, String> {
+/// `URL`, or `NAME=URL` where whoever asks knows which witness is to answer there.
+fn ask_one(given: &str, election: &Election) -> Result<Shown, String> {
+    let (name, url) = name_and_url(given);
+    if let Some(name) = name
+        && !election
+            .witnesses()
+            .iter()
+            .any(|named| named.name() == name)
+    {
+        return Err(format!("the manifest names no witness {name:?}"));
+    }
     let server = Http::new(url).map_err(|error| error.problem)?;
     let path = format!("{}/checkpoint", origin_hash(election));
     let note = match server
@@ -67,33 +77,45 @@ fn ask_one(url: &str, election: &Election) -> Result<Shown, String> {
             return Err("its answer is too long for a checkpoint".to_owned());
         }
     };
-    read(url, &note, election)
+    read(url, name, &note, election)
+}
+
+fn name_and_url(given: &str) -> (Option<&str>, &str) {
+    match given.split_once('=') {
+        Some((name, url)) if !name.contains("://") => (Some(name), url),
+        _ => (None, given),
+    }
 }
 
 fn origin_hash(election: &Election) -> String {
     hex::encode(Sha256::digest(election.origin(LogId::Heads)))
 }
 
-/// A witness may have added lines of its own that this election knows nothing of (another algorithm, another key): they are passed over.
-fn read(url: &str, bytes: &[u8], election: &Election) -> Result<Shown, String> {
+/// A witness may have added lines of its own that this election knows nothing of (another algorithm, another key): they are passed over. So is a line in the name of one
+/// that it did not sign, where another is right. With a name, only that witness's line counts: another's, shown in its place, says nothing of either.
+fn read(url: &str, name: Option<&str>, bytes: &[u8], election: &Election) -> Result<Shown, String> {
     let held = HeldCheckpoint::read(bytes, election).map_err(|error| error.to_string())?;
     if held.log != LogId::Heads {
         return Err(format!("it shows a checkpoint of {}", held.log));
     }
     let note = SignedNote::parse(bytes).map_err(|error| error.to_string())?;
-    let (witness, named, line) = election
-        .witnesses()
-        .iter()
-        .enumerate()
-        .find_map(|(index, named)| {
-            let mut lines = note.signatures().iter();
-            lines
-                .find(|line| named.claims(line))
-                .map(|line| (index, named, line))
-        })
-        .ok_or("no witness that the manifest names has cosigned what it shows")?;
-    let seconds = protocol::cosignature::verify(named, line, note.text())
-        .map_err(|error| format!("the cosignature of {}: {error}", named.name()))?;
+    let mut problem = name.map_or_else(
+        || "no witness that the manifest names has cosigned what it shows".to_owned(),
+        |name| format!("{name} has not cosigned what it shows"),
+    );
+    let mut cosigned = None;
+    for (witness, named) in election.witnesses().iter().enumerate() {
+        if name.is_some_and(|name| named.name() != name) {
+            continue;
+        }
+        for line in note.signatures().iter().filter(|line| named.claims(line)) {
+            match protocol::cosignature::verify(named, line, note.text()) {
+                Ok(seconds) => cosigned = cosigned.or(Some((witness, seconds))),
+                Err(error) => problem = format!("the cosignature of {}: {error}", named.name()),
+            }
+        }
+    }
+    let (witness, seconds) = cosigned.ok_or(problem)?;
     Ok(Shown {
         url: url.to_owned(),
         witness,

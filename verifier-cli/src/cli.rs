@@ -187,7 +187,7 @@ struct AuditArgs {
     /// What was kept from before (receipts, checkpoints, results.json, anchors): a file, or a folder of them; may be given several times
     #[arg(long, value_name = "FILE OR FOLDER")]
     evidence: Vec<PathBuf>,
-    /// Where a witness serves what it cosigned last: it is asked for its own copy of the heads log; may be given several times. The manifest names witnesses by key, not by address: whoever runs one says where it is
+    /// Where a witness serves what it cosigned last: it is asked for its own copy of the heads log; may be given several times. The manifest names witnesses by key, not by address: whoever runs one says where it is. Where NAME is given, only the witness of that name counts there
     #[arg(long, value_name = "URL")]
     witness: Vec<String>,
     /// Remember in this file what was checked, and go on from there: an audit that was interrupted is resumed by the same command

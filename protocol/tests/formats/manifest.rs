@@ -1,7 +1,8 @@
 //! Every rule of section 2, one at a time: an edit of the base manifest, and the member that the refusal must name.
 
+use protocol::canonical_json::CanonicalError;
 use protocol::ids::{ElectionId, LogId};
-use protocol::manifest::{Election, Manifest, ManifestError};
+use protocol::manifest::{Election, MANIFEST_LEN_MAX, Manifest, ManifestError};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -390,4 +391,15 @@ fn a_manifest_keeps_the_rules_wherever_a_byte_is_flipped() {
 fn a_raw_manifest_survives_json() {
     let text = serde_json::to_string(&manifest()).unwrap();
     assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest());
+}
+
+#[test]
+fn a_manifest_of_the_greatest_length_is_looked_at() {
+    let id = ElectionId([0; 32]);
+    let too_large = |len: usize| {
+        let error = Election::check_id(&vec![b' '; len], &id).unwrap_err();
+        matches!(error, ManifestError::Json(CanonicalError::TooLarge { .. }))
+    };
+    assert!(!too_large(MANIFEST_LEN_MAX));
+    assert!(too_large(MANIFEST_LEN_MAX + 1));
 }

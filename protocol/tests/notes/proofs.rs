@@ -235,6 +235,10 @@ fn proofs_are_bounded() {
         make(98_304, 0),
         Err(TlogProofError::TooLong { .. })
     ));
+    assert!(!matches!(
+        TlogProof::parse(&vec![b'x'; PROOF_BYTES_MAX]),
+        Err(TlogProofError::TooLong { .. })
+    ));
     let len = PROOF_BYTES_MAX + 1;
     assert_eq!(
         TlogProof::parse(&vec![b'x'; len]),

@@ -124,6 +124,17 @@ impl Asked {
             .map(|(_, named)| named.name())
             .collect();
         let mut words = self.failed.clone();
+        for (n, shown) in self.shown.iter().enumerate() {
+            let mut before = self.shown.iter().take(n);
+            if let Some(other) = before.find(|other| other.witness == shown.witness) {
+                words.push(format!(
+                    "{} and {} both answered as witness {}: say with --witness NAME=URL who is to answer where",
+                    other.url,
+                    shown.url,
+                    self.name(context, shown)
+                ));
+            }
+        }
         if !unheard.is_empty() {
             words.push(format!(
                 "the own copies of {}: only published cosignatures were verified; ask them with --witness URL",

@@ -160,6 +160,15 @@ impl Checked {
         if fault.is_some() {
             return;
         }
+        let len = file.metadata().map(|metadata| metadata.len());
+        if len.is_ok_and(|len| len + record.len() as u64 > FILE_LEN_MAX) {
+            // Longer ones are not read again.
+            *fault = Some(
+                "it is full: further batches are checked again when the audit is resumed"
+                    .to_owned(),
+            );
+            return;
+        }
         // One write: another process's kill leaves a prefix of it at most.
         if let Err(error) = file.write_all(&record)
             && error.kind() != ErrorKind::Interrupted

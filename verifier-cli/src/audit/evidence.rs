@@ -143,7 +143,7 @@ pub(super) fn judge_checkpoint(
                 Place::file(file),
                 Votes::in_missing(held.log, size - walk.size()),
                 format!(
-                    "{} is published up to size {}, and its key signed size {size}: the log was cut, or this source is an older copy than the file. The note:\n{note}",
+                    "{} is published up to size {}, and its key signed size {size}: the log was cut, or this source is an older copy, or of files of different moments. The note:\n{note}",
                     held.log,
                     walk.size()
                 ),

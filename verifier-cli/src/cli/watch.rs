@@ -52,7 +52,7 @@ pub(super) struct WatchArgs {
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust
     #[arg(long, value_name = "ID", value_parser = super::election_id)]
     election: ElectionId,
-    /// Where a witness serves what it cosigned last: each round asks for its own copy of the heads log; may be given several times. The manifest names witnesses by key, not by address: whoever runs one says where it is
+    /// Where a witness serves what it cosigned last: each round asks for its own copy of the heads log; may be given several times. The manifest names witnesses by key, not by address: whoever runs one says where it is. Where NAME is given, only the witness of that name counts there
     #[arg(long, value_name = "URL")]
     witness: Vec<String>,
     /// The folder for what is kept; made if it is not there

@@ -8,7 +8,7 @@ use super::{
     CellBooks, Moment, ReconcileVerdict, Refusals, RegistrarBooks, ShardBooks, identities,
 };
 use crate::audit::context::Context;
-use crate::audit::heads_reader;
+use crate::audit::heads_reader::{self, HeadsToday};
 use crate::counted::{self, Patience};
 use crate::finding::{Code, Place, Votes};
 use crate::prove;
@@ -61,32 +61,11 @@ pub(super) fn make(context: &Context<'_>, verdict: &mut ReconcileVerdict) -> Opt
     verdict.votes = totals.votes;
     verdict.abstentions = totals.abstentions;
     context.progress.stage("issuance");
-    for (registrar, named) in (0u16..).zip(&election.manifest().registrars) {
-        let mut books = RegistrarBooks {
-            registrar,
-            name: named.name.clone(),
-            issued: 0,
-            not_issued: 0,
-            unused: 0,
-            refused: Refusals::default(),
-            shards: Vec::new(),
-        };
-        for shard in (0u32..).take(named.shards.len()) {
-            let log = LogId::Issuance { registrar, shard };
-            let mut of_shard = ShardBooks {
-                shard,
-                size: 0,
-                closed: false,
-                roll: election.voters_of_shard(registrar, shard),
-                issued: 0,
-                refused: Refusals::default(),
-            };
-            if let Some(tree) = counted::tree(context, &heads, log, patience)? {
-                read_shard(context, log, &tree, &mut of_shard)?;
-            }
-            books.issued = books.issued.saturating_add(of_shard.issued);
-            books.refused.add(of_shard.refused);
-            books.shards.push(of_shard);
+    for registrar in (0u16..).take(election.manifest().registrars.len()) {
+        let mut books = read_registrar(context, &heads, registrar, patience)?;
+        // Before the final head, sizes of different moments may have been read: a cache's, or those of a folder that was copied while votes were cast.
+        while !heads.is_final && books.issued < totals.votes && patience.waits() {
+            books = read_registrar(context, &heads, registrar, patience)?;
         }
         books.not_issued = verdict.roll.saturating_sub(books.issued);
         books.unused = books.issued.saturating_sub(totals.votes);
@@ -96,6 +75,44 @@ pub(super) fn make(context: &Context<'_>, verdict: &mut ReconcileVerdict) -> Opt
     verdict.voters_without_vote = Some(verdict.roll.saturating_sub(totals.votes));
     identities::judge(context, verdict, &totals);
     Some(())
+}
+
+/// Reads the issuance logs of a registrar. `None`: one could not be shown, or is wrong; why, was written down.
+fn read_registrar(
+    context: &Context<'_>,
+    heads: &HeadsToday,
+    registrar: u16,
+    patience: Patience,
+) -> Option<RegistrarBooks> {
+    let election = context.election;
+    let named = election.manifest().registrars.get(usize::from(registrar))?;
+    let mut books = RegistrarBooks {
+        registrar,
+        name: named.name.clone(),
+        issued: 0,
+        not_issued: 0,
+        unused: 0,
+        refused: Refusals::default(),
+        shards: Vec::new(),
+    };
+    for shard in (0u32..).take(named.shards.len()) {
+        let log = LogId::Issuance { registrar, shard };
+        let mut of_shard = ShardBooks {
+            shard,
+            size: 0,
+            closed: false,
+            roll: election.voters_of_shard(registrar, shard),
+            issued: 0,
+            refused: Refusals::default(),
+        };
+        if let Some(tree) = counted::tree(context, heads, log, patience)? {
+            read_shard(context, log, &tree, &mut of_shard)?;
+        }
+        books.issued = books.issued.saturating_add(of_shard.issued);
+        books.refused.add(of_shard.refused);
+        books.shards.push(of_shard);
+    }
+    Some(books)
 }
 
 /// Reads an issuance log from its end back to its newest count, into the books of its shard.

@@ -3,26 +3,35 @@
 use protocol::entry::TallyTotals;
 use protocol::manifest::Method;
 
-use super::{Identity, ReconcileVerdict};
+use super::{Identity, Moment, ReconcileVerdict};
 use crate::audit::context::Context;
 use crate::finding::{Code, Place, Votes};
 
 /// What must hold. What does not is a finding.
 pub(super) fn judge(context: &Context<'_>, verdict: &mut ReconcileVerdict, totals: &TallyTotals) {
     let mut identities = Vec::new();
-    let mut must = |what: String, left: u64, relation: &'static str, right: u64, code| {
+    let mut must = |what: String,
+                    left: u64,
+                    relation: &'static str,
+                    right: u64,
+                    code: Option<Code>| {
         let holds = if relation == "=" {
             left == right
         } else {
             left <= right
         };
-        if !holds {
-            context.add(
+        match code {
+            _ if holds => {}
+            Some(code) => context.add(
                 code,
                 Place::file("heads/checkpoint"),
                 Votes::AtMost(left.abs_diff(right)),
                 format!("{what}: {left} {relation} {right} does not hold"),
-            );
+            ),
+            None => context.unread.note(format!(
+                "{what}: {left} {relation} {right} does not hold between these logs' newest checkpoints. They may be of different moments (a cache, or a folder \
+                 that was copied while the election ran): reconcile again from the site itself, or `audit`, which judges this at every head"
+            )),
         }
         identities.push(Identity {
             what,
@@ -32,6 +41,9 @@ pub(super) fn judge(context: &Context<'_>, verdict: &mut ReconcileVerdict, total
             holds,
         });
     };
+    // "At a head, there are more votes than a registrar issued credentials": only a head names sizes that were read in the right order. Newest checkpoints may be
+    // of different moments, and then more votes are nobody's fault.
+    let is_final = verdict.at == Some(Moment::FinalHead);
     for books in &verdict.registrars {
         let who = format!("registrar {} ({})", books.registrar, books.name);
         must(
@@ -39,14 +51,14 @@ pub(super) fn judge(context: &Context<'_>, verdict: &mut ReconcileVerdict, total
             totals.votes,
             "<=",
             books.issued,
-            Code::VotesExceedIssued,
+            is_final.then_some(Code::VotesExceedIssued),
         );
         must(
             format!("credentials that {who} issued, and voters on the roll"),
             books.issued,
             "<=",
             verdict.roll,
-            Code::IssuedExceedsRoll,
+            Some(Code::IssuedExceedsRoll),
         );
         for shard in books.shards.iter().filter(|_| books.shards.len() > 1) {
             must(
@@ -57,7 +69,7 @@ pub(super) fn judge(context: &Context<'_>, verdict: &mut ReconcileVerdict, total
                 shard.issued,
                 "<=",
                 shard.roll,
-                Code::IssuedExceedsRoll,
+                Some(Code::IssuedExceedsRoll),
             );
         }
     }
@@ -66,7 +78,7 @@ pub(super) fn judge(context: &Context<'_>, verdict: &mut ReconcileVerdict, total
         totals.abstentions,
         "<=",
         totals.votes,
-        Code::TallyWrong,
+        Some(Code::TallyWrong),
     );
     for (contest, of_contest) in context.election.contests().iter().zip(&totals.contests) {
         let counts = of_contest.counts.iter().copied();
@@ -80,7 +92,7 @@ pub(super) fn judge(context: &Context<'_>, verdict: &mut ReconcileVerdict, total
                 most,
                 "<=",
                 totals.votes,
-                Code::TallyWrong,
+                Some(Code::TallyWrong),
             );
         } else {
             let sum = counts.fold(of_contest.blanks, u64::saturating_add);
@@ -89,7 +101,7 @@ pub(super) fn judge(context: &Context<'_>, verdict: &mut ReconcileVerdict, total
                 sum,
                 "=",
                 totals.votes,
-                Code::TallyWrong,
+                Some(Code::TallyWrong),
             );
         }
     }

@@ -40,6 +40,7 @@ impl Heads {
         }
         let width = u64::from(FULL_WIDTH);
         let mut len = 0_usize;
+        let mut malformed = None;
         while grown.tree.size() < size {
             let from = grown.tree.size();
             if len >= len_max || (len > 0 && !until.may_catch_up()) {
@@ -58,10 +59,11 @@ impl Heads {
             };
             let skipped = usize::try_from(from - first).ok()?;
             for bytes in entries.iter().take(usize::from(here)).skip(skipped) {
+                let index = grown.tree.size();
                 grown.tree.push(leaf_hash(bytes));
                 match Entry::decode(bytes, context.election) {
                     Ok(entry) => grown.take(entry, bytes, context),
-                    Err(error) => return mismatch(context, &path, &error.to_string()),
+                    Err(error) => malformed = malformed.or(Some((index, error))),
                 }
             }
         }
@@ -74,6 +76,16 @@ impl Heads {
                 "heads/tile/entries",
                 "the entries do not make the root of heads/checkpoint",
             );
+        }
+        // Whether the source or the log's key is to blame, only the root tells. What follows is read again in each round, and found again.
+        if let Some((index, error)) = malformed {
+            context.add(
+                Code::EntryMalformed,
+                Place::at("heads/checkpoint", index),
+                Votes::AtMost(1),
+                format!("the log's key signed an entry that is none: {error}"),
+            );
+            return None;
         }
         *self = grown;
         if let Some((code, evidence)) = self.switches.judge(LogId::Heads, newest) {

@@ -108,6 +108,13 @@ impl Keep {
                 ));
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
+                // The state first: a folder that says whose memory it is has one ever after.
+                let state = root.join("state.json");
+                if !state.exists() {
+                    let empty = serde_json::to_vec(&State::default())
+                        .map_err(|error| KeepError::new(&state, error))?;
+                    write(&mut folder, &state, &empty)?;
+                }
                 write(&mut folder, &path, format!("{id}\n").as_bytes())?;
             }
             // Whose memory it is cannot be told: it is not made ours.
@@ -151,10 +158,10 @@ impl Keep {
             (count("evidence/conflicting"), count("evidence/unproven"));
     }
 
-    /// What was written last; nothing yet in a new folder.
+    /// What was written last.
     ///
     /// # Errors
-    /// It is there and cannot be read: a watch that began anew would forget what it raised.
+    /// It is gone or cannot be read: a watch that began anew would forget what it raised.
     pub(super) fn state(&mut self) -> Result<State, KeepError> {
         let path = self.folder.root().join("state.json");
         let problem = |why: String| {
@@ -165,10 +172,7 @@ impl Keep {
                 ),
             )
         };
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::default()),
-            opened => opened.map_err(|error| problem(error.to_string()))?,
-        };
+        let file = File::open(&path).map_err(|error| problem(error.to_string()))?;
         let mut bytes = Vec::new();
         file.take(STATE_LEN_MAX + 1)
             .read_to_end(&mut bytes)

@@ -78,6 +78,7 @@ pub(crate) fn seen(seen: &Seen, now: Option<u64>) -> String {
         if seen.is_final { " (final)" } else { "" },
         count(seen.cells, "entry"),
         match seen.standing {
+            0 if read < given => "nothing is wrong in what could be read".to_owned(),
             0 => "nothing is wrong".to_owned(),
             1 => "1 finding still stands".to_owned(),
             standing => format!("{} still stand", count(standing as u64, "finding")),

@@ -143,6 +143,57 @@ fn a_witness_that_agrees_is_covered_and_one_that_is_away_is_said() {
 }
 
 #[test]
+fn whoever_is_asked_by_name_answers_for_nobody_else() {
+    let scene = Scene::new(World::witnessed("asked", PLAN));
+    let time = CLOSING / 1_000;
+    let name = |n| Keys::witness(scene.world.keys.seed, n).0.name().to_owned();
+    // Where witness 1 should answer, witness 0's note lies.
+    let url = scene.hold(0, 5, time);
+    let verdict = scene.audit(&scene.election(), &[format!("{}={url}", name(1))]);
+    assert!(verdict.covered.witnesses.is_empty(), "{verdict:#?}");
+    assert!(open(&verdict).contains(&format!("{} has not cosigned", name(1))));
+    assert!((0..3).all(|n| open(&verdict).contains(&name(n))));
+    let verdict = scene.audit(&scene.election(), &[format!("{}={url}", name(0))]);
+    assert_eq!(verdict.covered.witnesses[0].name, name(0));
+    let verdict = scene.audit(&scene.election(), &[format!("nobody={url}")]);
+    assert!(open(&verdict).contains("the manifest names no witness \"nobody\""));
+
+    // Without names, two addresses of one witness are said to be.
+    let own = fs::read(
+        scene
+            .folder
+            .path()
+            .join("witnesses/0")
+            .join(hex::encode(Sha256::digest(
+                scene.world.keys.election.origin(LogId::Heads),
+            )))
+            .join("checkpoint"),
+    );
+    let again = scene.show(7, &own.unwrap());
+    let verdict = scene.audit(&scene.election(), &[url.clone(), again]);
+    assert!(
+        open(&verdict).contains("both answered as witness"),
+        "{verdict:#?}"
+    );
+
+    // A line in a witness's name that is not its own does not hide the right one behind it.
+    let note = fs::read(scene.election().join("heads/checkpoints/5")).unwrap();
+    let note = SignedNote::parse(&note).unwrap();
+    let lines = [1, 2].map(|n| {
+        let (witness, key) = Keys::witness(scene.world.keys.seed, n);
+        let signed = if n == 1 {
+            b"another".to_vec()
+        } else {
+            cosignature::message(time, note.text())
+        };
+        cosignature::line(&witness, time, &key.sign(&signed)).unwrap()
+    });
+    let url = scene.show(8, &note.with_signatures(lines.to_vec()).unwrap().encode());
+    let verdict = scene.audit(&scene.election(), &[url]);
+    assert_eq!(verdict.covered.witnesses[0].name, name(2), "{verdict:#?}");
+}
+
+#[test]
 fn one_witness_convicts_a_log_that_was_signed_anew_or_cut() {
     let scene = Scene::new(World::witnessed("asked", PLAN));
     let mut forged = World::witnessed("asked", PLAN);

@@ -106,6 +106,20 @@ fn more_votes_than_credentials() {
     assert!(verdict.identities.iter().any(|identity| !identity.holds));
 }
 
+/// Files of different moments, such as a folder that was copied while votes were cast, show more votes than credentials too, and nobody is to blame.
+#[test]
+fn newest_checkpoints_of_different_moments_blame_nobody() {
+    let world = World::new("receipts", Plan { issued: 40, ..PLAN });
+    let verdict = books(&early(&world, world.nth_head(4) + 1), |_| ());
+    assert_eq!(verdict.at, Some(Moment::NewestCheckpoints));
+    assert!(verdict.identities.iter().any(|identity| !identity.holds));
+    assert_eq!(verdict.verdict, Outcome::Unchecked, "{verdict:#?}");
+    assert!(
+        verdict.not_covered[0].contains("does not hold between"),
+        "{verdict:#?}"
+    );
+}
+
 #[test]
 fn counts_beyond_what_the_log_holds() {
     let mut world = World::new("receipts", Plan { issued: 40, ..PLAN });

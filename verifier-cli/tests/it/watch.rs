@@ -406,6 +406,14 @@ fn has_files(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some())
 }
 
+/// Whether a round has ended and was written down.
+fn has_looked(scene: &Scene) -> bool {
+    let state = std::fs::read(scene.path("state/state.json")).unwrap_or_default();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap_or_default();
+    let seen = state["seen"].as_object();
+    seen.is_some_and(|seen| !seen.is_empty())
+}
+
 #[test]
 fn killed_it_goes_on_where_it_was() {
     let scene = Scene::new();
@@ -413,7 +421,7 @@ fn killed_it_goes_on_where_it_was() {
     let mut running = command(&scene, &["--json", "--interval", "1"])
         .spawn()
         .unwrap();
-    while !scene.path("state/state.json").exists() {
+    while !has_looked(&scene) {
         assert!(running.try_wait().unwrap().is_none(), "it ended by itself");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
@@ -448,7 +456,7 @@ fn an_interrupt_ends_it_with_its_verdict() {
     let scene = Scene::new();
     scene.show("site", &scene.world);
     let running = command(&scene, &["--interval", "3600"]).spawn().unwrap();
-    while !scene.path("state/state.json").exists() {
+    while !has_looked(&scene) {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     let killed = Command::new("kill")
@@ -489,4 +497,31 @@ fn metrics_over_http() {
     assert!(ask(b"GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
     ask(&[b'x'; 100_000]);
     assert!(ask(b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200"));
+}
+
+/// An entry that is none, in a tree that the log's key signed, is the key's doing and not the source's.
+#[test]
+fn a_signed_entry_that_is_none_is_the_log_keys() {
+    let scene = Scene::new();
+    let mut watcher = scene.watcher(&["site"]);
+    round(&mut watcher);
+    let mut world = scene.then(3);
+    world.batch(LogId::Heads, vec![b"\x07junk".to_vec()]);
+    scene.show("site", &world);
+    let said: Vec<_> = (0..2).flat_map(|_| round(&mut watcher)).collect();
+    assert_eq!(codes(&said), ["entry-malformed"], "{said:#?}");
+}
+
+/// A memory without what it remembers would let a watch forget what it raised.
+#[test]
+fn a_memory_that_lost_its_state_is_not_begun_anew() {
+    let scene = Scene::new();
+    round(&mut scene.watcher(&["site"]));
+    let state = scene.path("state").join("state.json");
+    std::fs::remove_file(&state).unwrap();
+    let sources = [scene.given("site")];
+    let error = Watcher::open(&scene.id, &sources, &[], &scene.path("state")).err();
+    let error = error.expect("it must not begin anew").to_string();
+    assert!(error.contains("state.json"), "{error}");
+    assert!(!state.exists());
 }

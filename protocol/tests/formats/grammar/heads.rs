@@ -98,6 +98,14 @@ pub(super) fn cases() -> Vec<Case> {
         act(0, NoticeAction::Switch { log: LogId::Heads, size: index, root: root(&leaves) })
     };
     let mixed = |cell: Said, issuance: Said| [cell, (Open, 9), issuance, (Closed, 9), (Stale, 1)];
+    // Of size 10, with the roots of size 9.
+    let old_roots = |time: u64, state: LogState| {
+        let mut larger = head(time, [(state, 10); 5]);
+        for (log, old) in larger.logs.iter_mut().zip(head(time, [(state, 9); 5]).logs) {
+            log.root = old.root;
+        }
+        Entry::Head(larger).encode()
+    };
     let mut cases = vec![
         ok("genesis alone", &[]),
         ok("heads that grow", &[open(T, 3), open(T + 1, 3), open(T + 1, 5)]),
@@ -115,6 +123,8 @@ pub(super) fn cases() -> Vec<Case> {
         bad("stale, and shrinks to the genesis", &[open(T, 3), said(T, [(Stale, 1); 5])], Code::Stale, 2),
         bad("closed, and open again", &[said(LATE, END), open(LATE, 9)], Code::Reopened, 2),
         bad("closed, and grows", &[said(LATE, END), said(LATE, [(Closed, 10); 5])], Code::Reopened, 2),
+        bad("closed, and larger with the root of before", &[said(LATE, END), old_roots(LATE, Closed)], Code::Reopened, 2),
+        bad("stale, and larger with the root of before", &[said(T, [(Open, 9); 5]), old_roots(T, Stale)], Code::Stale, 2),
         bad("closed, then stale", &[said(LATE, END), said(LATE, [(Stale, 9); 5])], Code::Reopened, 2),
         ok("closed with nothing but genesis and close", &[said(LATE, [(Closed, 2); 5])]),
         bad("closed at the genesis", &[said(T, [(Closed, 1); 5])], Code::Order, 1),
