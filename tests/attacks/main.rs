@@ -8,6 +8,7 @@ mod database;
 mod mutations;
 mod operator;
 mod registrar;
+mod rules;
 mod stage;
 mod table;
 mod voter;

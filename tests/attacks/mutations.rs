@@ -2,7 +2,7 @@
 //!
 //! `TALLYROOT_MUTATIONS` says how many (`make mutations`); `TALLYROOT_TEST_SEED` replays a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +24,7 @@ use verifier_cli::audit::{self, Options};
 use verifier_cli::progress::Progress;
 use verifier_cli::verdict::{AuditVerdict, Outcome};
 
+use crate::rules;
 use crate::stage::{CELLS, REGISTRARS, Stage, elsewhere, stage};
 
 /// So many in every run of the tests.
@@ -81,10 +82,16 @@ fn no_mutated_tree_passes_with_what_was_kept() {
     let wanted: usize = std::env::var("TALLYROOT_MUTATIONS").map_or(FEW, |n| n.parse().unwrap());
     let base: u64 = seed::generator("mutations").random();
     let honest = stage.forged(|_| ());
-    let evidence: Vec<PathBuf> = stage.kept().into_iter().map(|(_, path)| path).collect();
+    let evidence = stage.kept_of_all();
+    assert_eq!(
+        rules::broken(stage.election(), &stage.history),
+        BTreeSet::new()
+    );
 
     let next = AtomicUsize::new(0);
     let tally: Mutex<BTreeMap<&'static str, usize>> = Mutex::default();
+    // Of each kind, how many break a rule, and which rules.
+    let shown: Mutex<BTreeMap<&'static str, (usize, BTreeSet<&'static str>)>> = Mutex::default();
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -96,19 +103,34 @@ fn no_mutated_tree_passes_with_what_was_kept() {
                         break;
                     }
                     let mut rng = StdRng::seed_from_u64(base.wrapping_add(n as u64));
-                    let (kind, tree) = mutate(stage, other, &honest, n, &mut rng);
+                    let Mutant { kind, tree, broken } = mutate(stage, other, &honest, n, &mut rng);
                     place.hold(&tree);
-                    let verdict = catch_unwind(AssertUnwindSafe(|| place.audit(stage, &evidence)));
-                    let alone = alone(kind).map(|codes| (codes, place.audit(stage, &[])));
+                    // One thing that one person kept, and that covers the whole ledger, is enough.
+                    let kept = evidence.choose(&mut rng).unwrap().clone();
+                    let verdict = catch_unwind(AssertUnwindSafe(|| place.audit(stage, &[kept])));
+                    let alone = broken.map(|codes| (place.audit(stage, &[]), codes));
                     let wrong = match &verdict {
-                        Err(_) => Some("panicked"),
+                        Err(_) => Some("panicked".to_owned()),
                         // What breaks a rule shows without anybody's evidence.
-                        _ if alone.is_some_and(|(codes, verdict)| !shows(&verdict, codes)) => {
-                            Some("not shown by the files alone")
+                        _ if let Some((verdict, codes)) = &alone
+                            && !shows(verdict, codes) =>
+                        {
+                            Some(format!(
+                                "{codes:?} not shown by the files alone, but {:?}",
+                                codes_of(verdict)
+                            ))
                         }
-                        Ok(verdict) if verdict.verdict != Outcome::Findings => Some("missed"),
+                        Ok(verdict) if verdict.verdict != Outcome::Findings => {
+                            Some("missed".to_owned())
+                        }
                         Ok(_) => None,
                     };
+                    if let Some((_, codes)) = &alone {
+                        let mut shown = shown.lock().unwrap();
+                        let of_kind = shown.entry(kind).or_insert((0, BTreeSet::new()));
+                        of_kind.0 += 1;
+                        of_kind.1.extend(codes);
+                    }
                     if let Some(wrong) = wrong {
                         failures
                             .lock()
@@ -133,6 +155,10 @@ fn no_mutated_tree_passes_with_what_was_kept() {
     });
     let failures = failures.into_inner().unwrap();
     eprintln!("{wanted} mutated trees: {:#?}", tally.into_inner().unwrap());
+    eprintln!(
+        "of these, shown by the files alone, and the rules that they break: {:#?}",
+        shown.into_inner().unwrap()
+    );
     assert!(
         failures.is_empty(),
         "{}:\n{}",
@@ -141,45 +167,40 @@ fn no_mutated_tree_passes_with_what_was_kept() {
     );
 }
 
-/// What the files alone must show of this kind: any finding, or one of these. `None`: a ledger so changed is well formed.
-fn alone(kind: &str) -> Option<&'static [&'static str]> {
-    Some(match kind {
-        "bit" | "cut" | "drop" | "swap" | "foreign" => &[],
-        "vote changed" | "votes exchanged" => &["vote-ballot-signature"],
-        "vote copied" => &["vote-duplicate", "vote-wrong-cell"],
-        "vote added" => &["votes-exceed-issued"],
-        "close changed" => &["close-wrong"],
-        _ => return None,
-    })
+fn codes_of(verdict: &AuditVerdict) -> BTreeSet<&'static str> {
+    let findings = verdict.findings.iter();
+    findings.map(|finding| finding.code.name()).collect()
 }
 
-fn shows(verdict: &AuditVerdict, codes: &[&str]) -> bool {
-    let findings = &verdict.findings;
-    !findings.is_empty()
-        && (codes.is_empty()
-            || findings
-                .iter()
-                .any(|finding| codes.contains(&finding.code.name())))
+/// Of broken rules each is named; of broken bytes, anything.
+fn shows(verdict: &AuditVerdict, broken: &BTreeSet<&'static str>) -> bool {
+    let codes = codes_of(verdict);
+    !codes.is_empty() && broken.is_subset(&codes)
 }
 
-/// A tree that differs from the honest one, and what was done to it.
-fn mutate(
-    stage: &Stage,
-    other: &Stage,
-    honest: &Files,
-    n: usize,
-    rng: &mut StdRng,
-) -> (&'static str, Files) {
+/// A tree that differs from the honest one.
+struct Mutant {
+    /// What was done to it.
+    kind: &'static str,
+    tree: Files,
+    /// What the files alone must show: any finding where bytes were changed, else these. `None`: a ledger so changed is well formed.
+    broken: Option<BTreeSet<&'static str>>,
+}
+
+fn mutate(stage: &Stage, other: &Stage, honest: &Files, n: usize, rng: &mut StdRng) -> Mutant {
     loop {
-        let (kind, tree) = if n.is_multiple_of(2) {
-            raw(honest, &other.files, rng)
+        let (kind, tree, broken) = if n.is_multiple_of(2) {
+            let (kind, tree) = raw(honest, &other.files, rng);
+            (kind, tree, Some(BTreeSet::new()))
         } else {
             let mut history = stage.history.clone();
             let kind = meaning(stage, &mut history, rng);
-            (kind, stage.operator.publish(&history))
+            let broken = rules::broken(stage.election(), &history);
+            let tree = stage.operator.publish(&history);
+            (kind, tree, Some(broken).filter(|codes| !codes.is_empty()))
         };
         if tree != *honest {
-            return (kind, tree);
+            return Mutant { kind, tree, broken };
         }
     }
 }

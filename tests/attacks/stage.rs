@@ -104,6 +104,14 @@ impl Stage {
         ]
     }
 
+    /// Those of them that cover the whole ledger: its last anchor, and the heads log's checkpoint.
+    pub(crate) fn kept_of_all(&self) -> Vec<PathBuf> {
+        let kept = self.kept().into_iter();
+        kept.filter(|(what, _)| ["the heads log's checkpoint", "an anchor"].contains(what))
+            .map(|(_, path)| path)
+            .collect()
+    }
+
     /// A voter's receipt for a vote in cell 0, final.
     pub(crate) fn receipt(&self) -> PathBuf {
         self.receipt_of_cell_0().expect("a receipt of cell 0")
