@@ -475,7 +475,7 @@ class Front:
         # Who has the site alone, or leaves the slash out, finds the page.
         locations.append(f"        location = / {{ return 307 {base}/; }}")
         locations.append(f"        location = {base} {{ return 308 {base}/; }}")
-        for page in ("", "[a-z]+[.](js|css|txt)"):
+        for page in ("", "(vote|receipt|audit|[a-z-]+[.](js|css|txt))"):
             how = "=" if not page else "~"
             where = f"{base}/" if not page else f"^{re.escape(base)}/{page}$"
             locations.append(f'        location {how} "{where}" {{ proxy_pass http://tally; }}')

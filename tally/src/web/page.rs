@@ -1,11 +1,11 @@
-//! The page's files, embedded in the program.
+//! The pages' files, embedded in the program.
 
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
-/// One file of the page.
+/// One file of the pages.
 pub(super) struct Asset {
-    /// Its name below `/elections/<id>/`; empty for the page itself.
+    /// Its name below `/elections/<id>/`; empty for the results page.
     pub(super) name: &'static str,
     media_type: &'static str,
     text: &'static str,
@@ -25,9 +25,24 @@ macro_rules! built {
 
 pub(super) static ASSETS: &[Asset] = &[
     asset("", HTML, built!("index.html")),
+    asset("vote", HTML, built!("vote.html")),
+    asset("receipt", HTML, built!("receipt.html")),
+    asset("audit", HTML, built!("audit.html")),
     asset("page.css", CSS, built!("page.css")),
+    asset("voting.css", CSS, built!("voting.css")),
     asset("page.js", SCRIPT, built!("page.js")),
     asset("worker.js", SCRIPT, built!("worker.js")),
+    asset("vote.js", SCRIPT, built!("vote.js")),
+    asset("voter.js", SCRIPT, built!("voter.js")),
+    asset("receipt.js", SCRIPT, built!("receipt.js")),
+    asset("receipt-worker.js", SCRIPT, built!("receipt-worker.js")),
+    asset("offline.js", SCRIPT, built!("offline.js")),
+    asset("audit.js", SCRIPT, built!("audit.js")),
+    asset("vote-ar.js", SCRIPT, built!("vote-ar.js")),
+    asset("vote-de.js", SCRIPT, built!("vote-de.js")),
+    asset("vote-es.js", SCRIPT, built!("vote-es.js")),
+    asset("vote-fr.js", SCRIPT, built!("vote-fr.js")),
+    asset("vote-pt.js", SCRIPT, built!("vote-pt.js")),
     asset("ar.js", SCRIPT, built!("ar.js")),
     asset("de.js", SCRIPT, built!("de.js")),
     asset("es.js", SCRIPT, built!("es.js")),

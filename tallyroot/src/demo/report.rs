@@ -231,6 +231,11 @@ impl Report {
         writeln!(out, "  Election id      {id}")?;
         if !closed {
             writeln!(out, "  Live results     {}/elections/{id}/", self.url)?;
+            writeln!(
+                out,
+                "  Vote there       {}/elections/{id}/vote#id={id}",
+                self.url
+            )?;
         }
         writeln!(
             out,
@@ -286,7 +291,7 @@ impl Report {
             if n == 1 {
                 writeln!(
                     out,
-                    "  Vote yourself, and watch the live results. These are the codes of {} (`~guest` in registrars/*/codes.csv); each has files of her own for the secret and the receipt:",
+                    "  Vote yourself, on the voting page or by a command, and watch the live results. These are the codes of {} (`~guest` in registrars/*/codes.csv); each has files of her own for the secret and the receipt:",
                     crate::counted(guests.len() as u64, "guest")
                 )?;
             }

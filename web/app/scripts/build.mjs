@@ -14,6 +14,8 @@ const folder = join(app, args[compare ? 1 : 0] ?? "dist");
 /** English is in the page; the others are fetched when somebody wants them. */
 const languages = readdirSync(join(app, "src/lang")).map((name) => name.slice(0, -3)).filter((name) => name !== "en").sort();
 
+const licence = (name) => readFileSync(join(app, "node_modules", name), "utf8").trim();
+
 async function make(out) {
   mkdirSync(out, { recursive: true });
   for (const name of readdirSync(out)) rmSync(join(out, name));
@@ -22,7 +24,14 @@ async function make(out) {
     entryPoints: {
       page: "src/page/main.tsx",
       worker: "src/worker/main.ts",
+      vote: "src/voting/page/vote.tsx",
+      receipt: "src/voting/page/receipt.tsx",
+      audit: "src/voting/page/audit.tsx",
+      voter: "src/voting/worker/voter.ts",
+      "receipt-worker": "src/voting/worker/checker.ts",
+      offline: "src/voting/offline.ts",
       ...Object.fromEntries(languages.map((language) => [language, `src/lang/${language}.ts`])),
+      ...Object.fromEntries(languages.map((language) => [`vote-${language}`, `src/voting/lang/${language}.ts`])),
     },
     outdir: out,
     bundle: true,
@@ -33,19 +42,23 @@ async function make(out) {
     jsx: "automatic",
     jsxImportSource: "preact",
     // Preact's licence asks to stand in every copy.
-    banner: { js: `/*! Tallyroot, Apache-2.0. The page contains Preact:\n${readFileSync(join(app, "node_modules/preact/LICENSE"), "utf8").trim()}\n*/` },
+    banner: { js: `/*! Tallyroot, Apache-2.0. The page contains Preact:\n${licence("preact/LICENSE")}\n*/` },
     logLevel: "warning",
   });
-  writeFileSync(join(out, "page.css"), (await build({ absWorkingDir: app, entryPoints: ["static/page.css"], minify: true, write: false, logLevel: "warning" })).outputFiles[0].contents);
+  for (const name of ["page.css", "voting.css"]) {
+    writeFileSync(join(out, name), (await build({ absWorkingDir: app, entryPoints: [`static/${name}`], minify: true, write: false, logLevel: "warning" })).outputFiles[0].contents);
+  }
   // One number for all that runs: the hash of the list of the files' hashes. The page shows it; `sha256sum -c sums.txt` repeats it.
   const digest = (bytes, encoding) => createHash("sha256").update(bytes).digest(encoding);
   const sums = readdirSync(out).sort().map((name) => `${digest(readFileSync(join(out, name)), "hex")}  ${name}\n`).join("");
   writeFileSync(join(out, "sums.txt"), sums);
   const integrity = (name) => `sha256-${digest(readFileSync(join(out, name)), "base64")}`;
-  const html = readFileSync(join(app, "static/index.html"), "utf8")
-    .replace("@BUNDLE@", digest(sums, "hex"))
-    .replace(/@INTEGRITY ([a-z.]+)@/g, (_, name) => integrity(name));
-  writeFileSync(join(out, "index.html"), html);
+  for (const page of ["index", "vote", "receipt", "audit"]) {
+    const html = readFileSync(join(app, `static/${page}.html`), "utf8")
+      .replace("@BUNDLE@", digest(sums, "hex"))
+      .replace(/@INTEGRITY ([a-z.-]+)@/g, (_, name) => integrity(name));
+    writeFileSync(join(out, `${page}.html`), html);
+  }
 }
 
 if (!compare) {

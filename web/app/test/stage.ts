@@ -15,6 +15,10 @@ export class Stage {
   events: "real" | "own" | "off" = "off";
   /** Answers nothing any more. */
   down = false;
+  /** What becomes of a request that changes something: the connection is cut before it arrives, or behind it, or something else answers; `pass` by itself. */
+  cutPost: (path: string) => "pass" | "before" | "behind" = () => "pass";
+  /** What becomes of an answer to one. */
+  answerPost: (path: string, status: number, bytes: Buffer) => { status: number; body: string; headers?: Record<string, string> } | undefined = () => undefined;
   readonly asked: string[] = [];
   private readonly election: Election;
   private readonly watchers = new Set<http.ServerResponse>();
@@ -57,6 +61,8 @@ export class Stage {
     this.asked.push(path);
     if (this.down) return void request.destroy();
     const name = path.startsWith(this.election.path) ? path.slice(this.election.path.length) : undefined;
+    const cut = request.method === "POST" ? this.cutPost(name ?? "") : "pass";
+    if (cut === "before") return void request.destroy();
     if (name === "events" && this.events === "off") return void response.writeHead(503).end();
     if (name === "events" && this.events === "own") {
       response.writeHead(200, { "content-type": "text/event-stream" });
@@ -73,7 +79,7 @@ export class Stage {
       }
       const parts: Buffer[] = [];
       answer.on("data", (part: Buffer) => parts.push(part));
-      answer.on("end", () => this.give(request, response, name, answer, Buffer.concat(parts)));
+      answer.on("end", () => (cut === "behind" ? response.destroy() : this.give(request, response, name, answer, Buffer.concat(parts))));
     });
     upstream.on("error", () => response.destroy());
     response.on("close", () => upstream.destroy());
@@ -82,12 +88,14 @@ export class Stage {
 
   private give(request: http.IncomingMessage, response: http.ServerResponse, name: string | undefined, answer: http.IncomingMessage, bytes: Buffer): void {
     // While the pages are written: those that were built last, whatever is in the program.
-    const built = name !== undefined && process.env["TALLYROOT_PAGES"] !== undefined ? join(process.env["TALLYROOT_PAGES"], name === "" ? "index.html" : name) : "";
-    if (/^[a-z]*(\.(js|css|txt))?$/.test(name ?? "/") && existsSync(built)) {
+    const built = name !== undefined && process.env["TALLYROOT_PAGES"] !== undefined ? join(process.env["TALLYROOT_PAGES"], name === "" ? "index.html" : /^(vote|receipt|audit)$/.test(name) ? `${name}.html` : name) : "";
+    if (/^[a-z-]*(\.(js|css|txt))?$/.test(name ?? "/") && existsSync(built)) {
       const type = { js: "text/javascript", css: "text/css", txt: "text/plain", html: "text/html" }[built.split(".").at(-1) ?? ""] ?? "text/plain";
       response.writeHead(200, { "content-type": `${type}; charset=utf-8`, "content-security-policy": process.env["TALLYROOT_POLICY"] ?? "" });
       return void response.end(readFileSync(built));
     }
+    const other = request.method === "POST" ? this.answerPost(name ?? "", answer.statusCode ?? 500, bytes) : undefined;
+    if (other !== undefined) return void response.writeHead(other.status, { "content-type": "application/json", ...other.headers }).end(other.body);
     const changed = answer.statusCode === 200 && name !== undefined && request.method === "GET" ? this.tamper(name, bytes) : bytes;
     if (changed === null) return void response.writeHead(404).end();
     const headers = { ...answer.headers };

@@ -66,7 +66,7 @@ export function newTiles(oldSize: bigint, newSize: bigint): { readonly tiles: Ti
 }
 
 /** The right edge, and the full tiles on the way from a hash of some level to it. */
-function wayTiles(from: number, position: bigint, size: bigint): Tile[] {
+export function wayTiles(from: number, position: bigint, size: bigint): Tile[] {
   const out = edgeTiles(size);
   for (let level = from; level < LEVELS && position < hashes(size, level); level++, position /= 256n) {
     const tile = tileAt(size, level, position);
@@ -138,28 +138,15 @@ export async function prefixRoot(proven: ProvenTiles, oldSize: bigint, newSize: 
   return foldRight(parts);
 }
 
-/** RFC 6962's consistency proof between two sizes of a tree, from the proven tiles of `consistencyTiles`. */
-export async function consistencyProof(proven: ProvenTiles, oldSize: bigint, newSize: bigint): Promise<Bytes[]> {
-  if (oldSize === 0n || oldSize === newSize) return [];
-  const proof = async (old: bigint, from: bigint, to: bigint, whole: boolean): Promise<Bytes[]> => {
-    if (old === to) return whole ? [] : [await rangeRoot(proven, from, to, newSize)];
-    const middle = from + largestPower(to - from);
-    return old <= middle
-      ? [...(await proof(old, from, middle, whole)), await rangeRoot(proven, middle, to, newSize)]
-      : [...(await proof(old, middle, to, false)), await rangeRoot(proven, from, middle, newSize)];
-  };
-  return proof(oldSize, 0n, newSize, true);
-}
-
 /** The largest power of two below `size`, which is above 1. */
-function largestPower(size: bigint): bigint {
+export function largestPower(size: bigint): bigint {
   let out = 1n;
   while (out * 2n < size) out *= 2n;
   return out;
 }
 
 /** The root over the leaves from `from` to `to` - 1: a subtree of the tree of `size` leaves. */
-async function rangeRoot(proven: ProvenTiles, from: bigint, to: bigint, size: bigint): Promise<Bytes> {
+export async function rangeRoot(proven: ProvenTiles, from: bigint, to: bigint, size: bigint): Promise<Bytes> {
   let level = 0;
   while (level + 1 < LEVELS && (to - from) % (1n << BigInt(8 * (level + 1))) === 0n) level++;
   const unit = 1n << BigInt(8 * level);

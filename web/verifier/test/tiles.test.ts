@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fromDecimal, fromHex, toHex } from "../src/bytes.js";
+import { verifyConsistency, verifyInclusion } from "../src/merkle.js";
 import * as tiles from "../src/tiles.js";
+import { consistencyPath, inclusionPath, pathTiles, rootAt } from "../src/tree.js";
 import { accepted, vectors } from "./vectors.js";
 
 interface Names { tiles: string[]; bundles: string[] }
@@ -86,11 +88,24 @@ test("a prefix's root comes from the tiles of a consistency proof", async () => 
       const files = new Map(tiles.consistencyTiles(BigInt(old), head.size).map(tiles.tilePath).map((path) => [path, tileBytes(path)] as const));
       const proven = await tiles.authenticateTiles(head, files);
       assert.equal(toHex(await tiles.prefixRoot(proven, BigInt(old), head.size)), toHex(roots[old] ?? assert.fail()), `${old} in ${size}`);
-      const proof = await tiles.consistencyProof(proven, BigInt(old), head.size);
-      const { verifyConsistency } = await import("../src/merkle.js");
+      const proof = await consistencyPath(proven, BigInt(old), head.size, head.size);
       await verifyConsistency({ size: BigInt(old), root: roots[old] ?? assert.fail() }, head, proof);
+      // The same, and inclusion, in every tree below, from the newest one's tiles.
+      const index = BigInt(old - 1);
+      const below = (size === 700 ? [3, 256, 300, 511, 513, 699] : [size]).filter((middle) => middle >= old).map(BigInt);
+      const names = pathTiles(head.size, [index], [BigInt(old), ...below]);
+      const all = await tiles.authenticateTiles(head, new Map(names.map((path) => [path, tileBytes(path)] as const)));
+      for (const middle of below) {
+        const tree = { size: middle, root: roots[Number(middle)] ?? assert.fail() };
+        assert.deepEqual(await rootAt(all, middle, head.size), tree.root);
+        await verifyConsistency({ size: BigInt(old), root: roots[old] ?? assert.fail() }, tree, await consistencyPath(all, BigInt(old), middle, head.size));
+        await verifyInclusion(leaves[old - 1] ?? assert.fail(), index, tree, await inclusionPath(all, index, middle, head.size));
+      }
     }
   }
+  await assert.rejects(inclusionPath(new Map(), 3n, 3n, 5n));
+  await assert.rejects(consistencyPath(new Map(), 3n, 2n, 5n));
+  await assert.rejects(rootAt(new Map(), 6n, 5n));
   await assert.rejects(tiles.prefixRoot(new Map(), 2n, 1n));
   await assert.rejects(tiles.prefixRoot(new Map(), 1n, 1n));
 });

@@ -46,9 +46,9 @@ export function write(name: string, value: string | null): void {
 }
 
 /** The words, and how numbers and times are written, in one language. */
-export class Speech {
+export class Speech<W extends Readonly<Record<keyof W, string>> = Words> {
   readonly language: Language;
-  readonly words: Words;
+  readonly words: W;
   private readonly integer: Intl.NumberFormat;
   private readonly decimal: Intl.NumberFormat;
   private readonly percent: Intl.NumberFormat;
@@ -56,7 +56,7 @@ export class Speech {
   private readonly dateTime: Intl.DateTimeFormat;
   private readonly clock: Intl.DateTimeFormat;
 
-  constructor(language: Language, words: Words) {
+  constructor(language: Language, words: W) {
     this.language = language;
     this.words = words;
     this.integer = new Intl.NumberFormat(language);
@@ -71,7 +71,7 @@ export class Speech {
     return this.language === "ar" ? "rtl" : "ltr";
   }
 
-  say(name: keyof Words, values: Readonly<Record<string, string | number>> = {}): string {
+  say(name: keyof W, values: Readonly<Record<string, string | number>> = {}): string {
     return this.words[name].replace(/\{([a-z]+)\}/gi, (whole, key: string) => {
       const value = values[key];
       return value === undefined ? whole : typeof value === "number" ? this.count(value) : value;

@@ -1,5 +1,5 @@
 import {
-  type Bytes, type Manifest, type TreeHead, VerifierError, authenticateTiles, canonicalText, consistencyProof, consistencyTiles, equal, fromUtf8, prefixRoot, tilePath,
+  type Bytes, type Manifest, type TreeHead, VerifierError, authenticateTiles, canonicalText, consistencyPath, consistencyTiles, equal, fromUtf8, prefixRoot, tilePath,
   toBase64, toHex,
 } from "../../../verifier/src/index.js";
 import type { Source } from "./source.js";
@@ -36,7 +36,7 @@ export async function prove(source: Source, manifest: Manifest, manifestText: st
   });
   const root = await prefixRoot(proven, older.size, newer.size);
   if (equal(root, older.root)) return;
-  const proof = await consistencyProof(proven, older.size, newer.size);
+  const proof = await consistencyPath(proven, older.size, newer.size, newer.size);
   throw new Fork(`the tree of ${newer.size} entries in ${prefix} does not begin with that of ${older.size}`, evidence(manifest, manifestText, older, newer, root, proof));
 }
 

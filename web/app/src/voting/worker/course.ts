@@ -1,0 +1,299 @@
+// A voter's course, from codes to a sealed receipt. Each step is on the disk before the next one begins; each can be done again.
+import { type Bytes, type Manifest, cellOf, fromUtf8, openManifest, sha256, toBase64, toHex, utf8, verifyReceipt } from "../../../../verifier/src/index.js";
+import { type Source, Unreachable } from "../../worker/source.js";
+import type { Choices, ElectionView, Problem, ProblemId, ReceiptView, Step, VotingState } from "../messages.js";
+import { Untrue, checkIssued, checkRecorded } from "./answers.js";
+import { normalize } from "./code.js";
+import { Device } from "./device.js";
+import type { Kept, Storage } from "./kept.js";
+import { type Rules, recordedReceipt, sealedReceipt, viewOf } from "./receipts.js";
+import { type Answer, pause, post } from "./site.js";
+
+/** "clients wait a random time up to this from issuance to cast, and end the wait at least 120 s before closing" */
+const BEFORE_CLOSING_MS = 120_000;
+const SEAL_PAUSE_MS = 2_000;
+const SEAL_PAUSE_MAX_MS = 60_000;
+/** After so many quick looks, a sealed receipt is looked for slowly; a sealed one, for the final head. */
+const QUICK_LOOKS = 60;
+/** No timer holds more. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
+const PROBLEMS: Readonly<Record<string, ProblemId>> = { "unknown-code": "unknownCode", "other-message": "otherDevice", "not-open": "notOpen", closed: "closed" };
+
+class Stopped extends Error {
+  readonly problem: Problem;
+
+  constructor(problem: Problem) {
+    super(problem.detail);
+    this.problem = problem;
+  }
+}
+
+export class Course {
+  private readonly source: Source;
+  private readonly rules: Rules;
+  private readonly storage: Storage;
+  private readonly tell: (state: VotingState) => void;
+  private kept: Kept;
+  private device: Device;
+  private busy = false;
+  private problem: Problem | undefined;
+  private casting = false;
+  private receipt: ReceiptView | undefined;
+  /** A wait that ends when the voter changes her mind. */
+  private wake: () => void = () => undefined;
+
+  static async open(source: Source, manifestBytes: Bytes, id: string, storage: Storage, tell: (state: VotingState) => void): Promise<Course> {
+    const manifest = await openManifest(manifestBytes, id);
+    const stored = await storage.read();
+    const kept: Kept = stored ?? { secret: crypto.getRandomValues(new Uint8Array(32)), signatures: [], marks: [] };
+    // Before anything is asked for.
+    if (stored === undefined) await storage.write(kept);
+    const rules = { manifest, text: fromUtf8(manifestBytes), id };
+    const course = new Course(source, rules, storage, tell, kept, await Device.open(kept.secret, manifest.election));
+    await course.recall();
+    return course;
+  }
+
+  private constructor(source: Source, rules: Rules, storage: Storage, tell: (state: VotingState) => void, kept: Kept, device: Device) {
+    [this.source, this.rules, this.storage, this.tell, this.kept, this.device] = [source, rules, storage, tell, kept, device];
+  }
+
+  private get manifest(): Manifest {
+    return this.rules.manifest;
+  }
+
+  private async recall(): Promise<void> {
+    const { receipt } = this.kept;
+    if (receipt !== undefined) this.receipt = viewOf(await verifyReceipt(utf8(receipt), this.rules.id), receipt);
+    this.say();
+    if (this.receipt !== undefined) void this.seal();
+    else if (this.kept.entry !== undefined) void this.cast();
+  }
+
+  private async keep(change: Partial<Kept>): Promise<void> {
+    const kept = { ...this.kept, ...change };
+    await this.storage.write(kept);
+    this.kept = kept;
+  }
+
+  /** What is left of the vote is deleted from this device. */
+  async forget(): Promise<void> {
+    if (this.receipt === undefined && (this.kept.marks.length > 0 || this.kept.entry !== undefined)) return;
+    await this.storage.write(undefined);
+  }
+
+  async signIn(codes: readonly string[]): Promise<void> {
+    if (this.busy) return;
+    await this.attempt(async () => {
+      for (let r = this.kept.signatures.length; r < this.manifest.registrars.length; r++) {
+        await this.signInAt(r, codes[r] ?? "");
+        this.say();
+      }
+    });
+  }
+
+  private async signInAt(registrar: number, typed: string): Promise<void> {
+    const code = normalize(typed);
+    if (code === undefined) throw new Stopped({ id: "badCode", detail: "", registrar });
+    const key = this.manifest.registrars[registrar]?.rsa;
+    if (key === undefined) return;
+    // Whose credential this is was settled by the first code that was sent: another one is another voter's.
+    const mark = toHex(await sha256(utf8("tallyroot vote: the code of this secret\0"), this.kept.secret, utf8(code)));
+    if ((this.kept.marks[registrar] ?? mark) !== mark) throw new Stopped({ id: "otherCode", detail: "", registrar });
+    await this.keep({ marks: [...this.kept.marks.slice(0, registrar), mark] });
+    const blinded = await this.device.blind(registrar, key);
+    const answer = await this.until(() => post(`${this.source.base}registrars/${registrar}/credentials`, { blinded: toBase64(blinded.message), code }));
+    if (answer.kind === "refused") {
+      // Nothing was issued for this code, so another one may be tried.
+      await this.keep({ marks: this.kept.marks.slice(0, registrar) });
+      throw new Stopped({ id: PROBLEMS[answer.code] ?? "refused", detail: `${answer.code}: ${answer.message}`, registrar });
+    }
+    await this.believed(answer.text, registrar, async () => {
+      const blind = await checkIssued(this.source, this.manifest, registrar, blinded.message, answer.body);
+      const signature = await this.device.finalize(blinded, blind, key);
+      if (signature === undefined) throw new Untrue("registrarSignature", "the registrar did not sign what was sent");
+      const signatures = [...this.kept.signatures, signature];
+      const whole = signatures.length === this.manifest.registrars.length;
+      await this.keep({ signatures, ...(whole ? { castFrom: this.drawCastFrom() } : {}) });
+    });
+  }
+
+  private drawCastFrom(): number {
+    const { castDelayS, times } = this.manifest;
+    const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
+    const delay = Math.floor(((high * 2 ** 20 + (low >>> 12)) / 2 ** 52) * (1_000 * castDelayS + 1));
+    return Math.max(Math.min(Date.now() + delay, times.closing - BEFORE_CLOSING_MS), times.opening);
+  }
+
+  /** The voter has decided: from here on the vote is made, and cast when its time comes. */
+  async decide(choices: Choices): Promise<void> {
+    if (this.busy || this.kept.sent === true || this.kept.signatures.length < this.manifest.registrars.length) return;
+    await this.attempt(async () => {
+      const entry = await this.device.vote(this.manifest, this.kept.signatures, choices);
+      await this.keep({ choices, entry });
+    });
+    if (this.kept.entry !== undefined && this.problem === undefined) void this.cast();
+  }
+
+  /** Back to the ballot, as long as nothing was sent. */
+  async change(): Promise<void> {
+    if (this.kept.sent === true || this.casting) return;
+    const { entry: _, ...rest } = this.kept;
+    await this.storage.write(rest);
+    this.kept = rest;
+    this.problem = undefined;
+    this.wake();
+    this.say();
+  }
+
+  /** Tries again what was stopped. */
+  again(): void {
+    if (this.kept.entry !== undefined && this.receipt === undefined) void this.cast();
+    else this.say();
+  }
+
+  private running = false;
+
+  private async cast(): Promise<void> {
+    if (this.running) return;
+    this.running = true;
+    try {
+      await this.waitForItsTime();
+      if (this.kept.entry === undefined) return;
+      await this.attempt(() => this.castNow(this.kept.entry ?? new Uint8Array(0)));
+    } finally {
+      this.running = false;
+      this.casting = false;
+      this.say();
+    }
+    if (this.receipt !== undefined) void this.seal();
+  }
+
+  private async waitForItsTime(): Promise<void> {
+    for (;;) {
+      const left = (this.kept.castFrom ?? 0) - Date.now();
+      if (left <= 0 || this.kept.entry === undefined) return;
+      this.say();
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+        setTimeout(resolve, Math.min(left, TIMER_MAX_MS));
+      });
+    }
+  }
+
+  private async castNow(entry: Bytes): Promise<void> {
+    this.casting = true;
+    await this.keep({ sent: true });
+    this.say();
+    const cell = await cellOf(this.device.credential, this.manifest);
+    const answer = await this.until(() => post(`${this.source.base}cells/${cell}/ballots`, { vote: toBase64(entry) }));
+    const first = answer.kind === "refused" && answer.code === "other-ballot";
+    if (answer.kind === "refused" && !first) throw new Stopped({ id: PROBLEMS[answer.code] ?? "refused", detail: `${answer.code}: ${answer.message}` });
+    await this.believed(answer.text, undefined, async () => {
+      const proof = await checkRecorded(this.source, this.manifest, cell, entry, answer.body, !first);
+      const receipt = await recordedReceipt(this.source, this.rules, cell, proof);
+      const view = viewOf(await verifyReceipt(utf8(receipt), this.rules.id), receipt);
+      // What told codes apart, and when it was cast, is of no more use.
+      const { castFrom: _, ...rest } = this.kept;
+      const kept: Kept = { ...rest, marks: [], receipt };
+      await this.storage.write(kept);
+      this.kept = kept;
+      this.receipt = view;
+    });
+    if (first) throw new Stopped({ id: "firstVote", detail: "" });
+  }
+
+  private sealing = false;
+
+  /** Looks for the head that seals, and later for the final one. */
+  private async seal(): Promise<void> {
+    if (this.sealing) return;
+    this.sealing = true;
+    for (let look = 0; this.receipt !== undefined && this.receipt.standing !== "final"; look++) {
+      const { receipt } = this;
+      try {
+        const known = await verifyReceipt(utf8(receipt.text), this.rules.id);
+        const text = await sealedReceipt(this.source, this.rules, known, receipt.text);
+        const view = text === undefined ? undefined : viewOf(await verifyReceipt(utf8(text), this.rules.id), text);
+        if (view !== undefined && (receipt.standing === "recorded" || view.standing === "final")) {
+          await this.keep({ receipt: view.text });
+          this.receipt = view;
+          this.say();
+        }
+      } catch {
+        // Not yet, or not now. What contradicts the receipt is for the receipt's page to judge, with both sides before it.
+      }
+      const quick = look < QUICK_LOOKS && this.receipt.standing === "recorded";
+      await new Promise((resolve) => setTimeout(resolve, quick ? SEAL_PAUSE_MS : SEAL_PAUSE_MAX_MS));
+    }
+    this.sealing = false;
+  }
+
+  /** Asks until somebody answers. */
+  private async until(ask: () => Promise<Answer>): Promise<Exclude<Answer, { kind: "unknown" }>> {
+    for (let tries = 0; ; tries++) {
+      const answer = await ask();
+      if (answer.kind !== "unknown") {
+        this.problem = undefined;
+        return answer;
+      }
+      this.problem = { id: answer.busy ? "busy" : "noAnswer", detail: answer.why };
+      this.say();
+      await pause(tries, answer.afterMs);
+    }
+  }
+
+  private async believed(evidence: string, registrar: number | undefined, check: () => Promise<void>): Promise<void> {
+    for (let tries = 0; ; tries++) {
+      try {
+        return await check();
+      } catch (error) {
+        if (error instanceof Untrue) throw new Stopped({ id: error.id, detail: error.message, evidence, ...(registrar === undefined ? {} : { registrar }) });
+        // The notices could not be read: the answer is kept until they can.
+        if (!(error instanceof Unreachable)) throw error;
+        this.problem = { id: "noAnswer", detail: error.message };
+        this.say();
+        await pause(tries);
+      }
+    }
+  }
+
+  private async attempt(action: () => Promise<void>): Promise<void> {
+    this.busy = true;
+    this.problem = undefined;
+    this.say();
+    try {
+      await action();
+    } catch (error) {
+      this.problem = error instanceof Stopped ? error.problem : { id: error instanceof DOMException ? "noStorage" : "refused", detail: String(error) };
+    }
+    this.busy = false;
+    this.say();
+  }
+
+  private step(): Step {
+    const { kept } = this;
+    if (this.receipt !== undefined) return "recorded";
+    if (kept.signatures.length < this.manifest.registrars.length) return "signIn";
+    if (kept.entry === undefined) return "ballot";
+    if (this.casting) return "casting";
+    return this.problem === undefined ? "waiting" : "stopped";
+  }
+
+  say(): void {
+    const { kept } = this;
+    this.tell({
+      kind: "state", step: this.step(), election: electionView(this.rules), signed: kept.signatures.length, busy: this.busy, problem: this.problem, castFrom: kept.castFrom,
+      choices: kept.choices, sent: kept.sent === true, receipt: this.receipt,
+    });
+  }
+}
+
+export function electionView({ manifest, id }: Rules): ElectionView {
+  const { title, demo, times, contests, registrars, castDelayS } = manifest;
+  return {
+    id, title, demo, opening: times.opening, closing: times.closing, contests: contests.map(({ name, options, method }) => ({ name, options, method })),
+    registrars: registrars.map(({ name }) => name), delay: castDelayS,
+  };
+}
