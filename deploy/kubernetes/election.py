@@ -215,7 +215,8 @@ class Overlay:
                       'code_key = "/run/secrets/tallyroot/code.key"']
         lines += ["", "[aws]", f"region = {quoted(self.settings.region)}", "", "[published]", f"bucket = {quoted(self.settings.published)}"]
         if unit.kind == "tally":
-            return text(unit, lines)
+            # CloudFront serves the files; this is for "/", which leads to the page.
+            return text(unit, [*lines, "serve = true"])
         if unit.kind != "registrar":
             lines += ["", "[key]", *self.keys(f"cells/{unit.index}" if unit.kind == "cell" else "heads")]
         lines += ["", "[database]", f"url = {quoted(self.database_url(unit))}", 'password_file = "/run/secrets/tallyroot/password"',

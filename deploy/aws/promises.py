@@ -1,0 +1,348 @@
+"""For tests: what the templates promise together, each promise a function of all of them that says whether it holds."""
+
+import ipaddress
+import json
+import pathlib
+import re
+import tomllib
+
+import yaml
+
+HERE = pathlib.Path(__file__).parent
+
+
+def load():
+    return {path.stem: yaml.safe_load(path.read_text()) for path in sorted(HERE.glob("*.yaml"))}
+
+
+def stacks():
+    return tomllib.loads((HERE / "stacks.toml").read_text())["stack"]
+
+
+def resources(templates, *kinds):
+    """(template, name, properties) of all resources of these types."""
+    return [(template, name, it.get("Properties", {})) for template, content in templates.items() for name, it in content["Resources"].items() if it["Type"] in kinds]
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements(document):
+    """All statements, those under a condition too; a document that is a text is parsed."""
+    if isinstance(document, dict) and "Fn::Sub" in document:
+        document = json.loads(document["Fn::Sub"][0])
+    for it in document["Statement"]:
+        if isinstance(it, dict) and "Fn::If" in it:
+            yield from (branch for branch in it["Fn::If"][1:] if "Effect" in branch)
+        else:
+            yield it
+
+
+def text(value):
+    return json.dumps(value, sort_keys=True)
+
+
+def kept(templates):
+    """Keys, buckets and databases outlive their stacks."""
+    found = [(it.get("DeletionPolicy"), it.get("UpdateReplacePolicy")) for content in templates.values() for it in content["Resources"].values()
+             if it["Type"] in ("AWS::KMS::Key", "AWS::S3::Bucket", "AWS::RDS::DBCluster")]
+    return all(policy in (("Retain", "Retain"), ("Snapshot", "Snapshot")) for policy in found)
+
+
+def encrypted(templates):
+    """Every store under a key of ours; but anchors, which anybody reads (decision 0018)."""
+    for template, _, it in resources(templates, "AWS::S3::Bucket"):
+        [rule] = it["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        by = rule["ServerSideEncryptionByDefault"]
+        if template == "anchor-bucket":
+            if by != {"SSEAlgorithm": "AES256"}:
+                return False
+        elif by["SSEAlgorithm"] != "aws:kms" or "Ref" not in by.get("KMSMasterKeyID", {}):
+            return False
+    for _, _, it in resources(templates, "AWS::RDS::DBCluster"):
+        if it.get("StorageEncrypted") is not True or "Ref" not in it.get("KmsKeyId", {}) or "KmsKeyId" not in it.get("MasterUserSecret", {}):
+            return False
+    for _, _, it in resources(templates, "AWS::EC2::LaunchTemplate"):
+        for disk in it["LaunchTemplateData"]["BlockDeviceMappings"]:
+            if disk["Ebs"].get("Encrypted") is not True or "Ref" not in disk["Ebs"].get("KmsKeyId", {}):
+                return False
+    clusters = resources(templates, "AWS::EKS::Cluster")
+    return all("Ref" in it.get("EncryptionConfig", [{"Provider": {"KeyArn": {}}}])[0]["Provider"]["KeyArn"] for _, _, it in clusters)
+
+
+def nothing_deleted(templates):
+    """No file of a bucket, by anybody: but the probes of the published one. Nor by a rule of its life."""
+    policies = {template: it["PolicyDocument"] for template, _, it in resources(templates, "AWS::S3::BucketPolicy")}
+    if set(policies) != {template for template, _, _ in resources(templates, "AWS::S3::Bucket")}:
+        return False
+    for template, document in policies.items():
+        denied = {}
+        for it in statements(document):
+            if it["Effect"] == "Deny" and it["Principal"] == "*" and "Condition" not in it:
+                for action in listed(it["Action"]):
+                    denied[action] = text(it.get("Resource", {"Not": it.get("NotResource")}))
+        everything = text({"Fn::Sub": "${Bucket.Arn}/*"})
+        but_probes = text({"Not": {"Fn::Sub": "${Bucket.Arn}/probe/*"}})
+        if denied.get("s3:DeleteObjectVersion") != everything or denied.get("s3:DeleteObject") != (but_probes if template == "published-bucket" else everything):
+            return False
+    for _, _, it in resources(templates, "AWS::S3::Bucket"):
+        for rule in it.get("LifecycleConfiguration", {}).get("Rules", []):
+            if any(word.startswith(("Expiration", "NoncurrentVersionExpiration")) for word in rule) and rule.get("Prefix") != "probe/":
+                return False
+        if it.get("VersioningConfiguration") != {"Status": "Enabled"}:
+            return False
+    return True
+
+
+def nothing_replaced_blindly(templates):
+    wanted = {"Null": {"s3:if-none-match": "true", "s3:if-match": "true"}}
+    [(_, _, it)] = [found for found in resources(templates, "AWS::S3::BucketPolicy") if found[0] == "published-bucket"]
+    return any(it["Effect"] == "Deny" and it["Principal"] == "*" and listed(it["Action"]) == ["s3:PutObject"] and it.get("Condition") == wanted for it in statements(it["PolicyDocument"]))
+
+
+PUBLIC = {"s3:ListBucket", "s3:ListBucketVersions", "s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention"}
+
+
+def no_public_writes(templates):
+    """Anybody may read anchors and list them, and nothing else is anybody's; CloudFront reads the published files."""
+    for template, _, it in resources(templates, "AWS::S3::BucketPolicy"):
+        for statement in statements(it["PolicyDocument"]):
+            if statement["Effect"] != "Allow":
+                continue
+            actions = set(listed(statement["Action"]))
+            if statement["Principal"] == "*" and not (template == "anchor-bucket" and actions <= PUBLIC):
+                return False
+            if statement["Principal"] == {"Service": "cloudfront.amazonaws.com"} and not (actions <= {"s3:GetObject", "s3:ListBucket"} and "AWS:SourceArn" in text(statement["Condition"])):
+                return False
+    [(_, _, published)] = [found for found in resources(templates, "AWS::S3::Bucket") if found[0] == "published-bucket"]
+    return set(published["PublicAccessBlockConfiguration"].values()) == {True} and \
+        all(it["PublicAccessBlockConfiguration"]["BlockPublicAcls"] and it["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]} for _, _, it in resources(templates, "AWS::S3::Bucket"))
+
+
+def only_by_tls(templates):
+    """Buckets, databases, listeners, CloudFront and its ways."""
+    for _, _, it in resources(templates, "AWS::S3::BucketPolicy"):
+        denials = [statement for statement in statements(it["PolicyDocument"]) if statement["Effect"] == "Deny" and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}]
+        if not denials or denials[0]["Action"] != "s3:*":
+            return False
+    if any(it.get("Parameters") != {"rds.force_ssl": "1"} for _, _, it in resources(templates, "AWS::RDS::DBClusterParameterGroup")):
+        return False
+    for _, _, it in resources(templates, "AWS::ElasticLoadBalancingV2::Listener"):
+        if it["Protocol"] != "HTTPS" or "TLS13" not in it["SslPolicy"]:
+            return False
+    if any(it["VpcOriginEndpointConfig"]["OriginProtocolPolicy"] != "https-only" for _, _, it in resources(templates, "AWS::CloudFront::VpcOrigin")):
+        return False
+    for _, _, it in resources(templates, "AWS::CloudFront::Distribution"):
+        config = it["DistributionConfig"]
+        behaviours = [config["DefaultCacheBehavior"], *config["CacheBehaviors"]]
+        # What is posted is never sent in the open first.
+        if any(b["ViewerProtocolPolicy"] != ("https-only" if "POST" in b["AllowedMethods"] else b["ViewerProtocolPolicy"]) or b["ViewerProtocolPolicy"] == "allow-all" for b in behaviours):
+            return False
+        if config["ViewerCertificate"]["MinimumProtocolVersion"] != "TLSv1.2_2021":
+            return False
+    return True
+
+
+def signs_alone(templates):
+    """A log's key: its own role signs, the administrators manage and do not sign, and no policy of IAM can add anybody. A ceremony's role goes with its parameter."""
+    [(_, _, key)] = [found for found in resources(templates, "AWS::KMS::Key") if found[0] == "log-key"]
+    if key["KeySpec"] != "ECC_NIST_EDWARDS25519" or key["KeyUsage"] != "SIGN_VERIFY":
+        return False
+    signers = set()
+    for it in statements(key["KeyPolicy"]):
+        who, actions = it["Principal"].get("AWS"), set(listed(it["Action"]))
+        if not (isinstance(who, dict) and set(who) == {"Ref"}) or any("*" in action for action in actions):
+            return False
+        if "kms:Sign" in actions:
+            signers.add(who["Ref"])
+    in_ceremony = [it for it in key["KeyPolicy"]["Statement"] if "Fn::If" in it and it["Fn::If"][0] == "InCeremony"]
+    # To sign is given by keys alone: no role has it.
+    elsewhere = [it for _, _, it in resources(templates, "AWS::IAM::RolePolicy", "AWS::IAM::Role", "AWS::IAM::Policy")]
+    return signers == {"SigningRoleArn", "CeremonyRoleArn"} and len(in_ceremony) == 1 and "kms:Sign" not in text(elsewhere) and "kms:*" not in text(elsewhere)
+
+
+def unwraps_its_own(templates):
+    [(_, _, key)] = [found for found in resources(templates, "AWS::KMS::Key") if found[0] == "wrapping-key"]
+    for it in statements(key["KeyPolicy"]):
+        who, actions = it["Principal"].get("AWS"), set(listed(it["Action"]))
+        if not (isinstance(who, dict) and set(who) == {"Ref"}) or any("*" in action for action in actions):
+            return False
+        if "kms:Decrypt" in actions and (who["Ref"] != "RegistrarRoleArn" or "kms:EncryptionContext:tallyroot-registrar" not in text(it.get("Condition"))):
+            return False
+    return True
+
+
+def stores_open_through_stores(templates):
+    """The account, as IAM has it, uses a store's key through that store and in no other way; the administrators do not use it."""
+    for template, _, it in resources(templates, "AWS::KMS::Key"):
+        if template != "store-keys":
+            continue
+        for statement in statements(it["KeyPolicy"]):
+            who, actions = text(statement["Principal"]), listed(statement["Action"])
+            if ":root" in who and "kms:ViaService" not in text(statement.get("Condition")):
+                return False
+            if "AdminRoleArn" in who and any(action in ("kms:Decrypt", "kms:Encrypt", "kms:*") for action in actions):
+                return False
+        if not it["EnableKeyRotation"]:
+            return False
+    return True
+
+
+def edges(templates):
+    """Who may open a connection to whom: (from, to, protocol, ports), where both sides say so."""
+    out, into = set(), set()
+    for _, _, it in resources(templates, "AWS::EC2::SecurityGroupEgress"):
+        if "DestinationSecurityGroupId" in it:
+            out.add((it["GroupId"]["Ref"], it["DestinationSecurityGroupId"]["Ref"], it["IpProtocol"], it.get("FromPort"), it.get("ToPort")))
+    for _, _, it in resources(templates, "AWS::EC2::SecurityGroupIngress"):
+        if "SourceSecurityGroupId" in it:
+            into.add((it["SourceSecurityGroupId"]["Ref"], it["GroupId"]["Ref"], it["IpProtocol"], it.get("FromPort"), it.get("ToPort")))
+    return out, into
+
+
+APART = {"CellNodes", "RegistrarNodes", "CellsFront", "RegistrarsFront"}
+
+
+def apart(templates):
+    """Registrars and cells reach each other neither by a group nor by an address nor by a way out, whichever side allows it."""
+    out, into = edges(templates)
+    for rules in (out, into):
+        for source, target, *_ in rules:
+            if "Cell" in source and "Registrar" in target or "Registrar" in source and "Cell" in target:
+                return False
+    for _, _, it in resources(templates, "AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress"):
+        if it["GroupId"]["Ref"] in APART and any(word.startswith("Cidr") for word in it):
+            return False
+    for template, name, it in resources(templates, "AWS::EC2::SecurityGroup"):
+        # Without a rule of its own a group lets everything out.
+        if it.get("SecurityGroupEgress") != [{"IpProtocol": "-1", "CidrIp": "127.0.0.1/32"}]:
+            return False
+        for rule in it.get("SecurityGroupIngress", []):
+            if template != "database" or rule["SourceSecurityGroupId"] != {"Ref": "Nodes"}:
+                return False
+    # Their subnets have no route out.
+    for _, _, it in resources(templates, "AWS::EC2::SubnetRouteTableAssociation"):
+        if it["SubnetId"]["Ref"].startswith(("Cells", "Registrars", "LoadBalancers", "Databases")) and it["RouteTableId"] != {"Ref": "Closed"}:
+            return False
+    return not any(it["RouteTableId"] == {"Ref": "Closed"} for _, _, it in resources(templates, "AWS::EC2::Route")) and \
+        not any(it["Properties"].get("SourcePrefixListId") and not name.endswith("FrontFromCloudFront") for name, it in templates["network"]["Resources"].items() if it["Type"].endswith("Ingress"))
+
+
+def own_nodes(templates):
+    """Each kind of node has its security group, its subnets in three zones, its label; cells and registrars admit nothing else."""
+    wanted = {"cells": ("CellTemplate", "CellNodes", "CellsSubnets"), "registrars": ("RegistrarTemplate", "RegistrarNodes", "RegistrarsSubnets"), "services": ("ServiceTemplate", "ServiceNodes", "ServicesSubnets")}
+    found = {}
+    for _, _, it in resources(templates, "AWS::EKS::Nodegroup"):
+        part = it["Labels"]["tallyroot/part"]
+        template, group, subnets = wanted[part]
+        data = templates["cluster"]["Resources"][template]["Properties"]["LaunchTemplateData"]
+        [subnet] = it["Subnets"]
+        zone, of = subnet["Fn::Select"]
+        if it["LaunchTemplate"]["Id"] != {"Ref": template} or data["SecurityGroupIds"] != [{"Ref": group}] or of != {"Ref": subnets}:
+            return False
+        if data["MetadataOptions"] != {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}:
+            return False
+        if it.get("Taints", []) != ([] if part == "services" else [{"Key": "tallyroot/part", "Value": part, "Effect": "NO_SCHEDULE"}]):
+            return False
+        found.setdefault(part, []).append(zone)
+    return {part: sorted(zones) for part, zones in found.items()} == {part: [0, 1, 2] for part in wanted}
+
+
+OWN = {"IsCell": ["cells/${Index}/*"], "IsRegistrar": ["registrars/${Index}/*"], "IsAnchor": ["heads/*", "anchors/*"], "IsTally": ["results.json"]}
+
+
+def least_privilege(templates):
+    """A unit's role is taken by its own service account alone, and writes its own files alone."""
+    unit = templates["unit-role"]["Resources"]
+    [trust] = statements(unit["Role"]["Properties"]["AssumeRolePolicyDocument"])
+    equal = trust["Condition"]["StringEquals"]
+    if trust["Action"] != "sts:AssumeRoleWithWebIdentity" or equal != {"${IdentitiesIssuer}:aud": "sts.amazonaws.com", "${IdentitiesIssuer}:sub": "system:serviceaccount:${Name}-${Unit}:service"}:
+        return False
+    written = {}
+    for it in statements(unit["Published"]["Properties"]["PolicyDocument"]):
+        actions = set(listed(it["Action"]))
+        if actions & {"s3:DeleteObjectVersion", "s3:PutBucketPolicy", "s3:*", "*"}:
+            return False
+        if it["Sid"] == "WritesItsOwn":
+            for place in it["Resource"]:
+                condition, found, none = place["Fn::If"]
+                written.setdefault(condition, []).append(found["Fn::Sub"].partition("/elections/*/")[2])
+        elif actions & {"s3:PutObject", "s3:DeleteObject"} and not text(it["Resource"]).endswith('/probe/*"}'):
+            return False
+    if written != OWN or not text(unit["Secrets"]["Properties"]["PolicyDocument"]).count(":secret:${Name}/${Unit}/*") == 1:
+        return False
+    for _, _, it in resources(templates, "AWS::IAM::Role", "AWS::IAM::RolePolicy"):
+        documents = [it.get("PolicyDocument"), *(policy["PolicyDocument"] for policy in it.get("Policies", []))]
+        for document in filter(None, documents):
+            for statement in statements(document):
+                actions = listed(statement["Action"])
+                # What only looks may look at all; whatever changes something names what.
+                looks = all(re.match(r"[a-z0-9]+:(Describe|List|Get)", action) for action in actions)
+                if any(action.endswith(":*") or action == "*" for action in actions) or statement["Resource"] == "*" and not looks:
+                    return False
+    return True
+
+
+def private_edge(templates):
+    """CloudFront and load balancers keep no logs and no samples, pass on nothing of who asks, and cannot be passed by."""
+    [(_, _, rules)] = resources(templates, "AWS::WAFv2::WebACL")
+    if any(it["VisibilityConfig"]["SampledRequestsEnabled"] for it in [rules, *rules["Rules"]]):
+        return False
+    [(_, _, site)] = resources(templates, "AWS::CloudFront::Distribution")
+    config = site["DistributionConfig"]
+    if "Logging" in config or config.get("WebACLId") != {"Fn::GetAtt": ["Rules", "Arn"]}:
+        return False
+    [(_, _, bare)] = resources(templates, "AWS::CloudFront::OriginRequestPolicy")
+    if bare["OriginRequestPolicyConfig"]["HeadersConfig"] != {"HeaderBehavior": "whitelist", "Headers": ["Content-Type", "Last-Event-ID"]} or bare["OriginRequestPolicyConfig"]["CookiesConfig"] != {"CookieBehavior": "none"}:
+        return False
+    if any(it.get("OriginRequestPolicyId") != {"Ref": "Bare"} for it in config["CacheBehaviors"]):
+        return False
+    balancers = resources(templates, "AWS::ElasticLoadBalancingV2::LoadBalancer")
+    for _, _, it in balancers:
+        attributes = {a["Key"]: a["Value"] for a in it["LoadBalancerAttributes"]}
+        if it["Scheme"] != "internal" or attributes["access_logs.s3.enabled"] != "false" or attributes["routing.http.xff_header_processing.mode"] != "remove" or int(attributes["idle_timeout.timeout_seconds"]) <= 60:
+            return False
+    return len(balancers) == 3
+
+
+def limited(templates):
+    """Rate rules: for casts, for registrars, for all."""
+    [(_, _, rules)] = resources(templates, "AWS::WAFv2::WebACL")
+    limits = {rule["Name"]: rule["Statement"].get("RateBasedStatement", {}).get("Limit") for rule in rules["Rules"] if "Block" in rule["Action"]}
+    return limits == {"cast": {"Ref": "CastLimit"}, "sign-in": {"Ref": "SignInLimit"}, "all": {"Ref": "AllLimit"}}
+
+
+def agreed(templates):
+    """Every parameter is in the contract, and what it says to come from an output comes from one."""
+    before = {}
+    for stack in stacks():
+        content = templates.get(stack["template"])
+        if content is None or set(content.get("Parameters", {})) - set(stack["parameters"]) - {name for name, it in content["Parameters"].items() if "Default" in it}:
+            return False
+        for name, source in stack["parameters"].items():
+            if name not in content["Parameters"]:
+                return False
+            for output in [] if source == "given" else source.split():
+                template, _, wanted = output.partition(".")
+                if wanted not in before.get(template, ()):
+                    return False
+        before[stack["template"]] = set(content.get("Outputs", {}))
+    return set(before) == set(templates)
+
+
+def blocks(templates):
+    """All subnets, by what they are for, as the smallest block that holds the three of a kind."""
+    found = {}
+    for name, it in templates["network"]["Resources"].items():
+        if it["Type"] == "AWS::EC2::Subnet":
+            found.setdefault(name[:-1], []).append(ipaddress.ip_network(it["Properties"]["CidrBlock"]))
+    return found
+
+
+PROMISES = [kept, encrypted, nothing_deleted, nothing_replaced_blindly, no_public_writes, only_by_tls, signs_alone, unwraps_its_own, stores_open_through_stores, apart,
+            own_nodes, least_privilege, private_edge, limited, agreed]
+
+
+def broken(templates):
+    return {promise.__name__ for promise in PROMISES if not promise(templates)}

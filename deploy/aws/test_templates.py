@@ -1,0 +1,172 @@
+"""What the templates promise together, each promise seen to fail when a template is broken; cfn-lint; and that Kubernetes' manifests name the same things."""
+
+import copy
+import ipaddress
+import pathlib
+import re
+import subprocess
+import unittest
+
+import promises
+import yaml
+
+HERE = pathlib.Path(__file__).parent
+KUBERNETES = HERE.parent / "kubernetes"
+TEMPLATES = promises.load()
+
+
+class Templates(unittest.TestCase):
+    def test_cfn_lint_passes(self):
+        edge = HERE / "edge.yaml"
+        others = sorted(set(HERE.glob("*.yaml")) - {edge})
+        for region, files in (("eu-central-1", others), ("us-east-1", [edge])):
+            ran = subprocess.run(["cfn-lint", "--regions", region, "--", *map(str, files)], capture_output=True, text=True, check=False)
+            self.assertEqual((ran.returncode, ran.stdout), (0, ""))
+
+    def test_promises(self):
+        self.assertEqual(promises.broken(TEMPLATES), set())
+
+    def test_each_promise_fails_when_broken(self):
+        def of(t, template, name): return t[template]["Resources"][name]["Properties"]
+        def statement(document, sid): return next(it for it in document["Statement"] if it.get("Sid") == sid)
+        def published(t, sid): return statement(of(t, "published-bucket", "Policy")["PolicyDocument"], sid)
+        def anchor(t, sid): return statement(of(t, "anchor-bucket", "Policy")["PolicyDocument"], sid)
+        def key(t, sid, template="log-key", name="Key"): return statement(of(t, template, name)["KeyPolicy"], sid)
+        def site(t): return of(t, "edge", "Site")["DistributionConfig"]
+        def network(t): return t["network"]["Resources"]
+
+        def gone(t): del t["log-key"]["Resources"]["Key"]["DeletionPolicy"]
+        def plain(t): of(t, "published-bucket", "Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"] = {"SSEAlgorithm": "AES256"}
+        def unreadable(t): of(t, "anchor-bucket", "Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"] = {"SSEAlgorithm": "aws:kms"}
+        def open_database(t): of(t, "database", "Cluster")["StorageEncrypted"] = False
+        def default_key(t): del of(t, "database", "Cluster")["KmsKeyId"]
+        def open_disk(t): of(t, "cluster", "CellTemplate")["LaunchTemplateData"]["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] = False
+        def open_secrets(t): del of(t, "cluster", "Cluster")["EncryptionConfig"]
+        def deletes(t): published(t, "NobodyDeletes")["NotResource"] = {"Fn::Sub": "${Bucket.Arn}/*"}
+        def versions(t): published(t, "NobodyDeletesVersions")["Action"] = "s3:DeleteBucket"
+        def but_admins(t): anchor(t, "NobodyDeletes")["Condition"] = {"StringNotEquals": {"aws:PrincipalArn": "arn:aws:iam::123456789012:role/admin"}}
+        def expires(t): of(t, "published-bucket", "Bucket")["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] = 30
+        def unversioned(t): of(t, "published-bucket", "Bucket")["VersioningConfiguration"]["Status"] = "Suspended"
+        def blindly(t): published(t, "NobodyReplacesBlindly")["Condition"]["Null"].pop("s3:if-match")
+        def writes(t): anchor(t, "AnyoneReads")["Action"].append("s3:PutObject")
+        def readable(t): published(t, "CloudFrontReads").update(Principal="*")
+        def acls(t): of(t, "published-bucket", "Bucket")["PublicAccessBlockConfiguration"]["BlockPublicPolicy"] = False
+        def any_distribution(t): published(t, "CloudFrontReads")["Condition"] = {}
+        def http(t): published(t, "OnlyByTls")["Condition"] = {"Bool": {"aws:SecureTransport": "true"}}
+        def unforced(t): of(t, "database", "Settings")["Parameters"]["rds.force_ssl"] = "0"
+        def listens(t): of(t, "load-balancers", "CellsListener")["Protocol"] = "HTTP"
+        def posted(t): site(t)["CacheBehaviors"][0]["ViewerProtocolPolicy"] = "redirect-to-https"
+        def inner(t): of(t, "edge", "CellsOrigin")["VpcOriginEndpointConfig"]["OriginProtocolPolicy"] = "http-only"
+        def admin_signs(t): key(t, "Administer")["Action"].append("kms:Sign")
+        def account_signs(t): key(t, "Sign")["Principal"] = {"AWS": {"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:root"}}
+        def any_action(t): key(t, "Sign")["Action"] = ["kms:*"]
+        def other_key(t): of(t, "log-key", "Key")["KeySpec"] = "ECC_NIST_P256"
+        def for_ever(t): of(t, "log-key", "Key")["KeyPolicy"]["Statement"].append(of(t, "log-key", "Key")["KeyPolicy"]["Statement"].pop(2)["Fn::If"][1])
+        def by_role(t): of(t, "unit-role", "Published")["PolicyDocument"]["Statement"].append({"Sid": "Signs", "Effect": "Allow", "Action": "kms:Sign", "Resource": "arn:aws:kms:eu-central-1:123456789012:key/1"})
+        def unbound(t): del key(t, "Unwrap", "wrapping-key")["Condition"]
+        def admin_unwraps(t): key(t, "Administer", "wrapping-key")["Action"].append("kms:Decrypt")
+        def anyhow(t): del key(t, "ThroughTheStore", "store-keys", "PublishedKey")["Condition"]
+        def admin_reads(t): key(t, "Administer", "store-keys", "SecretsKey")["Action"].append("kms:Decrypt")
+        def rule(t, kind, source, target):
+            other = "DestinationSecurityGroupId" if kind == "Egress" else "SourceSecurityGroupId"
+            own, peer = (source, target) if kind == "Egress" else (target, source)
+            network(t)["New"] = {"Type": f"AWS::EC2::SecurityGroup{kind}", "Properties": {"GroupId": {"Ref": own}, other: {"Ref": peer}, "IpProtocol": "tcp", "FromPort": 7100, "ToPort": 7100}}
+        def cell_asks(t): rule(t, "Egress", "CellNodes", "RegistrarNodes")
+        def cell_answers(t): rule(t, "Ingress", "RegistrarNodes", "CellNodes")
+        def crossed(t): rule(t, "Ingress", "RegistrarsFront", "CellNodes")
+        def by_address(t): network(t)["New"] = {"Type": "AWS::EC2::SecurityGroupEgress", "Properties": {"GroupId": {"Ref": "CellNodes"}, "CidrIp": "10.40.0.0/16", "IpProtocol": "-1"}}
+        def everywhere(t): del network(t)["CellNodes"]["Properties"]["SecurityGroupEgress"]
+        def way_out(t): network(t)["CellsRoutesA"]["Properties"]["RouteTableId"] = {"Ref": "TranslatedA"}
+        def leaky(t): network(t)["New"] = {"Type": "AWS::EC2::Route", "Properties": {"RouteTableId": {"Ref": "Closed"}, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": {"Ref": "Gateway"}}}
+        def database_for_all(t): of(t, "database", "Access")["SecurityGroupIngress"][0]["SourceSecurityGroupId"] = {"Ref": "Other"}
+        def same_group(t): of(t, "cluster", "CellTemplate")["LaunchTemplateData"]["SecurityGroupIds"] = [{"Ref": "RegistrarNodes"}]
+        def one_zone(t): of(t, "cluster", "CellsB")["Subnets"] = [{"Fn::Select": [0, {"Ref": "CellsSubnets"}]}]
+        def node_role(t): of(t, "cluster", "RegistrarTemplate")["LaunchTemplateData"]["MetadataOptions"]["HttpPutResponseHopLimit"] = 2
+        def untainted(t): del of(t, "cluster", "CellsA")["Taints"]
+        def any_account(t):
+            trust = of(t, "unit-role", "Role")["AssumeRolePolicyDocument"]["Fn::Sub"]
+            trust[0] = trust[0].replace("${Name}-${Unit}:service", "*:service")
+        def all_cells(t): of(t, "unit-role", "Published")["PolicyDocument"]["Statement"][2]["Resource"][0]["Fn::If"][1]["Fn::Sub"] = "arn:aws:s3:::b/elections/*/cells/*"
+        def all_secrets(t):
+            resource = of(t, "unit-role", "Secrets")["PolicyDocument"]["Statement"][0]["Resource"]["Fn::Sub"]
+            resource[0] = resource[0].replace("${Unit}/", "")
+        def all_targets(t): of(t, "cluster", "RoutesRole")["Policies"][0]["PolicyDocument"]["Statement"][1]["Resource"] = "*"
+        def samples(t): of(t, "edge", "Rules")["Rules"][0]["VisibilityConfig"]["SampledRequestsEnabled"] = True
+        def logs(t): site(t)["Logging"] = {"Bucket": "logs"}
+        def unguarded(t): del site(t)["WebACLId"]
+        def cookies(t): of(t, "edge", "Bare")["OriginRequestPolicyConfig"]["CookiesConfig"]["CookieBehavior"] = "all"
+        def who(t): of(t, "load-balancers", "Registrars")["LoadBalancerAttributes"][1]["Value"] = "append"
+        def public(t): of(t, "load-balancers", "Cells")["Scheme"] = "internet-facing"
+        def impatient(t): of(t, "load-balancers", "Cells")["LoadBalancerAttributes"][0]["Value"] = "30"
+        def unlimited(t): of(t, "edge", "Rules")["Rules"].pop(0)
+        def counted(t): of(t, "edge", "Rules")["Rules"][1]["Action"] = {"Count": {}}
+        def unknown(t): t["network"]["Parameters"]["Other"] = {"Type": "String"}
+        def renamed(t): t["network"]["Outputs"]["CellNode"] = t["network"]["Outputs"].pop("CellNodes")
+        for promise, mutations in {
+                "kept": (gone,), "encrypted": (plain, unreadable, open_database, default_key, open_disk, open_secrets),
+                "nothing_deleted": (deletes, versions, but_admins, expires, unversioned), "nothing_replaced_blindly": (blindly,),
+                "no_public_writes": (writes, readable, acls), "only_by_tls": (http, unforced, listens, posted, inner),
+                "signs_alone": (admin_signs, account_signs, any_action, other_key, for_ever, by_role), "unwraps_its_own": (unbound, admin_unwraps),
+                "stores_open_through_stores": (anyhow, admin_reads),
+                "apart": (cell_asks, cell_answers, crossed, by_address, everywhere, way_out, leaky, database_for_all), "own_nodes": (same_group, one_zone, node_role, untainted),
+                "least_privilege": (any_account, all_cells, all_secrets, all_targets), "private_edge": (samples, logs, unguarded, cookies, who, public, impatient),
+                "limited": (unlimited, counted), "agreed": (unknown, renamed)}.items():
+            for mutate in mutations:
+                with self.subTest(f"{promise}: {mutate.__name__}"):
+                    templates = copy.deepcopy(TEMPLATES)
+                    mutate(templates)
+                    self.assertEqual(promises.broken(templates), {promise})
+        templates = copy.deepcopy(TEMPLATES)
+        any_distribution(templates)
+        self.assertEqual(promises.broken(templates), {"no_public_writes"})
+
+    def test_a_connection_that_one_side_allows_the_other_allows_too(self):
+        out, into = promises.edges({"network": TEMPLATES["network"]})
+        self.assertEqual(out, into)
+
+
+class AndKubernetes(unittest.TestCase):
+    """What both name is named alike."""
+
+    def policies(self):
+        for path in KUBERNETES.rglob("*.yaml"):
+            for it in yaml.safe_load_all(path.read_text()):
+                if it and it.get("kind") == "NetworkPolicy":
+                    yield it
+
+    def test_the_blocks_of_the_policies_are_the_subnets(self):
+        blocks = promises.blocks(TEMPLATES)
+        named = {}
+        for policy in self.policies():
+            rules = [*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])]
+            for peer in (peer for rule in rules for peer in [*rule.get("from", []), *rule.get("to", [])]):
+                if (block := peer.get("ipBlock", {}).get("cidr", "0.0.0.0/0")) != "0.0.0.0/0":
+                    named.setdefault((policy["metadata"]["name"], policy["spec"]["policyTypes"][0]), set()).add(ipaddress.ip_network(block))
+        wanted = {("front", "Ingress"): "LoadBalancers", ("aws", "Egress"): "Endpoints", ("to-database", "Egress"): "Databases", ("database", "Ingress"): "ControlPlane"}
+        self.assertEqual(set(named), set(wanted))
+        for policy, kind in wanted.items():
+            [block] = named[policy]
+            for other, subnets in blocks.items():
+                for subnet in subnets:
+                    self.assertEqual(subnet.subnet_of(block), other == kind, f"{policy}: {block}, {other} {subnet}")
+
+    def test_nodes_accounts_secrets_and_ports_are_named_alike(self):
+        labels = {it["Labels"]["tallyroot/part"] for _, _, it in promises.resources(TEMPLATES, "AWS::EKS::Nodegroup")}
+        script = (KUBERNETES / "election.py").read_text()
+        named = set(re.findall(r"nodeSelector, value: \{tallyroot/part: (\w+)\}", "".join(path.read_text() for path in KUBERNETES.rglob("kustomization.yaml"))))
+        self.assertEqual(named | {"services"}, labels)
+        self.assertIn('return f"{self.settings.name}-{unit.name}"', script)
+        self.assertIn('f"{self.settings.name}/{unit.name}/{file}"', script)
+        target = TEMPLATES["route"]["Resources"]["Targets"]["Properties"]
+        self.assertIn(f'SERVICE, HEALTH = {target["Port"]}, {target["HealthCheckPort"]}', script)
+        ports = {(rule[3], rule[4]) for rule in promises.edges(TEMPLATES)[0] if rule[0].endswith("Front")}
+        self.assertEqual(ports, {(target["Port"], int(target["HealthCheckPort"]))})
+
+    def test_the_outputs_that_the_settings_name_exist(self):
+        for template, output in re.findall(r"\b([a-z-]+): (\w+)\b(?=[;\s])", "".join(re.findall(r"#.*", (KUBERNETES / "example.toml").read_text()))):
+            with self.subTest(f"{template}: {output}"):
+                self.assertIn(output, TEMPLATES[template]["Outputs"])
+
+
+if __name__ == "__main__":
+    unittest.main()
