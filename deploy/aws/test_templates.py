@@ -1,12 +1,14 @@
 """What the templates promise together, each promise seen to fail when a template is broken; cfn-lint; and that Kubernetes' manifests name the same things."""
 
 import copy
+import fnmatch
 import ipaddress
 import pathlib
 import re
 import subprocess
 import unittest
 
+import cost
 import promises
 import yaml
 
@@ -162,10 +164,77 @@ class AndKubernetes(unittest.TestCase):
         ports = {(rule[3], rule[4]) for rule in promises.edges(TEMPLATES)[0] if rule[0].endswith("Front")}
         self.assertEqual(ports, {(target["Port"], int(target["HealthCheckPort"]))})
 
+    def test_cloudfront_leads_each_path_to_who_serves_it(self):
+        """Every page, every route of the interface, and files: the first pattern that fits counts, and `*` spans slashes."""
+        config = TEMPLATES["edge"]["Resources"]["Site"]["Properties"]["DistributionConfig"]
+
+        def origin(path, posted=False):
+            for it in config["CacheBehaviors"]:
+                if fnmatch.fnmatchcase(path, it["PathPattern"]):
+                    self.assertTrue(not posted or "POST" in it["AllowedMethods"], path)
+                    return it["TargetOriginId"]
+            return config["DefaultCacheBehavior"]["TargetOriginId"]
+
+        root = f"/elections/{'ab' * 32}"
+        pages = re.findall(r'asset\("([^"]*)"', (HERE.parents[1] / "tally" / "src" / "web" / "page.rs").read_text())
+        self.assertIn("vote", pages)
+        for page in pages:
+            self.assertEqual(origin(f"{root}/{page}"), "services", page)
+        interface = yaml.safe_load((HERE.parents[1] / "specs" / "openapi.yaml").read_text())["paths"]
+        by_first = {"registrars": "registrars", "cells": "cells", "notices": "services", "events": "services"}
+        seen = set()
+        for path, methods in interface.items():
+            first = path.split("/")[1]
+            if first in by_first:
+                seen.add(first)
+                self.assertEqual(origin(root + re.sub(r"\{\w+\}", "3", path), "post" in methods), by_first[first], path)
+        self.assertEqual(seen, set(by_first))
+        for path in ("manifest.json", "results.json", "cells/3/checkpoint", "cells/3/checkpoints/17", "cells/3/batches/7", "cells/3/tile/0/x001/234", "cells/3/tile/entries/000.p/3",
+                     "registrars/0/0/checkpoint", "heads/cosigned/12", "anchors/court/5"):
+            self.assertEqual(origin(f"{root}/{path}"), "published", path)
+        # Else CloudFront would show S3's list of the bucket.
+        self.assertEqual(origin("/"), "services")
+
     def test_the_outputs_that_the_settings_name_exist(self):
         for template, output in re.findall(r"\b([a-z-]+): (\w+)\b(?=[;\s])", "".join(re.findall(r"#.*", (KUBERNETES / "example.toml").read_text()))):
             with self.subTest(f"{template}: {output}"):
                 self.assertIn(output, TEMPLATES[template]["Outputs"])
+
+
+class Operations(unittest.TestCase):
+    """specs/operations.md names what there is."""
+
+    PAGE = (HERE.parents[1] / "specs" / "operations.md").read_text()
+    # Stacks that are made by a function of the page, or under a shorter name.
+    NAMES = {"published": "published-bucket", "balancers": "load-balancers"}
+    KINDS = {"role-": "unit-role", "key-": "log-key", "wrapping-": "wrapping-key", "route-": "route", "database-": "database", "anchor-": "anchor-bucket"}
+
+    def template(self, stack):
+        return self.NAMES.get(stack) or next((it for start, it in self.KINDS.items() if stack.startswith(start)), stack)
+
+    def test_every_stack_is_made_with_its_parameters(self):
+        lines = [line.strip() for line in self.PAGE.replace("\\\n", " ").splitlines() if line.startswith("    ")]
+        made = {}
+        for line in lines:
+            for stack, template, rest in re.findall(r"(?:^|[;{] ?|do )stack (\S+) ([a-z-]+) ([^;}]*)", line):
+                self.assertEqual(self.template(stack.replace("$1", "0")), template, line)
+                made.setdefault(template, set()).update(re.findall(r'(?:^|[ "])([A-Z]\w+)=', rest))
+        self.assertEqual(set(made), set(TEMPLATES))
+        made["unit-role"] |= {"AnchorBuckets", "AnchorObjects"}
+        for template, given in made.items():
+            parameters = TEMPLATES[template]["Parameters"]
+            self.assertLessEqual(given, set(parameters), template)
+            self.assertLessEqual({name for name, it in parameters.items() if "Default" not in it}, given, template)
+
+    def test_every_output_that_is_asked_for_exists(self):
+        asked = re.findall(r"\$\(out (\S+) (\S+?)\)", self.PAGE)
+        self.assertGreater(len(asked), 40)
+        for stack, output in asked:
+            output = output.replace("$2", "Cells")
+            self.assertIn(output, TEMPLATES[self.template(stack)]["Outputs"], stack)
+
+    def test_the_cost_is_what_is_computed(self):
+        self.assertIn(f"{cost.table()}\n\n{cost.assumptions()}\n", self.PAGE)
 
 
 if __name__ == "__main__":

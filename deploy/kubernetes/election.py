@@ -200,7 +200,7 @@ class Overlay:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise Failed(f"aurora.ca: {error}: get the certificates of RDS") from error
+            raise Failed(f"aurora.ca: {error}: get the certificates of RDS from AWS") from error
 
     # -- its configuration, in the words of `tallyroot serve --help`
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -151,6 +152,34 @@ class Kubernetes(unittest.TestCase):
         ours = yaml.safe_load((HERE.parent / "observability" / "alerts.yaml").read_text())
         [rule] = self.deployed["aurora"].kinds("PrometheusRule")
         self.assertEqual(rule["spec"], ours)
+
+    def test_the_commands_of_the_operations_page_exist(self):
+        page = (HERE.parents[1] / "specs" / "operations.md").read_text()
+        # Of shell lines and of `…` in the text: up to what ends a command.
+        commands = re.findall(r"(?<![\w/.-])/?(tallyroot(?:-verify)?) ((?:[a-z][a-z-]* ?)+)([^#;`\n]*)", page)
+        self.assertGreater(len(commands), 15)
+        helps = {}
+        for name, words, rest in commands:
+            given = words.split()
+            words = list(given)
+            # As many of the words as are commands; what follows them is an argument, such as a file or a role.
+            while words and (name, *words) not in helps:
+                ran = self.stand.run(name, *words, "--help")
+                if ran.returncode == 0:
+                    helps[name, *words] = ran.stdout
+                    break
+                words.pop()
+            with self.subTest(f"{name} {' '.join(words)}"):
+                self.assertTrue(words)
+                self.assertTrue(words == given or "\nCommands:" not in helps[name, *words], given)
+                for option in re.findall(r"--[a-z-]+", rest):
+                    self.assertIn(option, helps[name, *words])
+
+    def test_the_operations_page_leads_to_every_alert(self):
+        page = (HERE.parents[1] / "specs" / "operations.md").read_text()
+        rules = yaml.safe_load((HERE.parent / "observability" / "alerts.yaml").read_text())
+        for alert in (rule["alert"] for group in rules["groups"] for rule in group["rules"]):
+            self.assertIn(f"[{alert.removeprefix('Tallyroot')}](runbook.md#{alert.lower()})", page)
 
     def test_settings_that_do_not_do_are_refused_with_what_to_do(self):
         out = self.stand.folder / "refused"
