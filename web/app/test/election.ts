@@ -15,6 +15,7 @@ export async function tallyroot(...args: readonly string[]): Promise<string> {
 
 /** A folder that is gone when the tests are over. */
 export function folder(): string {
+  process.setMaxListeners(64);
   const made = mkdtempSync(join(tmpdir(), "tallyroot-page-"));
   process.on("exit", () => rmSync(made, { recursive: true, force: true }));
   return made;
