@@ -160,6 +160,9 @@ export const words: Words = {
   bundle: "Die Dateien dieser Seite haben den Hash {hash}",
   bundleHelp: "von {file}. Damit lässt sich die Seite mit der veröffentlichten Quelle vergleichen; ein unehrlicher Server könnte einen falschen zeigen.",
   files: "Veröffentlichte Dateien",
+  wayVote: "Hier abstimmen",
+  wayReceipt: "Einen Beleg prüfen",
+  wayAudit: "Für Prüfer",
   forget: "Vergessen, was dieser Browser von dieser Wahl behalten hat",
   announceVotes: "{votes} Stimmen, von Ihrem Browser geprüft.",
 };

@@ -159,6 +159,9 @@ export const en = {
   bundle: "This page's own files have the hash {hash}",
   bundleHelp: "of {file}. It lets you compare the page with the published source; a dishonest server could show you a wrong one.",
   files: "Published files",
+  wayVote: "Vote here",
+  wayReceipt: "Check a receipt",
+  wayAudit: "For auditors",
   forget: "Forget what this browser remembers of this election",
   announceVotes: "{votes} votes, verified by your browser.",
 } as const;

@@ -160,6 +160,9 @@ export const words: Words = {
   bundle: "Los archivos de esta página tienen el hash {hash}",
   bundleHelp: "de {file}. Sirve para comparar la página con el código publicado; un servidor deshonesto podría mostrar uno falso.",
   files: "Archivos publicados",
+  wayVote: "Votar aquí",
+  wayReceipt: "Comprobar un recibo",
+  wayAudit: "Para auditores",
   forget: "Olvidar lo que este navegador recuerda de esta elección",
   announceVotes: "{votes} votos, verificados por su navegador.",
 };

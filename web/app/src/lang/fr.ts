@@ -160,6 +160,9 @@ export const words: Words = {
   bundle: "Les fichiers de cette page ont l’empreinte {hash}",
   bundleHelp: "de {file}. Elle permet de comparer la page au code publié ; un serveur malhonnête pourrait en montrer une fausse.",
   files: "Fichiers publiés",
+  wayVote: "Voter ici",
+  wayReceipt: "Vérifier un reçu",
+  wayAudit: "Pour les auditeurs",
   forget: "Oublier ce que ce navigateur a retenu de cette élection",
   announceVotes: "{votes} votes, vérifiés par votre navigateur.",
 };

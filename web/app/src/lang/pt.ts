@@ -160,6 +160,9 @@ export const words: Words = {
   bundle: "Os ficheiros desta página têm o hash {hash}",
   bundleHelp: "de {file}. Serve para comparar a página com o código publicado; um servidor desonesto podia mostrar um falso.",
   files: "Ficheiros publicados",
+  wayVote: "Votar aqui",
+  wayReceipt: "Verificar um recibo",
+  wayAudit: "Para auditores",
   forget: "Esquecer o que este navegador recorda desta eleição",
   announceVotes: "{votes} votos, verificados pelo seu navegador.",
 };

@@ -94,12 +94,26 @@ function Header({ snapshot, setLanguage }: { snapshot: Snapshot; setLanguage: (l
       {election !== undefined && (
         <p class="quiet">{speech.say(closing > election.closing ? "timesExtended" : "times", { opening: speech.moment(election.opening), closing: speech.moment(closing) })}</p>
       )}
+      <Ways open={results === undefined || results.status === "open"} />
       <Badge snapshot={snapshot} />
       <p id="connection" class="quiet" data-connection={snapshot.connection}>
         {speech.say(snapshot.connection)}
         {snapshot.verifiedAt !== undefined && <> · {speech.say("updated", { time: speech.at(snapshot.verifiedAt) })}</>}
       </p>
     </header>
+  );
+}
+
+/** To the site's other pages; the id that the reader brought goes along. */
+function Ways({ open }: { open: boolean }) {
+  const speech = useSpeech();
+  const brought = /[#&](id=[0-9a-f]{64})\b/.exec(location.hash)?.[1];
+  const way = (page: string): string => (brought === undefined ? page : `${page}#${brought}`);
+  return (
+    <p>
+      {open && <><a href={way("vote")}>{speech.say("wayVote")}</a> · </>}
+      <a href={way("receipt")}>{speech.say("wayReceipt")}</a> · <a href={way("audit")}>{speech.say("wayAudit")}</a>
+    </p>
   );
 }
 

@@ -1,5 +1,5 @@
 import { type ComponentChildren, createContext } from "preact";
-import { useContext, useEffect, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Id, Label } from "../../page/parts.js";
 import { LANGUAGES, type Language, Speech as Any, isLanguage, keepLanguage, preferred } from "../../page/words.js";
 import { type Words, en } from "../lang/en.js";
@@ -104,13 +104,14 @@ function IdCard() {
   );
 }
 
-/** A heading that takes the focus when it appears: the step before it is gone. */
+let lastStep: string | undefined;
+
+/** A heading that takes the focus when its step begins: what had it is gone with the step before. Not on a page that was just opened; and before anything is drawn, or what is clicked next would move away. */
 export function StepTitle({ children, steps }: { children: ComponentChildren; steps: string }) {
   const heading = useRef<HTMLHeadingElement>(null);
-  const first = useRef(true);
-  useEffect(() => {
-    if (!first.current || document.activeElement === document.body) heading.current?.focus({ preventScroll: first.current });
-    first.current = false;
+  useLayoutEffect(() => {
+    if (lastStep !== undefined && lastStep !== steps) heading.current?.focus();
+    lastStep = steps;
   }, [steps]);
   return <h2 ref={heading} tabIndex={-1}>{children}</h2>;
 }

@@ -3,7 +3,7 @@ import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { FromChecker, ToChecker, Verdict } from "../messages.js";
 import { Chosen } from "./choices.js";
-import { Frame, PLACE, Sentence, type Speech, StepTitle, firstSpeech, save, script, useLanguage, useSpeech } from "./parts.js";
+import { Frame, PLACE, Sentence, type Speech, firstSpeech, save, script, useLanguage, useSpeech } from "./parts.js";
 import { ReceiptTools } from "./recorded.js";
 
 /** The vote that a QR code led here with. It is taken out of the address at once: an address is kept in the history. */
@@ -73,7 +73,7 @@ function Told({ verdict, busy }: { verdict: Verdict; busy: boolean }) {
   const blames = dispute !== undefined && (id === "dropped" || id === "splitView" || id === "rolledBack");
   return (
     <section class={BAD.has(id) ? "alarm" : "card"} data-verdict={id}>
-      <StepTitle steps={id}><span class={GOOD.has(id) ? "good" : BAD.has(id) ? "bad" : "doubt"}>{speech.say(name)}</span></StepTitle>
+      <h2><span class={GOOD.has(id) ? "good" : BAD.has(id) ? "bad" : "doubt"}>{speech.say(name)}</span></h2>
       {cancelled && <p class="doubt">{speech.say("wasCancelled")}</p>}
       {busy && <p class="quiet">{speech.say("checking")}</p>}
       {blames && <p><button type="button" id="dispute" onClick={() => save("tallyroot-dispute.json", dispute)}>{speech.say("saveDispute")}</button></p>}

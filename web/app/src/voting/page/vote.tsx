@@ -115,7 +115,7 @@ function Ballot({ state, send }: { state: VotingState; send: Send }) {
         <StepTitle steps="ballot">{speech.say("ballot")}</StepTitle>
         <p class="quiet">{speech.say("ballotHelp")}</p>
         {election.contests.map((rules, place) => <Contest key={rules.name} rules={rules} place={place} chosen={choices[place] ?? []} choose={(change) => choose(place, change)} />)}
-        <p><button type="button" id="review" onClick={() => setReviewing(true)}>{speech.say("toReview")}</button></p>
+        <p><button type="button" id="review" class="main" onClick={() => setReviewing(true)}>{speech.say("toReview")}</button></p>
       </section>
     );
   }
