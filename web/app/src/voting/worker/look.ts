@@ -51,9 +51,9 @@ async function patiently(log: Ledger, size: bigint): Promise<Noted | undefined> 
 
 /** How a log that is shown now continues a tree that the receipt holds. */
 async function exhibit(log: Ledger, now: Noted, held: TreeHead): Promise<Exhibit> {
-  if (now.size < held.size) return { checkpoint: now.note, proof: [], root: toBase64(now.root) };
+  if (now.size <= held.size) return { checkpoint: now.note, proof: [], root: toBase64(now.root) };
   const proofs = await log.proofs(now, [], [held.size]);
-  const proof = now.size === held.size ? [] : await proofs.consistency(held.size, now.size);
+  const proof = await proofs.consistency(held.size, now.size);
   return { checkpoint: now.note, proof: proof.map(toBase64), root: toBase64(await proofs.root(held.size)) };
 }
 
