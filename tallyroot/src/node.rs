@@ -48,7 +48,7 @@ pub struct Node {
     cells: Vec<Cell>,
     registrars: Vec<Registrar>,
     anchoring: Anchoring,
-    _witnesses: LocalWitnesses,
+    witnesses: LocalWitnesses,
     tally: Tally,
     reader: Arc<dyn Reader>,
     follower: JoinHandle<()>,
@@ -191,7 +191,7 @@ impl Node {
             cells,
             registrars,
             anchoring,
-            _witnesses: witnesses,
+            witnesses,
             tally,
             reader,
             follower,
@@ -255,6 +255,12 @@ impl Node {
         })
         .await
         .context("the election did not come to its end in time: see the warnings above")?
+    }
+
+    /// The witnesses that run here, as [`LocalWitnesses::named`].
+    #[must_use]
+    pub fn witnesses(&self) -> Vec<String> {
+        self.witnesses.named()
     }
 
     /// Waits until a head covers everything that is in the logs now, every anchor holds it and the witnesses have cosigned it, and the results show it.

@@ -120,6 +120,15 @@ impl LocalWitnesses {
             .map(|(key, url)| Ok(Client::new(key.clone(), url, None)?))
             .collect()
     }
+
+    /// Who they are and where anybody asks them: `NAME=URL`, as an audit takes it.
+    #[must_use]
+    pub fn named(&self) -> Vec<String> {
+        let witnesses = self.election.witnesses().iter().zip(&self.urls);
+        witnesses
+            .map(|(key, url)| format!("{}={url}", key.name()))
+            .collect()
+    }
 }
 
 fn now_s() -> u64 {

@@ -128,17 +128,9 @@ pub async fn run(args: &DemoArgs) -> Result<ExitCode> {
         clock.lap("check");
     }
 
-    let audit = audit(&folder, &election).await?;
+    let audit = audit(&folder, &election, services.witnesses()).await?;
     clock.lap("audit");
-    let report = Report::new(
-        &election,
-        &site,
-        &folder,
-        services.url(),
-        audit,
-        begun.elapsed(),
-    )
-    .await?;
+    let report = Report::new(&election, &site, &folder, &services, audit, begun.elapsed()).await?;
     let verified = report.verified();
     if args.json {
         report.print_json()?;
@@ -295,14 +287,18 @@ async fn listen(args: &DemoArgs) -> Result<TcpListener> {
     anyhow::bail!("cannot listen on any port of 127.0.0.1: give an address with --listen")
 }
 
-/// The audit that anybody could run, over what is published.
-async fn audit(folder: &Folder, election: &Election) -> Result<AuditVerdict> {
+/// The audit that anybody could run, over what is published and what these witnesses show.
+async fn audit(
+    folder: &Folder,
+    election: &Election,
+    witnesses: Vec<String>,
+) -> Result<AuditVerdict> {
     let (public, id) = (folder.public(), election.id());
     let options = Options {
         threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         settle: AUDIT_SETTLE,
         evidence: Vec::new(),
-        witnesses: Vec::new(),
+        witnesses,
         state: None,
     };
     tokio::task::spawn_blocking(move || {

@@ -9,6 +9,7 @@ use protocol::results::{ContestResult, RESULTS_LEN_MAX, Results, Status};
 use serde_json::{Map, Value, json};
 use verifier_cli::verdict::{AuditVerdict, Outcome};
 
+use super::services::Services;
 use crate::client::site::Site;
 use crate::folder::Folder;
 
@@ -21,6 +22,7 @@ pub(super) struct Report {
     audit: AuditVerdict,
     data: String,
     url: String,
+    witnesses: Vec<String>,
     seconds: f64,
 }
 
@@ -33,7 +35,7 @@ impl Report {
         election: &Election,
         site: &Site,
         folder: &Folder,
-        url: &str,
+        services: &Services,
         audit: AuditVerdict,
         took: Duration,
     ) -> Result<Self> {
@@ -48,7 +50,8 @@ impl Report {
             issued: audit.issued.iter().map(|by| by.issued).min().unwrap_or(0),
             audit,
             data: folder.root().display().to_string(),
-            url: url.to_owned(),
+            url: services.url().to_owned(),
+            witnesses: services.witnesses(),
             seconds: took.as_secs_f64(),
         })
     }
@@ -236,6 +239,9 @@ impl Report {
                 "  Vote there       {}/elections/{id}/vote#id={id}",
                 self.url
             )?;
+            for witness in &self.witnesses {
+                writeln!(out, "  Witness          {witness}")?;
+            }
         }
         writeln!(
             out,
@@ -260,8 +266,14 @@ impl Report {
         writeln!(out, "\nWhat to try next")?;
         writeln!(
             out,
-            "  Audit it yourself:\n    {program} audit {}/public --election {id}",
-            self.data
+            "  Audit it yourself:\n    {program} audit {}/public --election {id}{}",
+            self.data,
+            if closed {
+                String::new()
+            } else {
+                let asked = self.witnesses.iter();
+                asked.map(|named| format!(" --witness {named}")).collect()
+            }
         )?;
         writeln!(
             out,

@@ -68,6 +68,14 @@ impl Services {
         }
     }
 
+    /// The witnesses that run with them, as `NAME=URL`.
+    pub(super) fn witnesses(&self) -> Vec<String> {
+        match self {
+            Self::Here(node) => node.witnesses(),
+            Self::Elsewhere(_) => Vec::new(),
+        }
+    }
+
     /// Ends the election, and waits for the final head to be anchored and for the final result.
     pub(super) async fn finish(&self) -> Result<()> {
         match self {
