@@ -1,36 +1,120 @@
-//! Elections whose files and anchors lie in buckets of a server that speaks S3's protocol.
+//! An election whose keys are made in and held by a KMS, and whose files and anchors lie in buckets, of a server that speaks AWS's protocols; each service has an
+//! identity of its own, which may do what it needs and nothing else.
 
 mod anchors;
 
+use aws_sdk_kms::Client;
 use serde_json::{Value, json};
 use tests::device::Device;
-use tests::serve::{BucketsPlan, Plan, Role, Service, World};
-use tests::{arg, folder, run, run_with};
+use tests::files;
+use tests::serve::{BucketsPlan, KmsPlan, Plan, Role, Service, World};
+use tests::{Environment, arg, folder, run, run_with};
 use throwaway_ministack::{Identity, Server, environment};
 
-/// An election in a bucket of its own, anchored in another one.
-fn plan(server: &Server) -> Plan {
+/// Whose credentials a process has; where the servers are, its configuration says.
+fn credentials(identity: &Identity) -> Environment {
+    environment("", identity)
+        .into_iter()
+        .filter(|(name, _)| *name != "AWS_ENDPOINT_URL" && *name != "AWS_REGION")
+        .collect()
+}
+
+/// An election in a bucket of its own, anchored in another one, with all keys in KMS.
+async fn plan(server: &Server) -> Plan {
     let published = server.bucket("public", false);
     server.show_to_all(&published);
     let anchor = server.bucket("anchor", true);
     server.show_to_all(&anchor);
+    let root = server.aws(&Identity::root());
+    let wrapping = Client::new(root.config().await.unwrap())
+        .create_key()
+        .send()
+        .await
+        .unwrap();
+    let wrapping = wrapping.key_metadata().unwrap().arn().unwrap().to_owned();
     Plan {
+        kms: Some(KmsPlan {
+            endpoint: server.url(),
+            keys: format!(
+                "[keys]\ncells = {{ kms = true }}\nissuance = {{ kms = true }}\nheads = {{ kms = true }}\nauthority = {{ kms = true }}\nspares = {{ kms = true }}\n\
+                 rsa = {{ kms = [\"{wrapping}\"] }}\n"
+            ),
+            environment: credentials(&Identity::root()),
+        }),
         buckets: Some(BucketsPlan {
             endpoint: server.url(),
             published,
             anchors: vec![("local".to_owned(), anchor)],
-            environment: environment("", &Identity::root())
-                .into_iter()
-                .filter(|(name, _)| *name != "AWS_ENDPOINT_URL" && *name != "AWS_REGION")
-                .collect(),
+            environment: credentials(&Identity::root()),
         }),
         ..Plan::default()
     }
 }
 
+/// Gives each service an identity of its own: its own keys, its own part of the published bucket, and for the anchoring service the anchor.
+fn identify(server: &Server, world: &mut World) {
+    let id = world.published.id();
+    let buckets = world.plan.buckets.as_ref().unwrap();
+    let (published, anchor) = (buckets.published.clone(), buckets.anchors[0].1.clone());
+    let allow = |actions: &str, resource: &str| {
+        format!(r#"{{"Effect":"Allow","Action":[{actions}],"Resource":"{resource}"}}"#)
+    };
+    for role in world.roles() {
+        let folder = role.folder();
+        let (logs, writes) = match role {
+            Role::Registrar(_) => (vec![format!("{folder}/0")], vec![format!("{folder}/*")]),
+            Role::Tally => (Vec::new(), vec!["results.json".to_owned()]),
+            Role::Cell(_) => (vec![folder.clone()], vec![format!("{folder}/*")]),
+            Role::Anchor => (
+                vec![folder.clone()],
+                vec![format!("{folder}/*"), "anchors/*".to_owned()],
+            ),
+        };
+        let mut statements = vec![
+            allow(
+                r#""s3:GetObject""#,
+                &format!("arn:aws:s3:::{published}/elections/{id}/*"),
+            ),
+            allow(r#""s3:ListBucket""#, &format!("arn:aws:s3:::{published}")),
+        ];
+        for path in writes {
+            let resource = format!("arn:aws:s3:::{published}/elections/{id}/{path}");
+            statements.push(allow(r#""s3:PutObject""#, &resource));
+        }
+        // What the start tries the bucket's conditions with.
+        statements.push(allow(
+            r#""s3:PutObject","s3:GetObject","s3:DeleteObject""#,
+            &format!("arn:aws:s3:::{published}/probe/*"),
+        ));
+        for log in logs {
+            for which in ["main", "spare"] {
+                let key = world.kms_name(&format!("{log}/{which}"));
+                let key = key.expect("a key in KMS");
+                statements.push(allow(r#""kms:GetPublicKey","kms:Sign""#, &key));
+            }
+        }
+        if let Some(key) = world.kms_name(&format!("{folder}/rsa")) {
+            statements.push(allow(r#""kms:Decrypt""#, &key));
+        }
+        if role == Role::Anchor {
+            statements.push(allow(
+                r#""s3:PutObject","s3:PutObjectRetention","s3:GetObject","s3:GetObjectVersion","s3:GetObjectRetention""#,
+                &format!("arn:aws:s3:::{anchor}/*"),
+            ));
+            statements.push(allow(
+                r#""s3:ListBucket","s3:ListBucketVersions","s3:GetBucketObjectLockConfiguration","s3:GetBucketVersioning""#,
+                &format!("arn:aws:s3:::{anchor}"),
+            ));
+        }
+        let name = format!("s3-{}-{}", &id[..16], folder.replace('/', "-"));
+        let user = server.user(&name, &statements);
+        world.environments.insert(folder, credentials(&user));
+    }
+}
+
 /// Makes the election, and publishes its manifest.
-fn world(server: &Server, folder: &std::path::Path) -> World {
-    let world = World::new(folder, &plan(server));
+async fn world(server: &Server, folder: &std::path::Path) -> World {
+    let mut world = World::new(folder, &plan(server).await);
     let election = &world.published.election;
     let buckets = world.plan.buckets.as_ref().unwrap();
     server.s3(
@@ -42,6 +126,7 @@ fn world(server: &Server, folder: &std::path::Path) -> World {
         "",
         std::str::from_utf8(election.manifest_bytes()).unwrap(),
     );
+    identify(server, &mut world);
     world
 }
 
@@ -74,7 +159,7 @@ fn audit(world: &World, place: &str, more: &[&str]) -> (i32, Value) {
 async fn a_whole_election_in_buckets() {
     let server = Server::shared();
     let folder = folder();
-    let world = world(server, folder.path());
+    let world = world(server, folder.path()).await;
     let id = world.published.id();
     for role in world.roles() {
         let said = world.check(role);
@@ -86,20 +171,22 @@ async fn a_whole_election_in_buckets() {
     }
     let tally = of(&services, Role::Tally).url.clone();
     let anchor = of(&services, Role::Anchor).url.clone();
-    let authority = world.data.join("authority/main.key");
+    let authority = world.kms_name("authority/main").unwrap();
     let arguments = [
         "election",
         "close",
         &tally,
         "--election",
         &id,
-        "--key",
-        arg(&authority),
+        "--kms",
+        &authority,
         "--anchor",
         &anchor,
         "--json",
     ];
-    let said = run_with("tallyroot", &arguments, &Vec::new());
+    let mut environment = world.plan.kms.as_ref().unwrap().environment.clone();
+    environment.push(("AWS_ENDPOINT_URL", server.url()));
+    let said = run_with("tallyroot", &arguments, &environment);
     assert_eq!(said.code, 0, "{said:#?}");
     let said = run(
         "tallyroot",
@@ -115,6 +202,17 @@ async fn a_whole_election_in_buckets() {
         let (code, said) = service.stop();
         assert_eq!(code, 0, "{role:?}: {said}");
     }
+    // No key is in any file. (Whether one is in another's bytes, the tests of KMS alone look at.)
+    let is_key = |name: &String| name.ends_with(".key") || name.ends_with(".pem");
+    let keys: Vec<String> = files::list(&world.data)
+        .into_iter()
+        .filter(is_key)
+        .collect();
+    assert!(
+        keys.iter()
+            .all(|name| name.starts_with("registrars/0/code")),
+        "{keys:?}"
+    );
     // The anchors themselves.
     let anchor = &world.plan.buckets.as_ref().unwrap().anchors[0].1;
     let anchor = anchors::open(server, anchor).await;
