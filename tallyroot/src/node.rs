@@ -136,6 +136,7 @@ impl Node {
                 &folder.rsa_key(r, &aws)?,
                 &files.code_key,
                 &roll,
+                None,
             )
             .await?;
             registrars.push(registrar.start(election, r, shards, &schedule, &clock)?);

@@ -42,13 +42,13 @@ const provider = new Provider(issuer, {
   jwks: { keys },
   // So that a key for encryption is published too.
   features: { encryption: { enabled: true }, requestObjects: { request: true } },
-  claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+  claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
   conformIdTokenClaims: false,
   cookies: { keys: ['tests only'] },
   // Whoever is named at the login page has that account.
   findAccount: (_, id) => ({
     accountId: id,
-    claims: () => ({ sub: id, email: `${id}@example.org`, email_verified: !id.startsWith('unverified') }),
+    claims: () => ({ sub: id, name: id, email: `${id}@example.org`, email_verified: !id.startsWith('unverified') }),
   }),
 });
 server.on('request', provider.callback());

@@ -203,6 +203,17 @@ const SERVE_REGISTRAR_HELP: &str = concat!(
   durability = { standbys = ["a", "b"], count = 2 }   # or as for a cell
   schema = "roll"                      # optional: where the roll is
 
+  [oidc]                               # optional: sign-in by OpenID Connect, beside codes
+  issuer = "https://id.example.org"    # letter by letter; its keys are read from there
+  client_id = "votes"                  # a public client with PKCE, redirected to http://127.0.0.1/callback
+  audience = "votes"                   # optional: what `aud` is; the client id
+  algorithms = ["RS256"]               # optional; asymmetric ones only
+  claim = "sub"                        # optional: "sub" is ISSUER#SUB on the roll; else the claim's own value
+  scope = "openid"                     # optional
+  clock_leeway_s = 60                  # optional
+  max_age_s = 600                      # optional: how old an ID token may be
+  allow_http_loopback = false          # optional: an issuer at http://127.0.0.1, for tests
+
   [[shards]]                           # one for each issuance log of the manifest
   main = "main.key"
   spare = "spare.key"                  # optional; signs once a switch notice is in force

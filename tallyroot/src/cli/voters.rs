@@ -86,7 +86,7 @@ pub struct VoteArgs {
     /// The election id, from a source that the operator does not control
     #[arg(long, value_name = "ID")]
     pub election: String,
-    /// The one-time code of each registrar, in the manifest's order (repeat the option)
+    /// The one-time code of each registrar, in the manifest's order (repeat the option); without one, you sign in at the registrar's OpenID provider, if it has one
     #[arg(long, value_name = "CODE")]
     pub code: Vec<String>,
     /// A choice as CONTEST=OPTION; repeat it for approval, and best first for ranked contests. A contest without one stays blank
@@ -120,6 +120,9 @@ const VOTE_HELP: &str = "A form is TOML, with the registrars' codes in the manif
   codes = [\"DWB2S-AGQ74-6FFWY-K4TG1\"]
   [choices]
   \"Chair\" = [\"Ada\", \"Grace\"]
+
+Without a code (or with an empty one, \"\") it prints the page of the registrar's OpenID provider, where it
+has one: open that in a browser on this machine, and sign in there.
 
 Run it again after any failure: the same secret and choices can never be counted twice.
 A receipt shows how you voted; whoever reads it knows your vote.

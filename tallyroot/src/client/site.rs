@@ -66,6 +66,30 @@ pub struct RefusalError {
     pub message: String,
 }
 
+/// How a voter shows a registrar who she is.
+#[derive(Clone, Copy)]
+pub enum Shown<'a> {
+    /// A one-time code.
+    Code(&'a str),
+    /// An ID token of the registrar's OpenID provider.
+    IdToken(&'a str),
+}
+
+/// Where to sign in for a registrar, and with which nonce.
+#[derive(Debug, Deserialize)]
+pub struct SignIn {
+    /// The public client.
+    pub client_id: String,
+    /// Seconds until the nonce expires.
+    pub expires_in: u64,
+    /// The provider.
+    pub issuer: String,
+    /// What the ID token must hold.
+    pub nonce: String,
+    /// What to ask for.
+    pub scope: String,
+}
+
 /// A registrar's answer.
 #[derive(Debug, Deserialize)]
 pub struct Issued {
@@ -232,9 +256,25 @@ impl Site {
     }
 
     /// Asks registrar `registrar` for a blind signature.
-    pub async fn issue(&self, registrar: usize, code: &str, blinded: &[u8]) -> Answer<Issued> {
-        let body = serde_json::json!({ "blinded": BASE64.encode(blinded), "code": code });
+    pub async fn issue(
+        &self,
+        registrar: usize,
+        shown: Shown<'_>,
+        blinded: &[u8],
+    ) -> Answer<Issued> {
+        let blinded = BASE64.encode(blinded);
+        let body = match shown {
+            Shown::Code(code) => serde_json::json!({ "blinded": blinded, "code": code }),
+            Shown::IdToken(token) => serde_json::json!({ "blinded": blinded, "id_token": token }),
+        };
         self.post(&format!("registrars/{registrar}/credentials"), &body)
+            .await
+    }
+
+    /// Asks registrar `registrar` where to sign in for the blinded message of this digest; refused with `not-found` where it takes codes alone.
+    pub async fn sign_in(&self, registrar: usize, digest: &[u8; 32]) -> Answer<SignIn> {
+        let body = serde_json::json!({ "digest": BASE64.encode(digest) });
+        self.post(&format!("registrars/{registrar}/sign-in"), &body)
             .await
     }
 
@@ -289,7 +329,7 @@ impl Site {
     }
 }
 
-async fn bounded(mut response: reqwest::Response, max: usize) -> Result<Vec<u8>> {
+pub(super) async fn bounded(mut response: reqwest::Response, max: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response
         .chunk()

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use protocol::ballot::{Ballot, ballot_message};
-use protocol::credential::{self, CredentialKey, DeviceSecret};
+use protocol::credential::{self, Blinded, CredentialKey, DeviceSecret};
 use protocol::entry::{Entry, Issuance, Vote};
 use protocol::ids::LogId;
 use protocol::manifest::Election;
@@ -16,7 +16,7 @@ use protocol::tlog_proof::TlogProof;
 use sha2::{Digest as _, Sha256};
 
 use super::in_force::InForce;
-use super::site::{Answer, Backoff, Issued, Recorded, Refusal, Site};
+use super::site::{Answer, Backoff, Issued, Recorded, Refusal, Shown, SignIn, Site};
 
 /// Why a voter does not get what she asked for.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,33 @@ impl Device {
         self.key.public()
     }
 
-    /// Signs in at one registrar with a code and returns its signature over the credential.
+    /// Where to sign in for one registrar, for this device's credential; `None` where it takes codes alone.
+    ///
+    /// # Errors
+    /// See [`VoterError`].
+    pub async fn begin_sign_in(
+        &self,
+        site: &Site,
+        registrar: u16,
+    ) -> Result<Option<SignIn>, VoterError> {
+        let digest = self.blinded(registrar)?.digest();
+        match until_known(|| site.sign_in(usize::from(registrar), &digest)).await {
+            Err(VoterError::Refused(refusal)) if refusal.error.code == "not-found" => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    fn blinded(&self, registrar: u16) -> Result<Blinded> {
+        let key = self
+            .election
+            .registrar_keys()
+            .get(usize::from(registrar))
+            .with_context(|| format!("the election has no registrar {registrar}"))?;
+        credential::blind(&self.secret, &self.election.id(), registrar, key)
+            .context("cannot blind the credential")
+    }
+
+    /// Signs in at one registrar with a code or a token and returns its signature over the credential.
     ///
     /// # Errors
     /// See [`VoterError`].
@@ -99,17 +125,11 @@ impl Device {
         &self,
         site: &Site,
         registrar: u16,
-        code: &str,
+        shown: Shown<'_>,
     ) -> Result<(Vec<u8>, OnRoll), VoterError> {
-        let key = self
-            .election
-            .registrar_keys()
-            .get(usize::from(registrar))
-            .with_context(|| format!("the election has no registrar {registrar}"))?;
-        let blinded = credential::blind(&self.secret, &self.election.id(), registrar, key)
-            .context("cannot blind the credential")?;
+        let blinded = self.blinded(registrar)?;
         let issued =
-            until_known(|| site.issue(usize::from(registrar), code, blinded.message())).await?;
+            until_known(|| site.issue(usize::from(registrar), shown, blinded.message())).await?;
         let log = LogId::Issuance {
             registrar,
             shard: issued.issuance.shard,

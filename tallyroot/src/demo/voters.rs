@@ -12,7 +12,7 @@ use protocol::merkle::Hash;
 use tokio::task::JoinSet;
 
 use super::records::Records;
-use crate::client::site::Site;
+use crate::client::site::{Shown, Site};
 use crate::client::voter::{Device, InLog};
 use crate::progress::Progress;
 
@@ -137,7 +137,9 @@ impl Voters {
                     let code = sheet
                         .get(voter as usize)
                         .context("no code for this voter")?;
-                    let (signature, _) = device.sign_in(&voters.site, registrar, code).await?;
+                    let (signature, _) = device
+                        .sign_in(&voters.site, registrar, Shown::Code(code))
+                        .await?;
                     signatures.extend_from_slice(&signature);
                 }
                 let record = [&voter.to_be_bytes()[..], &signatures].concat();

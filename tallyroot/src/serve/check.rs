@@ -9,6 +9,7 @@ use ledger::publisher::Publisher as _;
 use ledger::schedule::{self, CLOCKS_DIFFER_MAX, Schedule};
 use ledger::store::postgres::Postgres;
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
+use registrar::oidc::{Oidc, ProviderError};
 use serde_json::{Value, json};
 use signer::OpenError;
 use tokio::sync::watch;
@@ -90,6 +91,12 @@ pub(super) async fn all(config: &Config, around: &Surroundings) -> (Vec<Check>, 
             checks.push(Check::of("witnesses", Ok(found)));
         }
     }
+    if let Role::Registrar {
+        oidc: Some(oidc), ..
+    } = &config.role
+    {
+        checks.push(Check::of("oidc", provider(oidc).await));
+    }
     let prepared = match Prepared::open(config).await {
         Ok(prepared) => {
             if let Prepared::Registrar(_) = &prepared {
@@ -106,6 +113,21 @@ pub(super) async fn all(config: &Config, around: &Surroundings) -> (Vec<Check>, 
         }
     };
     (checks, prepared)
+}
+
+/// A provider that is away is no reason not to start: codes are taken without it. One that is another than the configured one is.
+async fn provider(oidc: &Oidc) -> Result<String> {
+    let issuer = &oidc.settings().issuer;
+    match oidc.reach().await {
+        Ok(0) => bail!(
+            "{issuer} publishes no key for signatures with one of the `algorithms`: add the one that it signs ID tokens with"
+        ),
+        Ok(keys) => Ok(format!("{issuer}: {keys} keys for signatures")),
+        Err(ProviderError::OtherIssuer(other)) => bail!(
+            "`issuer` is {issuer}, and the provider there calls itself {other}: give it letter by letter"
+        ),
+        Err(error) => Ok(format!("NOT REACHED: {error}")),
+    }
 }
 
 /// A witness that is away is no reason not to start: the others may be a quorum, and heads are made all the same.

@@ -24,6 +24,7 @@ use protocol::grammar;
 use protocol::ids::LogId;
 use protocol::manifest::Election;
 use registrar::code::CodeKey;
+use registrar::oidc::Oidc;
 use registrar::rsa::{BlindSigner, RsaKeySource};
 use registrar::{Registrar, RegistrarConfig, ShardParts};
 use signer::{Checked, KeySource, Signer};
@@ -237,6 +238,8 @@ pub struct RegistrarParts {
     pub rsa: BlindSigner,
     /// The key of the codes.
     pub codes: CodeKey,
+    /// Where voters may sign in beside their codes.
+    pub oidc: Option<Oidc>,
 }
 
 impl RegistrarParts {
@@ -250,6 +253,7 @@ impl RegistrarParts {
         rsa_key: &RsaKeySource,
         code_key: &Path,
         roll: &Roll,
+        oidc: Option<Oidc>,
     ) -> Result<Self> {
         let rsa = BlindSigner::open(rsa_key, &election.id(), registrar)
             .await
@@ -265,6 +269,7 @@ impl RegistrarParts {
             roll: open_roll(election, registrar, roll).await?,
             rsa,
             codes,
+            oidc,
         })
     }
 
@@ -281,7 +286,10 @@ impl RegistrarParts {
         clock: &Arc<dyn Clock>,
     ) -> Result<Registrar> {
         Registrar::start(
-            RegistrarConfig::new(election, registrar),
+            RegistrarConfig {
+                oidc: self.oidc,
+                ..RegistrarConfig::new(election, registrar)
+            },
             self.roll,
             shards,
             self.rsa,

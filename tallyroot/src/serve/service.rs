@@ -105,13 +105,21 @@ impl Prepared {
             rsa_key,
             code_key,
             roll,
+            oidc,
             ..
         } = &config.role
         else {
             return Ok(Self::Nothing);
         };
-        let parts =
-            RegistrarParts::open(&config.election, *registrar, rsa_key, code_key, roll).await?;
+        let parts = RegistrarParts::open(
+            &config.election,
+            *registrar,
+            rsa_key,
+            code_key,
+            roll,
+            oidc.clone(),
+        )
+        .await?;
         Ok(Self::Registrar(Box::new(parts)))
     }
 }

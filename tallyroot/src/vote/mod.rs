@@ -1,4 +1,4 @@
-//! `tallyroot vote`: one voter, from her code to a receipt.
+//! `tallyroot vote`: one voter, from her code or her sign-in to a receipt.
 //!
 //! The order matters. The device secret is on disk before the first request, so that nothing that breaks off afterwards can cost
 //! the voter her credential. The receipt is on disk as soon as the vote is recorded, and replaced once it is sealed.
@@ -16,9 +16,9 @@ use rand::RngExt as _;
 use serde_json::json;
 
 use crate::cli::VoteArgs;
-use crate::client::receipts;
-use crate::client::site::Site;
+use crate::client::site::{Shown, Site};
 use crate::client::voter::{Device, VoterError};
+use crate::client::{oidc, receipts};
 use secret::{SecretFile, write};
 
 /// SPEC: "clients wait a random time up to this from issuance to cast, and end the wait at least 120 s before closing"
@@ -74,15 +74,33 @@ pub async fn run(args: &VoteArgs) -> Result<Cast, VoterError> {
         form::in_words(&choices, election.contests())
     );
     for registrar in kept.signatures.len()..registrars {
-        let Some(code) = codes.get(registrar) else {
-            return Err(VoterError::Own(anyhow::anyhow!(
-                "this election has {registrars} registrars, and {} must still sign: give one --code (or a code of the form) for each, in the manifest's order",
-                registrars - registrar,
-            )));
-        };
         let number = u16::try_from(registrar).context("too many registrars")?;
-        kept.begin(code, &args.secret)?;
-        let (signature, on_roll) = match device.sign_in(&site, number, code).await {
+        let signed_in;
+        let shown = match codes.get(registrar).filter(|code| !code.is_empty()) {
+            Some(code) => {
+                kept.begin(code, &args.secret)?;
+                Shown::Code(code)
+            }
+            None => {
+                let Some(at) = device.begin_sign_in(&site, number).await? else {
+                    return Err(VoterError::Own(anyhow::anyhow!(
+                        "this election has {registrars} registrars, and {} must still sign: registrar {number} knows voters by their codes: give one --code (or a code of the form) for each, in the manifest's order, empty for one that you sign in for",
+                        registrars - registrar,
+                    )));
+                };
+                signed_in = oidc::sign_in(&at, |page| {
+                    tracing::info!(
+                        "sign in for registrar {number} at {}: open this page in a browser on this machine\n{page}",
+                        at.issuer
+                    );
+                })
+                .await
+                .with_context(|| format!("signing in at {}", at.issuer))?;
+                kept.begin_as(&signed_in.account, &args.secret)?;
+                Shown::IdToken(&signed_in.id_token)
+            }
+        };
+        let (signature, on_roll) = match device.sign_in(&site, number, shown).await {
             Err(refused @ VoterError::Refused(_)) => {
                 kept.forget(&args.secret)?;
                 return Err(refused);

@@ -76,7 +76,8 @@ impl SecretFile {
     /// Whose credential this is was settled by the first codes: other ones are another voter's.
     pub(super) fn check_codes(&self, codes: &[String], path: &Path) -> Result<()> {
         for (code, used) in codes.iter().zip(&self.codes) {
-            if !used.is_empty() && self.mark(code) != *used {
+            // One that is left empty is a sign-in's: whose, shows later.
+            if !code.is_empty() && !used.is_empty() && self.mark(code) != *used {
                 bail!(
                     "{} was begun with another code, so this one was not sent: for another voter, name other files with --secret and --receipt",
                     path.display()
@@ -98,6 +99,18 @@ impl SecretFile {
             self.save(path)?;
         }
         Ok(())
+    }
+
+    /// The same for an account at a provider, which is known once the voter has signed in.
+    pub(super) fn begin_as(&mut self, account: &str, path: &Path) -> Result<()> {
+        let used = self.codes.get(self.signatures.len());
+        if used.is_some_and(|used| *used != self.mark(account)) {
+            bail!(
+                "{} was begun with another account or a code, so nothing was sent: for another voter, name other files with --secret and --receipt",
+                path.display()
+            );
+        }
+        self.begin(account, path)
     }
 
     /// The registrar refused the code, so nothing was issued for it: another one may be tried.

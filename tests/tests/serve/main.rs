@@ -5,6 +5,7 @@ mod bad;
 mod course;
 mod metrics;
 mod repair;
+mod sign_in;
 mod takeover;
 
 use protocol::entry::Vote;

@@ -5,12 +5,14 @@
 mod bucket;
 mod database;
 mod key;
+mod oidc;
 mod section;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anchoring::Witness;
 use aws::Aws;
@@ -19,6 +21,7 @@ use ledger::postgres::Location;
 use ledger::store::postgres::Durability;
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
+use registrar::oidc::Oidc;
 use registrar::rsa::RsaKeySource;
 
 pub(super) use database::no_password_in;
@@ -52,7 +55,14 @@ impl RoleName {
     const fn own_keys(self) -> &'static [&'static str] {
         match self {
             Self::Cell => &["cell"],
-            Self::Registrar => &["registrar", "rsa_key", "code_key", "roll_backup", "shards"],
+            Self::Registrar => &[
+                "registrar",
+                "rsa_key",
+                "code_key",
+                "roll_backup",
+                "oidc",
+                "shards",
+            ],
             Self::Anchor => &["anchors", "witnesses"],
             Self::Tally => &[],
         }
@@ -136,6 +146,8 @@ pub enum Role {
         code_key: PathBuf,
         /// The roll.
         roll: Roll,
+        /// Where voters may sign in beside their codes.
+        oidc: Option<Oidc>,
         /// Its issuance logs, in the manifest's order.
         shards: Vec<LogPlace>,
     },
@@ -417,6 +429,10 @@ fn registrar(root: &Section<'_>, election: &Election, aws: &Aws) -> Result<Role,
     let rsa_key = rsa_key(root, aws)?;
     let code_key = root.path("code_key", "the file of the codes' key")?;
     let backup = root.path_if_any("roll_backup", WHAT_BACKUP)?;
+    let oidc = oidc::oidc(root)?
+        .map(|settings| Oidc::new(settings, Arc::new(ledger::clock::SystemClock)))
+        .transpose()
+        .map_err(|error| root.error("oidc", error.to_string()))?;
     let section = root.section("database")?;
     let database = server(&section)?;
     let schema = section.text_if_any("schema", WHAT_SCHEMA)?;
@@ -463,6 +479,7 @@ fn registrar(root: &Section<'_>, election: &Election, aws: &Aws) -> Result<Role,
         rsa_key,
         code_key,
         roll,
+        oidc,
         shards,
     })
 }

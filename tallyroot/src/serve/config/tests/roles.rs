@@ -1,7 +1,7 @@
 //! What each role but a cell is told, and what is said to whoever gives a role the wrong thing.
 
 use super::*;
-use crate::serve::config::{Objects, Published};
+use crate::serve::config::Objects;
 
 #[tokio::test]
 async fn registrars_anchors_and_the_tally_have_their_own() {
@@ -238,81 +238,4 @@ async fn another_roles_configuration_is_recognised() {
     // Nothing at all is nobody's.
     let said = at.refused(RoleName::Cell, &at.common(), &[]);
     assert!(!said.contains("this is the configuration"), "{said}");
-}
-
-#[tokio::test]
-async fn files_and_anchors_may_be_in_buckets() {
-    let at = Fixture::new().await;
-    let common = at.common();
-    let tally = |published: &str| format!("{common}{published}");
-    let aws = "[aws]\nregion = \"eu-central-1\"\n";
-    let config = at
-        .load(
-            RoleName::Tally,
-            &tally(&format!(
-                "{aws}[published]\nbucket = \"votes\"\nprefix = \"2026\"\nregion = \"us-east-2\"\n"
-            )),
-            &[],
-        )
-        .unwrap();
-    let Published::Bucket(place) = &config.published else {
-        panic!("{:?}", config.published);
-    };
-    assert_eq!(place.to_string(), "s3://votes/2026/");
-    let region = place.aws().settings().region.clone();
-    assert_eq!(region.as_deref(), Some("us-east-2"));
-
-    let of_anchor = |rest: &str| {
-        format!(
-            "{common}{aws}[published]\nbucket = \"votes\"\n[key]\nmain = \"main.key\"\n[database]\nsqlite = \"log.sqlite\"\n[[anchors]]\nname = \"local\"\n{rest}"
-        )
-    };
-    let config = at
-        .load(RoleName::Anchor, &of_anchor("bucket = \"kept\"\n"), &[])
-        .unwrap();
-    let Role::Anchor { anchors, .. } = &config.role else {
-        panic!("{:?}", config.role);
-    };
-    let Objects::Bucket(place) = &anchors.first().unwrap().objects else {
-        panic!("{anchors:?}");
-    };
-    // What it does not say is as in [aws].
-    let region = place.aws().settings().region.clone();
-    assert_eq!(region.as_deref(), Some("eu-central-1"));
-
-    for (role, text, words) in [
-        (
-            RoleName::Tally,
-            tally("[published]\nbucket = \"votes\"\ndirectory = \"public\"\n"),
-            "published.bucket: both",
-        ),
-        (
-            RoleName::Tally,
-            tally("[published]\ndirectory = \"public\"\nprefix = \"a\"\n"),
-            "published.prefix: it belongs to a bucket",
-        ),
-        (
-            RoleName::Tally,
-            tally("[published]\nbucket = \"Votes\"\n"),
-            "published.bucket: \"Votes\" is no bucket's name",
-        ),
-        (
-            RoleName::Tally,
-            tally("[published]\nbucket = \"votes\"\nprefix = \"../a\"\n"),
-            "published.prefix: \"../a\" is no prefix",
-        ),
-        (
-            RoleName::Anchor,
-            of_anchor(""),
-            "anchors[0].bucket: it is missing",
-        ),
-        (
-            RoleName::Anchor,
-            of_anchor("bucket = \"kept\"\ndirectory = \"kept\"\n"),
-            "anchors[0].bucket: both",
-        ),
-    ] {
-        let error = at.refused(role, &text, &[]);
-        assert!(error.contains(words), "{error}\n  wanted {words}");
-    }
 }
