@@ -32,11 +32,13 @@ def statements(document):
     """All statements, those under a condition too; a document that is a text is parsed."""
     if isinstance(document, dict) and "Fn::Sub" in document:
         document = json.loads(document["Fn::Sub"][0])
-    for it in document["Statement"]:
-        if isinstance(it, dict) and "Fn::If" in it:
-            yield from (branch for branch in it["Fn::If"][1:] if "Effect" in branch)
-        else:
-            yield it
+    yield from branches(document["Statement"])
+
+
+def branches(values):
+    """What a list holds, whatever its conditions say."""
+    for it in values:
+        yield from [branch for branch in it["Fn::If"][1:] if branch != {"Ref": "AWS::NoValue"}] if "Fn::If" in it else [it]
 
 
 def text(value):
@@ -158,7 +160,7 @@ def signs_alone(templates):
             signers.add(who["Ref"])
     in_ceremony = [it for it in key["KeyPolicy"]["Statement"] if "Fn::If" in it and it["Fn::If"][0] == "InCeremony"]
     # To sign is given by keys alone: no role has it.
-    elsewhere = [it for _, _, it in resources(templates, "AWS::IAM::RolePolicy", "AWS::IAM::Role", "AWS::IAM::Policy")]
+    elsewhere = [it for _, _, it in resources(templates, "AWS::IAM::Role")]
     return signers == {"SigningRoleArn", "CeremonyRoleArn"} and len(in_ceremony) == 1 and "kms:Sign" not in text(elsewhere) and "kms:*" not in text(elsewhere)
 
 
@@ -253,14 +255,17 @@ OWN = {"IsCell": ["cells/${Index}/*"], "IsRegistrar": ["registrars/${Index}/*"],
 
 
 def least_privilege(templates):
-    """A unit's role is taken by its own service account alone, and writes its own files alone."""
+    """A unit's role is taken by its own service account alone, and writes its own files alone. Roles hold their policies themselves."""
+    if resources(templates, "AWS::IAM::RolePolicy", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
+        return False
     unit = templates["unit-role"]["Resources"]
     [trust] = statements(unit["Role"]["Properties"]["AssumeRolePolicyDocument"])
     equal = trust["Condition"]["StringEquals"]
     if trust["Action"] != "sts:AssumeRoleWithWebIdentity" or equal != {"${IdentitiesIssuer}:aud": "sts.amazonaws.com", "${IdentitiesIssuer}:sub": "system:serviceaccount:${Name}-${Unit}:service"}:
         return False
     written = {}
-    for it in statements(unit["Published"]["Properties"]["PolicyDocument"]):
+    granted = {it["PolicyName"]: it["PolicyDocument"] for it in branches(unit["Role"]["Properties"]["Policies"])}
+    for it in statements(granted["published"]):
         actions = set(listed(it["Action"]))
         if actions & {"s3:DeleteObjectVersion", "s3:PutBucketPolicy", "s3:*", "*"}:
             return False
@@ -270,11 +275,10 @@ def least_privilege(templates):
                 written.setdefault(condition, []).append(found["Fn::Sub"].partition("/elections/*/")[2])
         elif actions & {"s3:PutObject", "s3:DeleteObject"} and not text(it["Resource"]).endswith('/probe/*"}'):
             return False
-    if written != OWN or not text(unit["Secrets"]["Properties"]["PolicyDocument"]).count(":secret:${Name}/${Unit}/*") == 1:
+    if written != OWN or not text(granted["secrets"]).count(":secret:${Name}/${Unit}/*") == 1:
         return False
-    for _, _, it in resources(templates, "AWS::IAM::Role", "AWS::IAM::RolePolicy"):
-        documents = [it.get("PolicyDocument"), *(policy["PolicyDocument"] for policy in it.get("Policies", []))]
-        for document in filter(None, documents):
+    for _, _, it in resources(templates, "AWS::IAM::Role"):
+        for document in (policy["PolicyDocument"] for policy in branches(it.get("Policies", []))):
             for statement in statements(document):
                 actions = listed(statement["Action"])
                 # What only looks may look at all; whatever changes something names what.

@@ -34,6 +34,7 @@ class Templates(unittest.TestCase):
         def published(t, sid): return statement(of(t, "published-bucket", "Policy")["PolicyDocument"], sid)
         def anchor(t, sid): return statement(of(t, "anchor-bucket", "Policy")["PolicyDocument"], sid)
         def key(t, sid, template="log-key", name="Key"): return statement(of(t, template, name)["KeyPolicy"], sid)
+        def unit_policy(t, n): return list(promises.branches(of(t, "unit-role", "Role")["Policies"]))[n]["PolicyDocument"]
         def site(t): return of(t, "edge", "Site")["DistributionConfig"]
         def network(t): return t["network"]["Resources"]
 
@@ -64,7 +65,7 @@ class Templates(unittest.TestCase):
         def any_action(t): key(t, "Sign")["Action"] = ["kms:*"]
         def other_key(t): of(t, "log-key", "Key")["KeySpec"] = "ECC_NIST_P256"
         def for_ever(t): of(t, "log-key", "Key")["KeyPolicy"]["Statement"].append(of(t, "log-key", "Key")["KeyPolicy"]["Statement"].pop(2)["Fn::If"][1])
-        def by_role(t): of(t, "unit-role", "Published")["PolicyDocument"]["Statement"].append({"Sid": "Signs", "Effect": "Allow", "Action": "kms:Sign", "Resource": "arn:aws:kms:eu-central-1:123456789012:key/1"})
+        def by_role(t): unit_policy(t, 0)["Statement"].append({"Sid": "Signs", "Effect": "Allow", "Action": "kms:Sign", "Resource": "arn:aws:kms:eu-central-1:123456789012:key/1"})
         def unbound(t): del key(t, "Unwrap", "wrapping-key")["Condition"]
         def admin_unwraps(t): key(t, "Administer", "wrapping-key")["Action"].append("kms:Decrypt")
         def anyhow(t): del key(t, "ThroughTheStore", "store-keys", "PublishedKey")["Condition"]
@@ -88,9 +89,9 @@ class Templates(unittest.TestCase):
         def any_account(t):
             trust = of(t, "unit-role", "Role")["AssumeRolePolicyDocument"]["Fn::Sub"]
             trust[0] = trust[0].replace("${Name}-${Unit}:service", "*:service")
-        def all_cells(t): of(t, "unit-role", "Published")["PolicyDocument"]["Statement"][2]["Resource"][0]["Fn::If"][1]["Fn::Sub"] = "arn:aws:s3:::b/elections/*/cells/*"
+        def all_cells(t): unit_policy(t, 0)["Statement"][2]["Resource"][0]["Fn::If"][1]["Fn::Sub"] = "arn:aws:s3:::b/elections/*/cells/*"
         def all_secrets(t):
-            resource = of(t, "unit-role", "Secrets")["PolicyDocument"]["Statement"][0]["Resource"]["Fn::Sub"]
+            resource = unit_policy(t, 1)["Statement"][0]["Resource"]["Fn::Sub"]
             resource[0] = resource[0].replace("${Unit}/", "")
         def all_targets(t): of(t, "cluster", "RoutesRole")["Policies"][0]["PolicyDocument"]["Statement"][1]["Resource"] = "*"
         def samples(t): of(t, "edge", "Rules")["Rules"][0]["VisibilityConfig"]["SampledRequestsEnabled"] = True

@@ -112,12 +112,13 @@ class Kubernetes(unittest.TestCase):
                 self.assertEqual(manifests.broken(deployed), {promise})
 
     def test_the_program_takes_every_configuration_and_lacks_nothing_but_the_database(self):
-        """Keys, bucket, anchors and manifest are asked for real, in the stand-in; the database's name is one of a cluster that is not here."""
+        """Keys, bucket, anchors and manifest are asked for real, in the stand-in, as the unit's role by its service account's token. The database's name is one of a cluster that is not here."""
         for database, deployed in self.deployed.items():
             for namespace in deployed.namespaces():
                 role = manifests.unit(namespace, NAME)
                 with self.subTest(f"{database}: {namespace}"), tempfile.TemporaryDirectory() as folder:
-                    ran = self.stand.run("tallyroot", "serve", role, "--config", self.mounted(deployed, namespace, pathlib.Path(folder)), "--check-config", "--json")
+                    config = self.mounted(deployed, namespace, pathlib.Path(folder))
+                    ran = self.stand.run("tallyroot", "serve", role, "--config", config, "--check-config", "--json", identity=self.stand.identity(namespace.removeprefix(f"{NAME}-")))
                     # Whether its ports are free on this machine is not the configuration's doing.
                     checks = [it for it in json.loads(ran.stdout)["checks"] if it["check"] != "listen"]
                     wrong = {it["check"]: it["message"] for it in checks if not it["ok"]}
