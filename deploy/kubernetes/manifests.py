@@ -164,6 +164,9 @@ def secrets_for_their_owner(deployed, name):
         mounted = {mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
         if {volume for volume in mounted if volume in secret} - {"database-ca"}:
             return False
+        # That secret holds the key of the authority too.
+        if [item["key"] for item in secret.get("database-ca", {"items": [{"key": "ca.crt"}]}).get("items", [])] != ["ca.crt"]:
+            return False
         copied = [argument for container in pod.get("initContainers", []) for argument in container["args"]]
         wanted = [f"/given/{volume.removeprefix('given-')}/{item['path']}" for volume, given in secret.items() if volume != "database-ca" for item in given["items"]]
         if sorted(copied) != sorted([*wanted, "/run/secrets/tallyroot/"] if wanted else []):

@@ -1,7 +1,9 @@
 """For tests: an election whose keys and files are in a server that speaks AWS's protocols, on this machine; made and checked by the real program."""
 
+import atexit
 import base64
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -29,6 +31,14 @@ def program(name):
         if (path := pathlib.Path(folder) / profile / name).is_file():
             return path
     raise AssertionError(f"{name} is not built: cargo build --workspace --locked")
+
+
+@functools.cache
+def shared():
+    """One for all tests of a run; it ends with it."""
+    stand = Stand()
+    atexit.register(stand.close)
+    return stand
 
 
 class Stand:

@@ -12,8 +12,7 @@ SIGN = {"Message": b"x", "SigningAlgorithm": "ED25519_SHA_512", "MessageType": "
 class Identities(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stand = stand_in.Stand()
-        cls.addClassCleanup(cls.stand.close)
+        cls.stand = stand_in.shared()
         # Who may do everything that IAM can give.
         cls.stand.client("iam").put_role_policy(RoleName="operators", PolicyName="all", PolicyDocument='{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}')
 

@@ -33,8 +33,7 @@ def written(stand, out, database, **changes):
 class Kubernetes(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stand = stand_in.Stand()
-        cls.addClassCleanup(cls.stand.close)
+        cls.stand = stand_in.shared()
         cls.deployed = {}
         for database in ("cloudnative-pg", "aurora"):
             out = cls.stand.folder / database
@@ -84,6 +83,7 @@ class Kubernetes(unittest.TestCase):
         def uncopied(d): pod(d, "registrar-0")["initContainers"][0]["args"].remove("/given/files/code.key")
         def on_disk(d): next(it for it in pod(d)["volumes"] if it["name"] == "secrets")["emptyDir"] = {}
         def in_environment(d): pod(d)["containers"][0]["env"] = [{"name": "TALLYROOT_X", "value": "y"}]
+        def with_its_key(d): del next(it for it in pod(d)["volumes"] if it["name"] == "database-ca")["secret"]["items"]
         def opened(d): policy(d, "closed")["policyTypes"].remove("Egress")
         def everybody(d): policy(d, "front")["ingress"][0].pop("from")
         def registrars(d): policy(d, "aws")["egress"][0]["to"].append({"ipBlock": {"cidr": "10.40.128.0/20"}})
@@ -102,7 +102,7 @@ class Kubernetes(unittest.TestCase):
         for mutate, promise in (
                 (root, "no_privilege"), (writable, "no_privilege"), (unconfined, "no_privilege"), (baseline, "no_privilege"), (token, "no_token"), (another, "own_role"),
                 (tag, "images_by_digest"), (path, "probes"), (alone, "standby"), (rolling, "standby"), (one_zone, "standby"), (stuck, "standby"),
-                (uncopied, "secrets_for_their_owner"), (on_disk, "secrets_for_their_owner"), (in_environment, "secrets_for_their_owner"), (opened, "nothing_by_default"),
+                (uncopied, "secrets_for_their_owner"), (on_disk, "secrets_for_their_owner"), (in_environment, "secrets_for_their_owner"), (with_its_key, "secrets_for_their_owner"), (opened, "nothing_by_default"),
                 (everybody, "apart"), (registrars, "apart"), (by_namespace, "apart"), (any_namespace, "apart"), (internet, "apart"), (unscraped, "scraped"), (other_job, "scraped"),
                 (elsewhere, "on_nodes_of_their_own"), (preferred, "durable_databases"), (any_replica, "durable_databases"), (fewer, "durable_databases"),
                 (same_zone, "durable_databases"), (plain, "durable_databases"), (blind, "durable_databases")):
