@@ -81,11 +81,13 @@ fn identify(server: &Server, world: &mut World) {
             let resource = format!("arn:aws:s3:::{published}/elections/{id}/{path}");
             statements.push(allow(r#""s3:PutObject""#, &resource));
         }
-        // What the start tries the bucket's conditions with.
-        statements.push(allow(
-            r#""s3:PutObject","s3:GetObject","s3:DeleteObject""#,
-            &format!("arn:aws:s3:::{published}/probe/*"),
-        ));
+        if role != Role::Tally {
+            // What the start tries the bucket's conditions with.
+            statements.push(allow(
+                r#""s3:PutObject","s3:GetObject","s3:DeleteObject""#,
+                &format!("arn:aws:s3:::{published}/probe/*"),
+            ));
+        }
         for log in logs {
             for which in ["main", "spare"] {
                 let key = world.kms_name(&format!("{log}/{which}"));
