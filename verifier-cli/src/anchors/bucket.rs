@@ -10,6 +10,9 @@ use crate::audit::context::Context;
 use crate::finding::{Code, Place, Votes};
 use crate::source::{Bucket, Fetched, Lock, SourceError, Version};
 
+/// Bytes that are kept of an anchor's objects: hashes of entries, and notes. The heads log of four weeks, a head every ten seconds, takes 70 MB.
+const KEPT_MAX: usize = 1 << 30;
+
 /// An anchor, with what its objects say.
 pub(super) struct Held {
     pub(super) asked: AnchorAsked,
@@ -71,7 +74,7 @@ pub(super) fn read(
         },
         objects: Vec::new(),
     };
-    let mut next = 0;
+    let (mut next, mut room) = (0, KEPT_MAX);
     for (n, versions) in of_objects {
         let place = Place::at(path(name, n), n);
         let (markers, versions): (Vec<Version>, Vec<Version>) =
@@ -112,6 +115,11 @@ pub(super) fn read(
         next = n + 1;
         held.asked.objects += 1;
         if let Some(object) = read_object(context, &mut held.asked, bucket, n, earliest)? {
+            room = left(room, &object).ok_or_else(|| SourceError {
+                path: path(name, n),
+                problem: "its objects hold more than any heads log would; it was not read further"
+                    .to_owned(),
+            })?;
             held.objects.push(object);
         }
     }
@@ -119,6 +127,12 @@ pub(super) fn read(
         held.asked.locked_until = None;
     }
     Ok(held)
+}
+
+/// What is left of this room once the object is kept; `None` where it does not fit.
+fn left(room: usize, object: &Object) -> Option<usize> {
+    room.checked_sub(object.leaves.len().checked_mul(size_of::<Hash>())?)?
+        .checked_sub(object.note.len())
 }
 
 fn read_object(
@@ -217,4 +231,25 @@ fn locked(context: &Context<'_>, place: &Place, lock: Option<&Lock>) -> Option<i
         ));
     }
     Some(until.as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_objects_has_an_end() {
+        let object = Object {
+            n: 0,
+            old_size: 0,
+            new_size: 2,
+            leaves: vec![Hash([0; 32]); 2],
+            note: vec![b'x'; 10],
+            stored: 0,
+        };
+        assert_eq!(left(100, &object), Some(26));
+        assert_eq!(left(74, &object), Some(0));
+        assert_eq!(left(73, &object), None);
+        assert_eq!(left(63, &object), None);
+    }
 }

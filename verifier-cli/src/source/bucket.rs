@@ -13,6 +13,8 @@ use super::{Fetched, Http, Listed, ListedKind, Source, SourceError};
 const PAGE_LEN_MAX: usize = 8 << 20;
 /// A thousand names each.
 const PAGES_MAX: usize = 100_000;
+/// The same of versions, which are kept whole: an anchor has one object for each head, 240,000 in four weeks of one every ten seconds.
+const VERSION_PAGES_MAX: usize = 3_000;
 
 /// A part of a bucket.
 #[derive(Debug, Clone)]
@@ -144,7 +146,7 @@ impl Bucket {
         let prefix = format!("{}{folder}/", self.prefix);
         let mut versions = Vec::new();
         let mut markers = [String::new(), String::new()];
-        for _ in 0..PAGES_MAX {
+        for _ in 0..VERSION_PAGES_MAX {
             let [key, version] = &markers;
             let mut query = vec![("versions", ""), ("prefix", prefix.as_str())];
             if !key.is_empty() {
