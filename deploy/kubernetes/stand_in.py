@@ -23,6 +23,13 @@ NAME = "vote-2027"
 # Of the cluster's service accounts.
 ISSUER = "oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
 PATIENCE_S = 120
+# The server dies with the test, however that ends: its keeper waits on a pipe that only the test holds open.
+KEEPER = """
+exec 3<&0 </dev/null
+ministack & server=$!
+( cat <&3 >/dev/null; kill -KILL "$server" 2>/dev/null ) &
+wait "$server"
+"""
 
 
 def program(name):
@@ -56,7 +63,7 @@ class Stand:
 
     def close(self):
         if self.server:
-            self.server.kill()
+            self.server.stdin.close()
             self.server.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -67,7 +74,7 @@ class Stand:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "TMPDIR": str(self.folder), "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port),
                        "AUTH": "true", "SERVICES": "kms,s3,sts,iam,cloudformation,secretsmanager", "IOT_MTLS_ENABLED": "0", "MINISTACK_REGION": REGION}
         with (self.folder / "log").open("wb") as log:
-            self.server = subprocess.Popen(["ministack"], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.server = subprocess.Popen(["sh", "-c", KEEPER], cwd=self.folder, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE_S
         while True:
             with contextlib.suppress(OSError):
