@@ -7,9 +7,9 @@ import { build } from "esbuild";
 const app = dirname(dirname(fileURLToPath(import.meta.url)));
 const screens = join(app, "screens");
 mkdirSync(screens, { recursive: true });
-await build({ absWorkingDir: app, entryPoints: ["test/election.ts", "test/stage.ts", "test/browser.ts"], outdir: "build", bundle: true, platform: "node", format: "esm", packages: "external", outExtension: { ".js": ".mjs" } });
+await build({ absWorkingDir: app, entryPoints: ["test/election.ts", "test/stage.ts", "test/browser.ts", "test/voter.ts"], outdir: "build", bundle: true, platform: "node", format: "esm", packages: "external", outExtension: { ".js": ".mjs" } });
 const load = (name) => import(pathToFileURL(join(app, "build", name)).href);
-const [{ Election, folder }, { Stage }, { launch, visit }] = await Promise.all(["election.mjs", "stage.mjs", "browser.mjs"].map(load));
+const [{ Election, folder }, { Stage }, { launch, visit }, { at, codesOf, review, signIn, standing }] = await Promise.all(["election.mjs", "stage.mjs", "browser.mjs", "voter.mjs"].map(load));
 
 const [election, browser] = await Promise.all([Election.start(folder(), "--voters", "600", "--cells", "2", "--witnesses", "3"), launch()]);
 const stage = await Stage.open(election);
@@ -28,6 +28,41 @@ async function take(name, options) {
   await page.context().close();
 }
 for (const name of ["light", "phone"]) await take(`open-${name}`, looks[name]);
+
+/** A guest votes: each step, and afterwards her receipt. */
+async function vote(name, options, codes) {
+  const { page } = await visit(browser, `${stage.page}vote#id=${election.id}`, options);
+  const shot = (step) => page.screenshot({ path: join(screens, `vote-${name}-${step}.png`), fullPage: true });
+  await at(page, "signIn").waitFor();
+  await shot("code");
+  await signIn(page, codes);
+  await at(page, "ballot").waitFor();
+  for (const nth of [2, 0]) await page.locator('[data-contest="0"] [data-way="add"]').nth(nth).click();
+  await page.locator('[data-contest="1"] input').nth(1).click();
+  await page.mouse.move(0, 0);
+  await shot("ballot");
+  await review(page);
+  await shot("review");
+  // Sent into nothing, which is said; then it arrives.
+  stage.cutPost = () => "before";
+  await page.locator("#cast").click();
+  await page.locator('[data-problem="noAnswer"]').waitFor();
+  await shot("unknown");
+  stage.cutPost = () => "pass";
+  await standing(page, "sealed").waitFor();
+  await page.locator("summary").first().click();
+  await shot("sealed");
+  for (const [other, seen] of [["receipt", '[data-verdict="covered"]'], ["audit", "#command"]]) {
+    await page.goto(stage.page + other);
+    await page.locator(seen).waitFor();
+    await shot(other);
+  }
+  await page.context().close();
+}
+const guests = codesOf(election.data).slice(-3);
+await vote("light", looks.light, guests[0]);
+await vote("dark", { ...looks.dark, viewport: looks.phone.viewport }, guests[1]);
+await vote("rtl", looks.rtl, guests[2]);
 await election.close();
 await new Promise((done) => setTimeout(done, 5_000));
 for (const [name, options] of Object.entries(looks)) await take(`final-${name}`, options);

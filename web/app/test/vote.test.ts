@@ -27,6 +27,8 @@ after(async () => {
 
 test("a voter votes in each counting method; a second device checks the receipt, offline too", async () => {
   const { page, problems, asked } = await visit(browser, `${stage.page}vote#id=${election.id}`);
+  const telling: string[] = [];
+  page.on("request", (request) => void request.allHeaders().then((headers) => ["cookie", "referer", "authorization"].forEach((name) => headers[name] !== undefined && telling.push(`${request.url()} ${name}`)), () => undefined));
   await at(page, "signIn").waitFor();
   assert.equal((await page.locator("#election-id").textContent())?.replace(/\s/g, ""), election.id);
   assert.deepEqual(await faults(page), []);
@@ -47,15 +49,26 @@ test("a voter votes in each counting method; a second device checks the receipt,
   await standing(page, "sealed").waitFor();
   assert.deepEqual(await faults(page), []);
   const receipt = await download(page);
-  const kept = join(folder(), "receipt.json");
-  writeFileSync(kept, receipt);
-  const judged = await verifier("receipt", kept, "--election", election.id);
+  const file = join(folder(), "receipt.json");
+  writeFileSync(file, receipt);
+  const judged = await verifier("receipt", file, "--election", election.id);
   assert.equal(judged.code, 0, JSON.stringify(judged.json));
   const code = await page.locator("summary", { hasText: "code for another device" }).click().then(() => page.locator(".qr").getAttribute("data-text"));
   // Nothing but the election's own files and the two services, and neither code nor choice in an address.
   assert.deepEqual(asked.filter((url) => !url.startsWith(stage.page)), []);
   assert.ok(asked.every((url) => !url.includes("?") && !(guests[0] ?? []).some((one) => url.includes(one))));
   assert.deepEqual(problems, []);
+  assert.deepEqual(telling, []);
+  // The device keeps neither codes, nor what tells them apart, nor when the vote was cast.
+  const kept = await page.evaluate(async (id) => {
+    const wait = <T>(request: IDBRequest<T>): Promise<T> => new Promise((resolve, reject) => ((request.onsuccess = () => resolve(request.result)), (request.onerror = () => reject(request.error))));
+    const store = (await wait(indexedDB.open("tallyroot", 1))).transaction("votes").objectStore("votes");
+    const found = (await wait(store.get(id))) as Record<string, unknown>;
+    return { names: Object.keys(found).sort(), marks: found["marks"], text: JSON.stringify(found) + JSON.stringify(localStorage) + JSON.stringify(sessionStorage) };
+  }, election.id);
+  assert.deepEqual(kept.names, ["choices", "entry", "marks", "receipt", "secret", "sent", "signatures"]);
+  assert.deepEqual(kept.marks, []);
+  for (const code of guests[0] ?? []) assert.ok(!kept.text.includes(code) && !kept.text.includes(code.replace(/-/g, "")));
   // Opened again, it is still there; the ledger holds it once.
   await page.reload();
   await standing(page, "sealed").waitFor();
