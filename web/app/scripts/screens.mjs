@@ -29,10 +29,10 @@ async function take(name, options) {
 }
 for (const name of ["light", "phone"]) await take(`open-${name}`, looks[name]);
 
-/** A guest votes: each step, and afterwards her receipt. */
-async function vote(name, options, codes) {
+/** A guest votes: the steps of which a picture is wanted, and afterwards her receipt. */
+async function vote(name, options, codes, ...wanted) {
   const { page } = await visit(browser, `${stage.page}vote#id=${election.id}`, options);
-  const shot = (step) => page.screenshot({ path: join(screens, `vote-${name}-${step}.png`), fullPage: true });
+  const shot = async (step) => wanted.includes(step) && page.screenshot({ path: join(screens, `vote-${name}-${step}.png`), fullPage: true });
   await at(page, "signIn").waitFor();
   await shot("code");
   await signIn(page, codes);
@@ -60,9 +60,9 @@ async function vote(name, options, codes) {
   await page.context().close();
 }
 const guests = codesOf(election.data).slice(-3);
-await vote("light", looks.light, guests[0]);
-await vote("dark", { ...looks.dark, viewport: looks.phone.viewport }, guests[1]);
-await vote("rtl", looks.rtl, guests[2]);
+await vote("light", looks.light, guests[0], "code", "ballot", "review", "unknown", "sealed", "receipt", "audit");
+await vote("dark", { ...looks.dark, viewport: looks.phone.viewport }, guests[1], "ballot", "unknown", "sealed");
+await vote("rtl", looks.rtl, guests[2], "code", "ballot", "sealed", "receipt");
 await election.close();
 await new Promise((done) => setTimeout(done, 5_000));
 for (const [name, options] of Object.entries(looks)) await take(`final-${name}`, options);

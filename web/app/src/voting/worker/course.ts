@@ -2,7 +2,7 @@
 import { type Bytes, type Manifest, cellOf, fromUtf8, openManifest, sha256, toBase64, toHex, utf8, verifyReceipt } from "../../../../verifier/src/index.js";
 import { type Source, Unreachable } from "../../worker/source.js";
 import type { Choices, ElectionView, Problem, ProblemId, ReceiptView, Step, VotingState } from "../messages.js";
-import { Untrue, checkIssued, checkRecorded } from "./answers.js";
+import { Untrue, checkIssued, checkRecorded, untrueAs } from "./answers.js";
 import { normalize } from "./code.js";
 import { Device } from "./device.js";
 import type { Kept, Storage } from "./kept.js";
@@ -192,7 +192,7 @@ export class Course {
     if (answer.kind === "refused" && !first) throw new Stopped({ id: PROBLEMS[answer.code] ?? "refused", detail: `${answer.code}: ${answer.message}` });
     await this.believed(answer.text, undefined, async () => {
       const proof = await checkRecorded(this.source, this.manifest, cell, entry, answer.body, !first);
-      const receipt = await recordedReceipt(this.source, this.rules, cell, proof);
+      const receipt = await untrueAs("notProven", () => recordedReceipt(this.source, this.rules, cell, proof));
       const view = viewOf(await verifyReceipt(utf8(receipt), this.rules.id), receipt);
       // What told codes apart, and when it was cast, is of no more use.
       const { castFrom: _, ...rest } = this.kept;
