@@ -16,7 +16,7 @@ web: ## the verifier in TypeScript on all vectors; the pages, built anew (web/ap
 	@scripts/setup.sh test
 	npm --prefix web/verifier test
 	npm --prefix web/app run build
-	cargo build --locked --workspace --bin tallyroot
+	cargo build --locked --workspace --bin tallyroot --bin tallyroot-verify
 	npm --prefix web/app test
 
 fuzz: ## T=entries MINUTES=30, one fuzz target (fuzz/README.md lists them); needs a nightly toolchain
