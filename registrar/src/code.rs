@@ -22,7 +22,7 @@ use crate::secret_file::{self, SecretFileError};
 /// Characters of a code, without the hyphens.
 pub const CODE_LEN: usize = 20;
 const LABEL: &[u8] = b"tallyroot/v1/code\0";
-const NONCE_LABEL: &[u8] = b"tallyroot/v1/oidc-nonce\0";
+const TICKET_LABEL: &[u8] = b"tallyroot/v1/oidc-ticket\0";
 const SEAL_LABEL: &[u8] = b"tallyroot/v1/code-seal\0";
 /// Crockford's base32: no I, L, O or U.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -168,8 +168,8 @@ impl CodeKey {
         ]))
     }
 
-    /// The MAC of a sign-in's nonce: see [`crate::oidc`].
-    pub(crate) fn nonce_mac(
+    /// The MAC of a sign-in's ticket: see [`crate::oidc`].
+    pub(crate) fn ticket_mac(
         &self,
         election: &ElectionId,
         registrar: u16,
@@ -178,7 +178,7 @@ impl CodeKey {
         blinded_digest: &[u8; 32],
     ) -> [u8; 32] {
         self.mac([
-            NONCE_LABEL,
+            TICKET_LABEL,
             election.as_bytes(),
             &registrar.to_be_bytes(),
             expiry,

@@ -62,6 +62,7 @@ struct IssueRequest {
     blinded: String,
     code: Option<String>,
     id_token: Option<String>,
+    ticket: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -125,13 +126,18 @@ impl Desk {
             blinded,
             code,
             id_token,
+            ticket,
         } = json_body(&head.headers, body, body_max, self.limits.body_timeout).await?;
-        let shown = match (code.map(Zeroizing::new), id_token.map(Zeroizing::new)) {
-            (Some(code), None) => Shown::Code(Code::parse(&code)),
-            (None, Some(token)) => Shown::Token(token),
+        let shown = match (
+            code.map(Zeroizing::new),
+            id_token.map(Zeroizing::new),
+            ticket,
+        ) {
+            (Some(code), None, None) => Shown::Code(Code::parse(&code)),
+            (None, Some(token), Some(ticket)) => Shown::Token(token, ticket),
             _ => {
                 return Err(ApiError::malformed(
-                    "The request holds no code and no ID token, or both: give one of them.",
+                    "The request holds no code and no ID token with its ticket, or both: give one of them.",
                 ));
             }
         };

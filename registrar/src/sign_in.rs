@@ -1,4 +1,4 @@
-//! Who asks: by a code, or by an ID token whose nonce `POST /elections/<id>/registrars/<r>/sign-in` gave out.
+//! Who asks: by a code, or by an ID token whose nonce is made of the ticket that `POST /elections/<id>/registrars/<r>/sign-in` gave out.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::database::Voter;
 use crate::issue::{Desk, unavailable};
 use crate::oidc::{Oidc, Purpose, TokenError, nonce};
 
-/// Bytes of a request for a nonce, at most: one digest, and the JSON around it.
+/// Bytes of a request for a ticket, at most: one digest, and the JSON around it.
 const BODY_MAX: usize = 512;
 /// Seconds that a client should wait when the provider does not answer: by then it is asked again.
 const PROVIDER_RETRY_S: u32 = 30;
@@ -25,8 +25,8 @@ const PROVIDER_RETRY_S: u32 = 30;
 pub(crate) enum Shown {
     /// A code; `None` for what can be none.
     Code(Option<Code>),
-    /// An ID token.
-    Token(Zeroizing<String>),
+    /// An ID token, and the ticket that its nonce is made of.
+    Token(Zeroizing<String>, String),
 }
 
 #[derive(Deserialize)]
@@ -40,11 +40,11 @@ struct SignInAnswer<'a> {
     client_id: &'a str,
     expires_in: u64,
     issuer: &'a str,
-    nonce: String,
     scope: &'a str,
+    ticket: String,
 }
 
-/// Tells a device where to sign in, and gives it the nonce for this blinded message.
+/// Tells a device where to sign in, and gives it the ticket for this blinded message.
 pub(crate) async fn begin(
     State(desk): State<Arc<Desk>>,
     request: Request<Body>,
@@ -70,8 +70,8 @@ pub(crate) async fn begin(
         client_id: &settings.client_id,
         expires_in: nonce::VALID_S,
         issuer: &settings.issuer,
-        nonce: oidc.nonce(&desk.purpose(digest)),
         scope: &settings.scope,
+        ticket: oidc.ticket(&desk.purpose(digest)),
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
@@ -81,8 +81,10 @@ impl Desk {
     pub(crate) async fn voter(&self, shown: Shown, digest: [u8; 32]) -> Result<Voter, ApiError> {
         match (shown, &self.oidc) {
             (Shown::Code(code), _) => self.voter_of_code(code).await,
-            (Shown::Token(token), Some(oidc)) => self.voter_of_token(oidc, token, digest).await,
-            (Shown::Token(_), None) => Err(self.unrecognized(
+            (Shown::Token(token, ticket), Some(oidc)) => {
+                self.voter_of_token(oidc, token, ticket, digest).await
+            }
+            (Shown::Token(..), None) => Err(self.unrecognized(
                 "bad-token",
                 "This registrar takes no ID tokens: use the code of your letter.",
             )),
@@ -112,10 +114,11 @@ impl Desk {
         &self,
         oidc: &Oidc,
         token: Zeroizing<String>,
+        ticket: String,
         digest: [u8; 32],
     ) -> Result<Voter, ApiError> {
         let identity = oidc
-            .identity(token, self.purpose(digest), &self.workers)
+            .identity(token, ticket, self.purpose(digest), &self.workers)
             .await?
             .map_err(|error| self.refusal_of(error))?;
         self.database

@@ -8,8 +8,9 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -17,7 +18,7 @@ use common::{Options, Place, Served, code};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use ledger::{Clock, SystemClock};
 use protocol::credential::{Blinded, finalize};
-use registrar::oidc::{Oidc, OidcSettings, OidcSettingsError, subject_on_roll};
+use registrar::oidc::{Oidc, OidcSettings, OidcSettingsError, nonce_of, subject_on_roll};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use throwaway_provider::{CLIENT, OTHER_CLIENT, Provider, new_key};
@@ -46,6 +47,8 @@ struct World {
     place: Place,
     served: Served,
     clock: Arc<Shifted>,
+    /// The ticket of each nonce.
+    tickets: Mutex<HashMap<String, String>>,
 }
 
 fn keys() -> [Value; 2] {
@@ -82,6 +85,7 @@ impl World {
             place,
             served,
             clock,
+            tickets: Mutex::default(),
         }
     }
 
@@ -96,10 +100,27 @@ impl World {
     }
 
     async fn nonce(&self, blinded: &Blinded) -> String {
-        self.begin(blinded).await["nonce"]
-            .as_str()
+        let ticket = self.begin(blinded).await["ticket"].clone();
+        self.nonce_of(ticket.as_str().unwrap(), blinded)
+    }
+
+    /// As a device makes it.
+    fn nonce_of(&self, ticket: &str, blinded: &Blinded) -> String {
+        let nonce = nonce_of(&self.place.election.id(), 0, &blinded.digest(), ticket);
+        let mut tickets = self.tickets.lock().unwrap();
+        tickets.insert(nonce.clone(), ticket.to_owned());
+        nonce
+    }
+
+    /// The ticket that the token's nonce was made of, if it was of any.
+    fn ticket(&self, token: &str) -> Option<String> {
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+        let claims: Value = serde_json::from_slice(&claims).ok()?;
+        self.tickets
+            .lock()
             .unwrap()
-            .to_owned()
+            .get(claims["nonce"].as_str()?)
+            .cloned()
     }
 
     /// What a device does: the token of who logs in so, for this message.
@@ -107,14 +128,16 @@ impl World {
         let begun = self.begin(blinded).await;
         let text = |name: &str| begun[name].as_str().unwrap();
         assert_eq!(text("issuer"), self.provider.issuer());
-        let (client, scope, nonce) = (text("client_id"), text("scope"), text("nonce"));
-        self.provider.sign_in(client, login, scope, nonce).await
+        let (client, scope) = (text("client_id"), text("scope"));
+        let nonce = self.nonce_of(text("ticket"), blinded);
+        self.provider.sign_in(client, login, scope, &nonce).await
     }
 
     async fn ask(&self, token: &str, blinded: &Blinded) -> (u16, Value) {
-        let body =
-            json!({"blinded": STANDARD.encode(blinded.message()), "id_token": token}).to_string();
-        self.served.post(body).await
+        let ticket = self.ticket(token).unwrap_or_default();
+        let blinded = STANDARD.encode(blinded.message());
+        let body = json!({"blinded": blinded, "id_token": token, "ticket": ticket});
+        self.served.post(body.to_string()).await
     }
 
     /// Refused for this reason.
@@ -202,7 +225,9 @@ async fn an_account_gets_one_credential_its_own() {
     for body in [
         json!({"blinded": blinded}),
         json!({"blinded": blinded, "code": by_code, "id_token": second}),
-        json!({"blinded": blinded, "id_token": 7}),
+        json!({"blinded": blinded, "id_token": 7, "ticket": ""}),
+        json!({"blinded": blinded, "id_token": second}),
+        json!({"blinded": blinded, "code": by_code, "ticket": ""}),
     ] {
         let answer = world.served.post(body.to_string()).await;
         assert_eq!(code(&answer), (400, "malformed"));

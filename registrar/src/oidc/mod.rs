@@ -15,6 +15,7 @@ use listener::Workers;
 use zeroize::Zeroizing;
 
 pub(crate) use nonce::Purpose;
+pub use nonce::nonce_of;
 pub use provider::ProviderError;
 pub(crate) use token::TokenError;
 
@@ -198,14 +199,15 @@ impl Oidc {
         self.provider.reach().await
     }
 
-    pub(crate) fn nonce(&self, purpose: &Purpose) -> String {
-        purpose.nonce(self.now_s())
+    pub(crate) fn ticket(&self, purpose: &Purpose) -> String {
+        purpose.ticket(self.now_s())
     }
 
     /// The identity on the roll that the token names, after every check.
     pub(crate) async fn identity(
         &self,
         token: Zeroizing<String>,
+        ticket: String,
         purpose: Purpose,
         workers: &Workers,
     ) -> Result<Result<String, TokenError>, listener::ApiError> {
@@ -224,7 +226,11 @@ impl Oidc {
         let (settings, now_s) = (Arc::clone(&self.settings), self.now_s());
         workers
             .run(move || {
-                token::identity(&token, header.algorithm, &key, &settings, &purpose, now_s)
+                let of = token::For {
+                    ticket: &ticket,
+                    purpose: &purpose,
+                };
+                token::identity(&token, header.algorithm, &key, &settings, &of, now_s)
             })
             .await
     }

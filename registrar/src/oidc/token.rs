@@ -89,13 +89,19 @@ pub(super) fn header(token: &str, settings: &OidcSettings) -> Result<Header, Tok
     })
 }
 
+/// What a token must be for.
+pub(super) struct For<'a> {
+    pub(super) ticket: &'a str,
+    pub(super) purpose: &'a Purpose,
+}
+
 /// The voter's identity on the roll.
 pub(super) fn identity(
     token: &str,
     algorithm: Algorithm,
     key: &DecodingKey,
     settings: &OidcSettings,
-    purpose: &Purpose,
+    of: &For<'_>,
     now_s: u64,
 ) -> Result<String, TokenError> {
     // "The Client MUST validate the signature of all other ID Tokens according to JWS [JWS] using the algorithm specified in the JWT alg Header Parameter. The
@@ -117,7 +123,7 @@ pub(super) fn identity(
     // "If a nonce value was sent in the Authentication Request, a nonce Claim MUST be present and its value checked to verify that it is the same value as the
     // one that was sent in the Authentication Request. The Client SHOULD check the nonce value for replay attacks."
     let nonce = claims.nonce.as_deref().ok_or(NonceError::Foreign)?;
-    purpose.check(nonce, now_s)?;
+    of.purpose.check(nonce, of.ticket, now_s)?;
     of_roll(&claims, settings)
 }
 

@@ -1,6 +1,6 @@
 //! Signing in at an OpenID provider from a program without a page of its own (RFC 8252): the voter's browser goes to the provider, and comes back to a port of this machine.
 //!
-//! Authorization code with PKCE (RFC 7636), as a public client; with the nonce that the registrar gave out. What the ID token says is the registrar's to check: it goes there, and nowhere else.
+//! Authorization code with PKCE (RFC 7636), as a public client; with a nonce over this device's own blinded message and the registrar's ticket. What the ID token says is the registrar's to check: it goes there, and nowhere else.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,7 +68,7 @@ struct Back {
 ///
 /// # Errors
 /// The provider cannot be reached or is another one, the voter does not sign in in time, or is refused.
-pub(crate) async fn sign_in(at: &SignIn, show: impl FnOnce(&str)) -> Result<SignedIn> {
+pub(crate) async fn sign_in(at: &SignIn, nonce: &str, show: impl FnOnce(&str)) -> Result<SignedIn> {
     let issuer = Url::parse(&at.issuer).context("the registrar's issuer is no address")?;
     let loopback = is_loopback(&issuer);
     let http = reqwest::Client::builder()
@@ -116,7 +116,7 @@ pub(crate) async fn sign_in(at: &SignIn, show: impl FnOnce(&str)) -> Result<Sign
         .append_pair("redirect_uri", &redirect)
         .append_pair("scope", &at.scope)
         .append_pair("state", &state)
-        .append_pair("nonce", &at.nonce)
+        .append_pair("nonce", nonce)
         .append_pair(
             "code_challenge",
             &URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())),

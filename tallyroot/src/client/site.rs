@@ -72,10 +72,15 @@ pub enum Shown<'a> {
     /// A one-time code.
     Code(&'a str),
     /// An ID token of the registrar's OpenID provider.
-    IdToken(&'a str),
+    IdToken {
+        /// The token.
+        token: &'a str,
+        /// What its nonce was made of.
+        ticket: &'a str,
+    },
 }
 
-/// Where to sign in for a registrar, and with which nonce.
+/// Where to sign in for a registrar, and with which ticket.
 #[derive(Debug, Deserialize)]
 pub struct SignIn {
     /// The public client.
@@ -84,8 +89,8 @@ pub struct SignIn {
     pub expires_in: u64,
     /// The provider.
     pub issuer: String,
-    /// What the ID token must hold.
-    pub nonce: String,
+    /// What the nonce is made of.
+    pub ticket: String,
     /// What to ask for.
     pub scope: String,
 }
@@ -265,7 +270,9 @@ impl Site {
         let blinded = BASE64.encode(blinded);
         let body = match shown {
             Shown::Code(code) => serde_json::json!({ "blinded": blinded, "code": code }),
-            Shown::IdToken(token) => serde_json::json!({ "blinded": blinded, "id_token": token }),
+            Shown::IdToken { token, ticket } => {
+                serde_json::json!({ "blinded": blinded, "id_token": token, "ticket": ticket })
+            }
         };
         self.post(&format!("registrars/{registrar}/credentials"), &body)
             .await

@@ -91,7 +91,7 @@ impl Device {
         self.key.public()
     }
 
-    /// Where to sign in for one registrar, for this device's credential; `None` where it takes codes alone.
+    /// Where to sign in for one registrar, and the nonce for this device's credential; `None` where it takes codes alone.
     ///
     /// # Errors
     /// See [`VoterError`].
@@ -99,11 +99,17 @@ impl Device {
         &self,
         site: &Site,
         registrar: u16,
-    ) -> Result<Option<SignIn>, VoterError> {
+    ) -> Result<Option<(SignIn, String)>, VoterError> {
         let digest = self.blinded(registrar)?.digest();
         match until_known(|| site.sign_in(usize::from(registrar), &digest)).await {
             Err(VoterError::Refused(refusal)) if refusal.error.code == "not-found" => Ok(None),
-            answer => answer.map(Some),
+            answer => {
+                let at = answer?;
+                // Over this device's own message, whatever the ticket was made for: a token that it asks for is good for that message alone.
+                let id = self.election.id();
+                let nonce = registrar::oidc::nonce_of(&id, registrar, &digest, &at.ticket);
+                Ok(Some((at, nonce)))
+            }
         }
     }
 

@@ -23,6 +23,7 @@ use secret::{SecretFile, write};
 
 /// SPEC: "clients wait a random time up to this from issuance to cast, and end the wait at least 120 s before closing"
 const BEFORE_CLOSING_S: u64 = 120;
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
 
 /// How far the vote came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,20 +76,21 @@ pub async fn run(args: &VoteArgs) -> Result<Cast, VoterError> {
     );
     for registrar in kept.signatures.len()..registrars {
         let number = u16::try_from(registrar).context("too many registrars")?;
-        let signed_in;
+        let (signed_in, at, nonce);
         let shown = match codes.get(registrar).filter(|code| !code.is_empty()) {
             Some(code) => {
                 kept.begin(code, &args.secret)?;
                 Shown::Code(code)
             }
             None => {
-                let Some(at) = device.begin_sign_in(&site, number).await? else {
+                let Some(begun) = device.begin_sign_in(&site, number).await? else {
                     return Err(VoterError::Own(anyhow::anyhow!(
                         "this election has {registrars} registrars, and {} must still sign: registrar {number} knows voters by their codes: give one --code (or a code of the form) for each, in the manifest's order, empty for one that you sign in for",
                         registrars - registrar,
                     )));
                 };
-                signed_in = oidc::sign_in(&at, |page| {
+                (at, nonce) = begun;
+                signed_in = oidc::sign_in(&at, &nonce, |page| {
                     tracing::info!(
                         "sign in for registrar {number} at {}: open this page in a browser on this machine\n{page}",
                         at.issuer
@@ -97,7 +99,10 @@ pub async fn run(args: &VoteArgs) -> Result<Cast, VoterError> {
                 .await
                 .with_context(|| format!("signing in at {}", at.issuer))?;
                 kept.begin_as(&signed_in.account, &args.secret)?;
-                Shown::IdToken(&signed_in.id_token)
+                Shown::IdToken {
+                    token: &signed_in.id_token,
+                    ticket: &at.ticket,
+                }
             }
         };
         let (signature, on_roll) = match device.sign_in(&site, number, shown).await {
@@ -188,12 +193,16 @@ async fn wait_to_cast(election: &Election, kept: &mut SecretFile, path: &Path) -
     let from_ms = match kept.cast_from_ms {
         Some(from_ms) => from_ms,
         None => {
-            let delay_ms = rand::rng().random_range(0..=manifest.cast_delay_s * 1_000);
+            // Within the time that there is: moments that are cut off at opening or before closing would all be the same one.
+            let begin_ms = now_ms.max(manifest.times.opening);
             let latest_ms = manifest
                 .times
                 .closing
                 .saturating_sub(BEFORE_CLOSING_S * 1_000);
-            let from_ms = (now_ms + delay_ms).min(latest_ms);
+            let span_ms = latest_ms
+                .saturating_sub(begin_ms)
+                .min(manifest.cast_delay_s * 1_000);
+            let from_ms = begin_ms + rand::rng().random_range(0..=span_ms);
             kept.cast_from_ms = Some(from_ms);
             kept.save(path)?;
             from_ms
@@ -205,7 +214,10 @@ async fn wait_to_cast(election: &Election, kept: &mut SecretFile, path: &Path) -
              Your vote is not cast until it is recorded; stopping pauses the wait, running again resumes it",
             wait_ms.div_ceil(1_000)
         );
-        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        // Timers stand still while a machine sleeps, so the clock is looked at again.
+        while let Some(left_ms) = from_ms.checked_sub(self::now_ms()).filter(|left| *left > 0) {
+            tokio::time::sleep(Duration::from_millis(left_ms).min(LOOK_AT_CLOCK)).await;
+        }
     }
     Ok(())
 }

@@ -78,6 +78,8 @@ export type VerdictId = "counted" | "covered" | "held" | "unasked" | "undecided"
 
 export interface Verdict {
   readonly kind: "verdict";
+  /** Which question it answers. */
+  readonly n: number;
   readonly id: VerdictId;
   readonly election: ElectionView | undefined;
   readonly receipt: ReceiptView | undefined;
@@ -89,9 +91,9 @@ export interface Verdict {
 
 export type ToChecker =
   | { readonly kind: "open"; readonly base: string; readonly id: string }
-  | { readonly kind: "check"; readonly text: string }
+  | { readonly kind: "check"; readonly n: number; readonly text: string }
   /** As a QR code carries it: the vote entry in base64url, and its index. */
-  | { readonly kind: "find"; readonly index: string; readonly entry: string };
+  | { readonly kind: "find"; readonly n: number; readonly index: string; readonly entry: string };
 /** What the device keeps of this election. */
 export interface Own { readonly kind: "own"; readonly text: string | undefined }
 export type FromChecker = Verdict | Own;

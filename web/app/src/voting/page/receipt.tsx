@@ -6,7 +6,7 @@ import { Chosen } from "./choices.js";
 import { Frame, PLACE, Sentence, type Speech, firstSpeech, save, script, useLanguage, useSpeech } from "./parts.js";
 import { ReceiptTools } from "./recorded.js";
 
-/** The vote that a QR code led here with. It is taken out of the address at once: an address is kept in the history. */
+/** The vote that a QR code led here with. It is taken out of the address at once, so that it is not shown; the browser's history may have kept it all the same. */
 const brought = /^#i=([0-9]{1,15})&e=([A-Za-z0-9_-]+)$/.exec(location.hash);
 const FILE_MAX = 1 << 22;
 const AGAIN_MS = 60_000;
@@ -20,11 +20,18 @@ function Page({ first, worker }: { first: Speech; worker: Worker }) {
   const [busy, setBusy] = useState(false);
   const [ready, setReady] = useState(false);
   const current = useRef<string>();
+  /** The newest question, and whether it was asked before: an answer to an older one is of another receipt. */
+  const asked = useRef({ n: 0, again: false });
+  const shown = useRef<Verdict>();
   const send = (message: ToChecker): void => worker.postMessage(message);
   const check = (text: string): void => {
     current.current = text;
     setBusy(true);
-    send({ kind: "check", text });
+    ask(text, false);
+  };
+  const ask = (text: string, again: boolean): void => {
+    asked.current = { n: asked.current.n + 1, again };
+    send({ kind: "check", n: asked.current.n, text });
   };
   useEffect(() => {
     worker.addEventListener("message", ({ data }: MessageEvent<FromChecker>) => {
@@ -33,19 +40,24 @@ function Page({ first, worker }: { first: Speech; worker: Worker }) {
         if (data.text !== undefined && brought === null) check(data.text);
         return;
       }
+      if (data.n !== asked.current.n) return;
+      // What signatures have proven stays, with its file, whatever the server shows a minute later; and nothing is said while it is asked again.
+      if (asked.current.again && (data.id === "unasked" || shown.current?.id === "dropped" || shown.current?.id === "splitView")) return;
       // A receipt that was upgraded is the one that is looked at from now on.
       if (data.receipt !== undefined) current.current = data.receipt.text;
       setBusy(data.id === "unasked");
+      shown.current = data;
       setVerdict(data);
     });
     send({ kind: "open", base: PLACE.base, id: PLACE.id });
     if (brought !== null) {
       history.replaceState(null, "", location.pathname);
       setBusy(true);
-      send({ kind: "find", index: brought[1] ?? "", entry: brought[2] ?? "" });
+      asked.current = { n: 1, again: false };
+      send({ kind: "find", n: 1, index: brought[1] ?? "", entry: brought[2] ?? "" });
     }
     // By itself, as long as the page is open: until the final record holds it.
-    const timer = setInterval(() => current.current !== undefined && document.visibilityState === "visible" && send({ kind: "check", text: current.current }), AGAIN_MS);
+    const timer = setInterval(() => current.current !== undefined && document.visibilityState === "visible" && ask(current.current, true), AGAIN_MS);
     void navigator.serviceWorker?.register(script("offline.js"), { scope: "receipt" }).then(() => navigator.serviceWorker.getRegistration("receipt")).then(async (registration) => {
       const waiting = registration?.installing ?? registration?.waiting;
       if (registration?.active == null && waiting != null) await new Promise<void>((done) => waiting.addEventListener("statechange", () => waiting.state === "activated" && done()));

@@ -19,11 +19,11 @@ async function open(base: string, id: string): Promise<void> {
   tell({ kind: "own", text: kept?.receipt });
 }
 
-function verdict(id: VerdictId, detail = "", rest: Partial<Verdict> = {}): void {
-  tell({ kind: "verdict", id, election: undefined, receipt: undefined, dispute: undefined, detail, cancelled: false, ...rest });
+function verdict(n: number, id: VerdictId, detail = "", rest: Partial<Verdict> = {}): void {
+  tell({ kind: "verdict", n, id, election: undefined, receipt: undefined, dispute: undefined, detail, cancelled: false, ...rest });
 }
 
-async function check(text: string): Promise<void> {
+async function check(n: number, text: string): Promise<void> {
   if (place === undefined) return;
   const { source, id } = place;
   let receipt: Receipt;
@@ -33,24 +33,24 @@ async function check(text: string): Promise<void> {
     if (!(error instanceof VerifierError)) throw error;
     const known: Readonly<Record<string, VerdictId>> = { "other-election": "otherElection", malformed: "noReceipt" };
     // Without Ed25519 this browser cannot tell a good signature from a wrong one.
-    if (!(await canVerify())) return verdict("undecided", "no Ed25519");
-    return verdict(known[error.code] ?? "invalid", `${error.code}: ${error.message}`);
+    if (!(await canVerify())) return verdict(n, "undecided", "no Ed25519");
+    return verdict(n, known[error.code] ?? "invalid", `${error.code}: ${error.message}`);
   }
   const rules: Rules = { manifest: receipt.manifest, text: (JSON.parse(text) as { manifest: string }).manifest, id };
   const shown = { election: electionView(rules), receipt: viewOf(receipt, text) };
-  verdict("unasked", "", shown);
+  verdict(n, "unasked", "", shown);
   try {
     const now = receipt.seal?.finalHead === true ? undefined : await sealedReceipt(source, rules, receipt, text).catch(() => undefined);
     const best = now ?? text;
     const upgraded = now === undefined ? receipt : await verifyReceipt(utf8(best), id);
     const found = await look(source, rules, upgraded, best);
-    verdict(found.id, found.detail, { ...shown, receipt: viewOf(upgraded, best), dispute: found.dispute, cancelled: found.cancelled });
+    verdict(n, found.id, found.detail, { ...shown, receipt: viewOf(upgraded, best), dispute: found.dispute, cancelled: found.cancelled });
     if (now !== undefined) await keep(id, text, best);
   } catch (error) {
     const wrong = damaged(error);
-    if (wrong !== undefined) return verdict("undecided", wrong, shown);
+    if (wrong !== undefined) return verdict(n, "undecided", wrong, shown);
     if (!(error instanceof Unreachable)) throw error;
-    verdict("unreachable", error.message, shown);
+    verdict(n, "unreachable", error.message, shown);
   }
 }
 
@@ -61,7 +61,7 @@ async function keep(id: string, before: string, after: string): Promise<void> {
   if (storage !== undefined && kept?.receipt === before) await storage.write({ ...kept, receipt: after });
 }
 
-async function find(index: string, entry64: string): Promise<void> {
+async function find(n: number, index: string, entry64: string): Promise<void> {
   if (place === undefined) return;
   const { source, id } = place;
   try {
@@ -70,18 +70,18 @@ async function find(index: string, entry64: string): Promise<void> {
     const standard = entry64.replace(/-/g, "+").replace(/_/g, "/");
     const entry = fromBase64(standard.padEnd(Math.ceil(standard.length / 4) * 4, "="));
     const vote = parseEntry(entry, manifest);
-    if (vote.type !== "vote" || !/^[0-9]{1,15}$/.test(index)) return verdict("noReceipt");
+    if (vote.type !== "vote" || !/^[0-9]{1,15}$/.test(index)) return verdict(n, "noReceipt");
     const rules = { manifest, text: fromUtf8(bytes), id };
-    await check(await receiptOf(source, rules, await cellOf(vote.key, manifest), BigInt(index), entry));
+    await check(n, await receiptOf(source, rules, await cellOf(vote.key, manifest), BigInt(index), entry));
   } catch (error) {
-    if (error instanceof VerifierError) return verdict("notThere", `${error.code}: ${error.message}`);
+    if (error instanceof VerifierError) return verdict(n, "notThere", `${error.code}: ${error.message}`);
     if (!(error instanceof Unreachable)) throw error;
-    verdict("unreachable", error.message);
+    verdict(n, "unreachable", error.message);
   }
 }
 
 addEventListener("message", ({ data }: MessageEvent<ToChecker>) => {
   if (data.kind === "open") void open(data.base, data.id);
-  else if (data.kind === "check") void check(data.text);
-  else void find(data.index, data.entry);
+  else if (data.kind === "check") void check(data.n, data.text);
+  else void find(data.n, data.index, data.entry);
 });

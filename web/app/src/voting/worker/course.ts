@@ -1,5 +1,5 @@
 // A voter's course, from codes to a sealed receipt. Each step is on the disk before the next one begins; each can be done again.
-import { type Bytes, type Manifest, cellOf, fromUtf8, openManifest, sha256, toBase64, toHex, utf8, verifyReceipt } from "../../../../verifier/src/index.js";
+import { type Bytes, type Manifest, cellOf, fromBase64, fromUtf8, openManifest, sha256, toBase64, toHex, utf8, verifyReceipt } from "../../../../verifier/src/index.js";
 import { type Source, Unreachable } from "../../worker/source.js";
 import type { Choices, ElectionView, Problem, ProblemId, ReceiptView, Step, VotingState } from "../messages.js";
 import { Untrue, checkIssued, checkRecorded, untrueAs } from "./answers.js";
@@ -15,10 +15,14 @@ const SEAL_PAUSE_MS = 2_000;
 const SEAL_PAUSE_MAX_MS = 60_000;
 /** After so many quick looks, a sealed receipt is looked for slowly; a sealed one, for the final head. */
 const QUICK_LOOKS = 60;
-/** No timer holds more. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
+/** Timers stand still while a device sleeps, so the clock is looked at again. */
+const LOOK_AT_CLOCK_MS = 5_000;
+/** Between two tries where the cell says that voting has not begun: this device's clock is ahead of its. */
+const NOT_OPEN_PAUSE_MS = 5_000;
 
 const PROBLEMS: Readonly<Record<string, ProblemId>> = { "unknown-code": "unknownCode", "other-message": "otherDevice", "not-open": "notOpen", closed: "closed" };
+
+const fromBase64url = (text: string): Bytes => fromBase64(text.replace(/-/g, "+").replace(/_/g, "/").padEnd(Math.ceil(text.length / 4) * 4, "="));
 
 class Stopped extends Error {
   readonly problem: Problem;
@@ -27,6 +31,12 @@ class Stopped extends Error {
     super(problem.detail);
     this.problem = problem;
   }
+}
+
+/** Whether two entries are the same but for the ballot's signature, which stands last: some devices sign at random. */
+function sameBallot(ours: Bytes, theirs: string): boolean {
+  const [one, two] = [toBase64(ours.subarray(0, -64)), fromBase64url(theirs)];
+  return one === toBase64(two.subarray(0, -64));
 }
 
 export class Course {
@@ -66,6 +76,7 @@ export class Course {
   private async recall(): Promise<void> {
     const { receipt } = this.kept;
     if (receipt !== undefined) this.receipt = viewOf(await verifyReceipt(utf8(receipt), this.rules.id), receipt);
+    if (this.receipt !== undefined && this.kept.entry !== undefined && !sameBallot(this.kept.entry, this.receipt.entry)) this.problem = { id: "firstVote", detail: "" };
     this.say();
     if (this.receipt !== undefined) void this.seal();
     else if (this.kept.entry !== undefined) void this.cast();
@@ -122,8 +133,10 @@ export class Course {
   private drawCastFrom(): number {
     const { castDelayS, times } = this.manifest;
     const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
-    const delay = Math.floor(((high * 2 ** 20 + (low >>> 12)) / 2 ** 52) * (1_000 * castDelayS + 1));
-    return Math.max(Math.min(Date.now() + delay, times.closing - BEFORE_CLOSING_MS), times.opening);
+    // Within the time that there is: moments that are cut off at opening or before closing would all be the same one.
+    const from = Math.max(Date.now(), times.opening);
+    const span = Math.max(Math.min(1_000 * castDelayS, times.closing - BEFORE_CLOSING_MS - from), 0);
+    return from + Math.floor(((high * 2 ** 20 + (low >>> 12)) / 2 ** 52) * (span + 1));
   }
 
   /** The voter has decided: from here on the vote is made, and cast when its time comes. */
@@ -171,13 +184,13 @@ export class Course {
   }
 
   private async waitForItsTime(): Promise<void> {
-    for (;;) {
+    for (let looks = 0; ; looks++) {
       const left = (this.kept.castFrom ?? 0) - Date.now();
       if (left <= 0 || this.kept.entry === undefined) return;
-      this.say();
+      if (looks === 0) this.say();
       await new Promise<void>((resolve) => {
         this.wake = resolve;
-        setTimeout(resolve, Math.min(left, TIMER_MAX_MS));
+        setTimeout(resolve, Math.min(left, LOOK_AT_CLOCK_MS));
       });
     }
   }
@@ -187,7 +200,14 @@ export class Course {
     await this.keep({ sent: true });
     this.say();
     const cell = await cellOf(this.device.credential, this.manifest);
-    const answer = await this.until(() => post(`${this.source.base}cells/${cell}/ballots`, { vote: toBase64(entry) }));
+    const send = (): Promise<Exclude<Answer, { kind: "unknown" }>> => this.until(() => post(`${this.source.base}cells/${cell}/ballots`, { vote: toBase64(entry) }));
+    let answer = await send();
+    while (answer.kind === "refused" && answer.code === "not-open") {
+      this.problem = { id: "notOpen", detail: answer.message };
+      this.say();
+      await pause(0, NOT_OPEN_PAUSE_MS);
+      answer = await send();
+    }
     const first = answer.kind === "refused" && answer.code === "other-ballot";
     if (answer.kind === "refused" && !first) throw new Stopped({ id: PROBLEMS[answer.code] ?? "refused", detail: `${answer.code}: ${answer.message}` });
     await this.believed(answer.text, undefined, async () => {
@@ -197,9 +217,10 @@ export class Course {
       // What told codes apart, and when it was cast, is of no more use.
       const { castFrom: _, ...rest } = this.kept;
       const kept: Kept = { ...rest, marks: [], receipt };
-      await this.storage.write(kept);
-      this.kept = kept;
+      // It is recorded, whether this device can write that down or not: the page shows the receipt, and a reload would cast the same bytes again.
       this.receipt = view;
+      this.kept = kept;
+      await this.storage.write(kept).catch(() => undefined);
     });
     if (first) throw new Stopped({ id: "firstVote", detail: "" });
   }
