@@ -146,6 +146,8 @@ test("two windows do not vote at once; a busy service is waited for, a misled fr
   await signIn(one.page, one.codes);
   await at(one.page, "ballot").waitFor();
   const answers = [
+    // A cell whose clock is behind this device's.
+    { status: 403, body: '{"error":{"code":"not-open","message":"not yet"}}' },
     { status: 503, body: '{"error":{"code":"busy","message":"later"}}', headers: { "retry-after": "1" } },
     { status: 421, body: '{"cell":7,"error":{"code":"wrong-cell","message":"elsewhere"}}' },
     { status: 502, body: "<html>Bad gateway</html>" },
@@ -154,6 +156,7 @@ test("two windows do not vote at once; a busy service is waited for, a misled fr
   const left = [...answers];
   stage.answerPost = () => left.shift();
   await choose(one.page, "Tea");
+  await one.page.locator('[data-problem="notOpen"]').waitFor();
   await one.page.locator('[data-problem="busy"]').waitFor();
   await done(one);
   assert.equal(left.length, 0);

@@ -44,6 +44,24 @@ async function said(page: Page, wanted: string, verdict: string): Promise<void> 
   await page.locator(`[data-verdict="${verdict}"]`).waitFor();
 }
 
+/** What the page says once the cell's checkpoint was asked for and answered, so much later. */
+async function still(page: Page, verdict: string, act: () => Promise<void>, tamper: (path: string, bytes: Buffer) => Buffer, late = 0): Promise<void> {
+  stage.late = (path) => (path === "cells/0/checkpoint" ? late : 0);
+  const answered = new Promise<void>((resolve) => {
+    stage.tamper = (path, bytes) => {
+      if (path !== "cells/0/checkpoint") return bytes;
+      resolve();
+      return tamper(path, bytes);
+    };
+  });
+  await act();
+  await answered;
+  // What does not come cannot be awaited.
+  await page.waitForTimeout(1_000);
+  [stage.tamper, stage.late] = [(_, bytes) => bytes, () => 0];
+  assert.equal(await page.locator("[data-verdict]").getAttribute("data-verdict"), verdict);
+}
+
 /** The dispute file that the page gives, as the program for auditors judges it. */
 async function dispute(page: Page): Promise<{ code: number; ruling: unknown }> {
   const [file] = await Promise.all([page.waitForEvent("download"), page.locator("#dispute").click()]);
@@ -98,6 +116,19 @@ test("a second history of the ledger, and a vote that the final record leaves ou
   await said(page, split, "splitView");
   assert.deepEqual(await faults(page), []);
   assert.deepEqual(await dispute(page), { code: 1, ruling: "split-view" });
+
+  // A minute later the server shows nothing of use, and what was proven stays, with its file.
+  await page.clock.install();
+  await page.reload();
+  await said(page, split, "splitView");
+  await still(page, "splitView", () => page.clock.fastForward(61_000), (_, bytes) => Buffer.alloc(bytes.length));
+  assert.deepEqual(await dispute(page), { code: 1, ruling: "split-view" });
+  // An answer about one receipt says nothing of the next.
+  await said(page, text, "covered");
+  await still(page, "noReceipt", async () => {
+    await page.locator("#check").click();
+    await said(page, "no receipt", "noReceipt");
+  }, (_, bytes) => bytes, 1_500);
 
   await election.close();
   const final = JSON.parse(election.file("results.json").toString()) as { cells: { size: number }[] };

@@ -11,6 +11,8 @@ export type Tamper = (path: string, bytes: Buffer) => Buffer | string | null;
 export class Stage {
   url = "";
   tamper: Tamper = (_, bytes) => bytes;
+  /** How long a file's answer is held back (ms). */
+  late: (path: string) => number = () => 0;
   /** `real`: the election's own stream; `own`: what the test pushes; `off`: none. */
   events: "real" | "own" | "off" = "off";
   /** Answers nothing any more. */
@@ -79,7 +81,7 @@ export class Stage {
       }
       const parts: Buffer[] = [];
       answer.on("data", (part: Buffer) => parts.push(part));
-      answer.on("end", () => (cut === "behind" ? response.destroy() : this.give(request, response, name, answer, Buffer.concat(parts))));
+      answer.on("end", () => (cut === "behind" ? response.destroy() : setTimeout(() => this.give(request, response, name, answer, Buffer.concat(parts)), this.late(name ?? ""))));
     });
     upstream.on("error", () => response.destroy());
     response.on("close", () => upstream.destroy());
