@@ -1,4 +1,5 @@
 // What a dishonest server shows. Some forgeries need nothing but a text editor, some the log's own key.
+import { parseTilePath } from "../../verifier/src/index.js";
 import { type Election, sha256 } from "./election.js";
 
 export interface Round { counts: (number | null)[]; eliminated: number | null; exhausted: number; tie_broken: boolean }
@@ -80,4 +81,44 @@ export function signAnew(election: Election, results: Results, key: "main" | "sp
   if (part?.proof == null) throw new Error("nothing to sign");
   const { root, size } = rootOf(part.proof);
   part.proof = `${part.proof.slice(0, part.proof.indexOf("\n\n"))}\n\n${election.checkpoint("cells/0", size, root, key)}`;
+}
+
+/** A log as a server publishes it, of any entries: its tiles and its checkpoint. */
+export class Published {
+  readonly asked: string[] = [];
+  private readonly roots = new Map<string, Buffer>();
+  private readonly prefix: string;
+  private readonly entries: readonly Uint8Array[];
+  /** Signs a tree of so many leaves. */
+  private readonly sign: (size: number, root: Buffer) => string;
+  /** How many of the entries are shown. */
+  size: number;
+
+  constructor(prefix: string, entries: readonly Uint8Array[], sign: (size: number, root: Buffer) => string) {
+    [this.prefix, this.entries, this.sign, this.size] = [prefix, entries, sign, entries.length];
+  }
+
+  /** RFC 6962, section 2.1. */
+  root(start: number, end: number): Buffer {
+    const name = `${start}-${end}`;
+    let hash = this.roots.get(name);
+    if (hash === undefined) {
+      const half = 2 ** Math.ceil(Math.log2(end - start) - 1);
+      hash = end - start === 1 ? sha256(Buffer.concat([Buffer.of(0), this.entries[start] ?? Buffer.of()])) : sha256(Buffer.concat([Buffer.of(1), this.root(start, start + half), this.root(start + half, end)]));
+      this.roots.set(name, hash);
+    }
+    return hash;
+  }
+
+  file(path: string): Buffer | undefined {
+    if (!path.startsWith(`${this.prefix}/`)) return undefined;
+    const name = path.slice(this.prefix.length + 1);
+    this.asked.push(name);
+    if (name === "checkpoint") return Buffer.from(this.sign(this.size, this.root(0, this.size)));
+    const { level, index, width } = parseTilePath(name);
+    const places = Array.from({ length: width }, (_, i) => Number(index) * 256 + i);
+    if (level === "entries") return Buffer.concat(places.flatMap((i) => { const entry = this.entries[i] ?? Buffer.of(); return [Buffer.of(entry.length >> 8, entry.length & 255), entry]; }));
+    const leaves = 256 ** level;
+    return Buffer.concat(places.map((i) => this.root(i * leaves, (i + 1) * leaves)));
+  }
 }

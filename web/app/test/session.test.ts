@@ -1,12 +1,18 @@
 // What the worker makes of results, honest and falsified in every way that we could think of: without a browser, so that there can be many.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { HEADS, type LogId, openManifest, parseTilePath } from "../../verifier/src/index.js";
 import type { Memory, Snapshot } from "../src/messages.js";
 import { Session } from "../src/worker/session.js";
-import { Source } from "../src/worker/source.js";
+import { Source, Unreachable } from "../src/worker/source.js";
 import { canVerify } from "../src/worker/judge.js";
-import { Election, folder, sha256 } from "./election.js";
-import { type Results, canonical, changed, edit, moveVotes, parse, signAnew } from "./forge.js";
+import { checkRecorded } from "../src/voting/worker/answers.js";
+import { Ledger } from "../src/voting/worker/ledger.js";
+import { findSwitches } from "../src/voting/worker/switches.js";
+import { Election, folder, sha256, tallyroot } from "./election.js";
+import { Published, type Results, canonical, changed, edit, moveVotes, parse, signAnew } from "./forge.js";
 
 let election: Election;
 let honest: Buffer;
@@ -195,6 +201,55 @@ test("without Ed25519 nothing is called verified", async () => {
   await one.offer(bytes(election.file("results.json")));
   const snapshot = one.snapshot();
   assert.deepEqual([snapshot.incapable, snapshot.verifiedAt], [true, undefined]);
+});
+
+test("the notice of a switched cell is read once, from the log's end; a log that does not hold it yet is waited for", async () => {
+  const manifest = await openManifest(bytes(election.file("manifest.json")), election.id);
+  const cell = { kind: "cell", cell: 0 } as const;
+  const site = new Source(`${election.url}${election.path}`);
+  const read = async (log: LogId): Promise<Uint8Array<ArrayBuffer>[]> => {
+    const ledger = new Ledger(site, manifest, log);
+    const tree = await ledger.newest() ?? assert.fail();
+    return ledger.entries(tree, 0n, tree.size);
+  };
+  const signed = join(folder(), "notice.json");
+  await tallyroot("election", "switch", "--election", election.id, "--key", join(election.data, "authority/main.key"), "--cell", "0", "--offline", signed, election.url);
+  const notice = Buffer.from((JSON.parse(readFileSync(signed, "utf8")) as { notice: string }).notice, "base64");
+  // The cell goes on with its spare key.
+  const before = await read(cell);
+  const vote = before[1] ?? assert.fail();
+  const votes = new Published("cells/0", [...before, vote], (size, root) => election.checkpoint("cells/0", size, root, "spare"));
+  // A heads log that is long, and shows the notice late.
+  const head = (await read(HEADS)).at(-1) ?? assert.fail();
+  const log = new Published("heads", [...Array<Uint8Array>(3_000).fill(head), notice, ...Array<Uint8Array>(10).fill(head)], (size, root) => election.checkpoint("heads", size, root));
+  log.size = 3_000;
+  const source = new (class extends Source {
+    override async read(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+      const file = log.file(path) ?? votes.file(path);
+      return file && new Uint8Array(file);
+    }
+  })(site.base);
+  const proofIn = async (size: number): Promise<string> => {
+    votes.size = size;
+    const ledger = new Ledger(source, manifest, cell);
+    return ledger.proofOf(1n, await ledger.newest() ?? assert.fail());
+  };
+  const proof = await proofIn(before.length + 1);
+  const recorded = () => checkRecorded(source, manifest, 0, vote, { proof, index: 1 }, true);
+  const bundles = () => log.asked.splice(0).filter((name) => name.startsWith("tile/entries/")).map((name) => Number(parseTilePath(name).index));
+  await assert.rejects(recorded(), Unreachable);
+  assert.deepEqual(new Set(bundles()).size, 12);
+  // Asked again: what was read is not read again.
+  await assert.rejects(recorded(), Unreachable);
+  assert.deepEqual(bundles(), []);
+  log.size = 3_011;
+  assert.equal(await recorded(), proof);
+  assert.deepEqual(new Set(bundles()), new Set([11]));
+  assert.equal((await findSwitches(source, manifest, [cell, HEADS])).length, 1);
+  assert.deepEqual(bundles(), []);
+  // The spare key may not sign what the other has signed already.
+  const early = await proofIn(before.length);
+  await assert.rejects(checkRecorded(source, manifest, 0, vote, { proof: early, index: 1 }, true), { id: "notProven" });
 });
 
 test("the outcome follows from the numbers, and is not reopened", async () => {

@@ -3,7 +3,7 @@ import {
   type Bytes, type LogId, type Manifest, VerifierError, equal, fromBase64, fromHex, keysOf, leafHash, openCheckpoint, originOf, parseEntry, parseTlogProof, prefixOf, sha256, utf8, verifyInclusion,
   voteFault,
 } from "../../../../verifier/src/index.js";
-import type { Source } from "../../worker/source.js";
+import { type Source, Unreachable } from "../../worker/source.js";
 import type { ProblemId } from "../messages.js";
 import { findSwitches } from "./switches.js";
 
@@ -37,7 +37,9 @@ async function provenEntry(source: Source, manifest: Manifest, log: LogId, proof
   const checkpoint = await openCheckpoint(proof.checkpoint, originOf(manifest, log), keysOf(manifest, log));
   if (checkpoint.key === "spare") {
     const found = (await findSwitches(source, manifest, [log])).find((one) => prefixOf(one.log) === prefixOf(log));
-    if (found === undefined || checkpoint.size <= found.size) throw new VerifierError("checkpoint", "signed by the spare key, and no notice allows it");
+    // A copy of the heads log that lags does not hold the notice yet: that is waited for, and the entry is not believed before.
+    if (found === undefined) throw new Unreachable("signed by the spare key, and the heads log that is shown holds no notice of it yet");
+    if (checkpoint.size <= found.size) throw new VerifierError("checkpoint", "signed by the spare key, below the size from which a notice allows it");
   }
   await verifyInclusion(await leafHash(entry), proof.index, checkpoint, proof.hashes);
   return entry;

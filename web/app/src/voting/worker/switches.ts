@@ -7,26 +7,36 @@ const PIECE = 1_024n;
 
 export interface Switch { readonly log: LogId; readonly size: bigint; readonly index: bigint; readonly proof: string; readonly under: bigint }
 
-/** The switch notices of these logs in the newest heads log, the last first read. */
+/** A log is switched once, and a log only grows: what was found stays, and what was looked through holds no more. */
+interface Known { readonly found: Map<string, Switch>; readonly looked: Map<string, bigint> }
+const known = new WeakMap<Source, Known>();
+
+/** The switch notices of these logs in the newest heads log, the last first read; of the heads log itself, where its newest checkpoint is signed by the spare. */
 export async function findSwitches(source: Source, manifest: Manifest, logs: readonly LogId[]): Promise<Switch[]> {
   const heads = new Ledger(source, manifest, HEADS);
   const tree = await heads.newest();
   if (tree === undefined) throw new Unreachable("no heads log");
-  const wanted = new Set(logs.map(prefixOf));
-  const found: Switch[] = [];
-  for (let end = tree.size; end > 0n && found.length < wanted.size; ) {
-    const start = end > PIECE ? end - PIECE : 0n;
+  const { found, looked } = known.get(source) ?? { found: new Map<string, Switch>(), looked: new Map<string, bigint>() };
+  known.set(source, { found, looked });
+  const asked = logs.filter((log) => log.kind !== "heads" || tree.key === "spare").map(prefixOf);
+  const wanted = new Set(asked.filter((log) => !found.has(log)));
+  const least = (): bigint => [...wanted].map((log) => looked.get(log) ?? 0n).reduce((one, other) => (one < other ? one : other), tree.size);
+  for (let end = tree.size; end > least(); ) {
+    const start = end - least() > PIECE ? end - PIECE : least();
     const entries = await heads.entries(tree, start, end);
     for (const [i, bytes] of entries.entries()) {
       const entry = parseEntry(bytes, manifest);
       if (entry.type !== "notice" || entry.body.kind !== "switch" || !wanted.has(prefixOf(entry.body.log))) continue;
       if (!(await verifyNotice(entry, manifest))) throw new VerifierError("notice", "a switch that the authority did not sign");
       const index = start + BigInt(i);
-      found.push({ log: entry.body.log, size: entry.body.size, index, proof: await heads.proofOf(index, tree), under: tree.size });
+      const log = prefixOf(entry.body.log);
+      found.set(log, { log: entry.body.log, size: entry.body.size, index, proof: await heads.proofOf(index, tree), under: tree.size });
+      wanted.delete(log);
     }
     end = start;
   }
-  return found;
+  for (const log of wanted) looked.set(log, tree.size);
+  return asked.flatMap((log) => found.get(log) ?? []);
 }
 
 /** The notices that a receipt needs whose checkpoints have these sizes and keys: the cell's before the heads log's, none that is not needed. */
