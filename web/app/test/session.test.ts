@@ -3,13 +3,14 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { HEADS, type LogId, openManifest, parseTilePath } from "../../verifier/src/index.js";
+import { HEADS, type LogId, type Receipt, openManifest, parseTilePath } from "../../verifier/src/index.js";
 import type { Memory, Snapshot } from "../src/messages.js";
 import { Session } from "../src/worker/session.js";
 import { Source, Unreachable } from "../src/worker/source.js";
 import { canVerify } from "../src/worker/judge.js";
 import { checkRecorded } from "../src/voting/worker/answers.js";
 import { Ledger } from "../src/voting/worker/ledger.js";
+import { sealedReceipt } from "../src/voting/worker/receipts.js";
 import { findSwitches } from "../src/voting/worker/switches.js";
 import { Election, folder, sha256, tallyroot } from "./election.js";
 import { Published, type Results, canonical, changed, edit, moveVotes, parse, signAnew } from "./forge.js";
@@ -250,6 +251,15 @@ test("the notice of a switched cell is read once, from the log's end; a log that
   // The spare key may not sign what the other has signed already.
   const early = await proofIn(before.length);
   await assert.rejects(checkRecorded(source, manifest, 0, vote, { proof: early, index: 1 }, true), { id: "notProven" });
+});
+
+test("a server that says yes to everything does not have its anchors counted for ever", async () => {
+  const text = election.file("manifest.json").toString();
+  const rules = { manifest: await openManifest(bytes(text), election.id), text, id: election.id };
+  const source = new (class extends Source {
+    override exists = async (): Promise<boolean> => true;
+  })(`${election.url}${election.path}`);
+  await assert.rejects(sealedReceipt(source, rules, {} as Receipt, text), { code: "anchor" });
 });
 
 test("the outcome follows from the numbers, and is not reopened", async () => {

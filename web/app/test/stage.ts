@@ -15,8 +15,8 @@ export class Stage {
   late: (path: string) => number = () => 0;
   /** `real`: the election's own stream; `own`: what the test pushes; `off`: none. */
   events: "real" | "own" | "off" = "off";
-  /** Answers nothing any more. */
-  down = false;
+  /** Answers nothing any more: it hangs up, or keeps silent. */
+  down: boolean | "silent" = false;
   /** What becomes of a request that changes something: the connection is cut before it arrives, or behind it, or something else answers; `pass` by itself. */
   cutPost: (path: string) => "pass" | "before" | "behind" = () => "pass";
   /** What becomes of an answer to one. */
@@ -61,6 +61,7 @@ export class Stage {
   private async answer(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     const path = (request.url ?? "").split("?")[0] ?? "";
     this.asked.push(path);
+    if (this.down === "silent") return;
     if (this.down) return void request.destroy();
     const name = path.startsWith(this.election.path) ? path.slice(this.election.path.length) : undefined;
     const cut = request.method === "POST" ? this.cutPost(name ?? "") : "pass";

@@ -32,8 +32,14 @@ test("a voter votes in each counting method; a second device checks the receipt,
   await at(page, "signIn").waitFor();
   assert.equal((await page.locator("#election-id").textContent())?.replace(/\s/g, ""), election.id);
   assert.deepEqual(await faults(page), []);
+  // This browser promises nothing.
+  await page.locator("#may-forget").waitFor();
   await signIn(page, guests[0] ?? []);
   await at(page, "ballot").waitFor();
+  // Both registrars have named the same place, under the roll's root.
+  const [place, again] = (await page.locator("[data-on-roll]").getAttribute("data-on-roll"))?.split(",") ?? [];
+  assert.ok(place !== undefined && place === again);
+  assert.ok((await page.locator("[data-on-roll]").textContent())?.includes(`~guest 0, at place ${place} of the roll`), await page.locator("[data-on-roll]").textContent() ?? "");
   const ranked = page.locator('[data-contest="0"]');
   for (const name of ["Mary Somerville", "Ada Lovelace", "Alan Turing"]) await ranked.getByRole("button", { name: `Add ${name}` }).click();
   await ranked.getByRole("button", { name: "Move Alan Turing up" }).click();
@@ -91,6 +97,11 @@ test("a voter votes in each counting method; a second device checks the receipt,
   await other.page.locator("#paste").fill(receipt.replace(/"cell":(.)/, (_, cell) => `"cell":${1 - Number(cell)}`));
   await other.page.locator("#check").click();
   await other.page.locator('[data-verdict="invalid"]').waitFor();
+  // A network that takes requests and says nothing.
+  stage.down = "silent";
+  await other.page.context().setOffline(false);
+  await other.page.reload();
+  await other.page.locator("#paste").waitFor();
   assert.deepEqual(other.problems, []);
   await other.page.context().close();
   stage.down = false;
@@ -100,6 +111,29 @@ test("a voter votes in each counting method; a second device checks the receipt,
   const third = await visit(browser, code ?? "");
   await third.page.locator('[data-verdict="covered"]').waitFor();
   assert.equal(third.page.url(), `${stage.page}receipt`);
+  // The verdict alone is announced.
+  const told = await third.page.locator('[role="status"]').allTextContents();
+  assert.deepEqual(told, [await third.page.locator("[data-verdict] h2").textContent()]);
   assert.deepEqual(third.problems, []);
   await third.page.context().close();
+});
+
+test("codes of two voting cards that were mixed up are noticed, and both can vote", async () => {
+  const [one = [], two = []] = guests.slice(1);
+  for (const [codes, other] of [[[one[0] ?? "", two[1] ?? ""], false], [[two[0] ?? "", one[1] ?? ""], true]] as const) {
+    const { page, problems } = await visit(browser, `${stage.page}vote`);
+    await signIn(page, codes);
+    await at(page, "ballot").waitFor();
+    const said = await page.locator("[data-on-roll].alarm").textContent() ?? "";
+    const names = ["~guest 1", "~guest 2"];
+    if (other) names.reverse();
+    assert.ok(said.indexOf(names[0] ?? "") > 0 && said.indexOf(names[1] ?? "") > said.indexOf(names[0] ?? ""), said);
+    assert.deepEqual(await faults(page), []);
+    await review(page);
+    await page.locator("#cast").click();
+    await standing(page, "recorded", "sealed").waitFor();
+    assert.equal(await page.locator("[data-on-roll]").count(), 0);
+    assert.deepEqual(problems, []);
+    await page.context().close();
+  }
 });

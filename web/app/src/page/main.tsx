@@ -13,7 +13,8 @@ const [FIRST_PIECE_MS, PIECE_MS] = [2_000, 60_000];
 const id = /\/elections\/([0-9a-f]{64})\//.exec(location.pathname)?.[1] ?? "";
 const base = new URL(".", location.href).href;
 /** The id that the reader brings, behind the address: `#id=…`, as a printed code has it. It never reaches the server. */
-const brought = /[#&]id=([0-9a-f]{64})\b/.exec(location.hash)?.[1];
+const brought = /[#&]id=([^&]*)/.exec(location.hash)?.[1]?.toLowerCase().slice(0, 200);
+addEventListener("hashchange", () => /[#&]id=/.test(location.hash) && location.reload());
 const MEMORY = `tallyroot-${id}`;
 
 // Workers are the only scripts that are started by an address, and this is the only one.

@@ -50,12 +50,23 @@ export interface ReceiptView {
 
 export type Step = "loading" | "unreachable" | "otherWindow" | "incapable" | "signIn" | "ballot" | "waiting" | "casting" | "recorded" | "stopped";
 
+/** In whose name a registrar has issued, as it has proven. */
+export interface OnRoll {
+  readonly identity: string;
+  /** The place on the roll. */
+  readonly index: number;
+  /** In hex: with it anybody can tell that this identity stands at that place. */
+  readonly salt: string;
+}
+
 export interface VotingState {
   readonly kind: "state";
   readonly step: Step;
   readonly election: ElectionView | undefined;
   /** How many registrars have signed. */
   readonly signed: number;
+  /** Of those that have signed, in their order; no longer known once the vote is recorded. */
+  readonly onRoll: readonly OnRoll[];
   /** Something is under way that the voter waits for. */
   readonly busy: boolean;
   readonly problem: Problem | undefined;

@@ -35,8 +35,11 @@ export function Sentence({ name, values, parts }: { name: keyof Words; values?: 
 export const PLACE = {
   id: /\/elections\/([0-9a-f]{64})\//.exec(location.pathname)?.[1] ?? "",
   base: new URL(".", location.href).href,
-  brought: /[#&]id=([0-9a-f]{64})\b/.exec(location.hash)?.[1],
+  /** Whatever it is that stands behind `id=`: one that is cut off or misspelt is no id of this election either. */
+  brought: /[#&]id=([^&]*)/.exec(location.hash)?.[1]?.toLowerCase().slice(0, 200),
 };
+// Put into the address of a page that is open already, it is looked at as if the page was opened with it.
+addEventListener("hashchange", () => /[#&](id|i)=/.test(location.hash) && location.reload());
 
 type Policy = { createScriptURL(url: string): string };
 const policy = (globalThis as { trustedTypes?: { createPolicy(name: string, rules: object): Policy } }).trustedTypes?.createPolicy("tallyroot", { createScriptURL: (url: string) => url });

@@ -18,7 +18,8 @@ export function Ranked({ rules, place, chosen, choose, shown }: ContestProps & {
     if (wanted === undefined) return;
     const [option = "", way = ""] = wanted.split(" ");
     const ways = [...(box.current?.querySelectorAll<HTMLButtonElement>(`[data-option="${option}"] button`) ?? [])].filter((button) => !button.disabled);
-    (ways.find((button) => button.dataset["way"] === way) ?? ways[0])?.focus();
+    // Taken out, it may be one that the search hides.
+    (ways.find((button) => button.dataset["way"] === way) ?? ways[0] ?? box.current?.querySelector<HTMLElement>("h4"))?.focus();
   });
   const move = (option: number, to: number, way: string): void => {
     focus.current = `${option} ${way}`;
@@ -45,7 +46,7 @@ export function Ranked({ rules, place, chosen, choose, shown }: ContestProps & {
   const rest = shown.filter((option) => !chosen.includes(option));
   return (
     <div ref={box}>
-      <h4>{speech.say("yourOrder")}</h4>
+      <h4 tabIndex={-1}>{speech.say("yourOrder")}</h4>
       <ol class="order" onDragOver={over} onDrop={(event) => drop(event, chosen.length)}>
         {chosen.map((option, i) => (
           <li key={option} data-option={option} draggable onDragStart={() => setDragged(option)} onDragOver={over} onDrop={(event) => drop(event, i)}>

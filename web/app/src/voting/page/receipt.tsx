@@ -1,6 +1,7 @@
 // The receipts' page: a plain verdict first, details after. It works without a network once it was loaded.
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Words } from "../lang/en.js";
 import type { FromChecker, ToChecker, Verdict } from "../messages.js";
 import { Chosen } from "./choices.js";
 import { Frame, PLACE, Sentence, type Speech, firstSpeech, save, script, useLanguage, useSpeech } from "./parts.js";
@@ -68,24 +69,30 @@ function Page({ first, worker }: { first: Speech; worker: Worker }) {
   return (
     <Frame page="receipt" title={speech.say("receiptTitle")} election={verdict?.election} speech={speech} setSpeech={setSpeech}>
       <p>{speech.say("receiptHelp")}</p>
-      <div role="status" data-busy={busy} data-ready={ready}>
+      {/* The verdict alone is announced, and only when it changes: the buttons and details below are not. */}
+      <p class="visually-hidden" role="status">{verdict === undefined || (busy && verdict.id === "unasked") ? busy && speech.say("checking") : speech.say(wordOf(verdict))}</p>
+      <div data-busy={busy} data-ready={ready}>
         {busy && verdict === undefined && <p>{speech.say("checking")}</p>}
         {verdict !== undefined && <Told verdict={verdict} busy={busy} />}
       </div>
+      {brought !== null && <p class="doubt">{speech.say("inHistory")}</p>}
       <Bring own={own} check={check} />
       {ready && <p class="quiet">{speech.say("offlineReady")}</p>}
     </Frame>
   );
 }
 
+function wordOf({ id, receipt }: Verdict): keyof Words {
+  return id === "unreachable" && receipt === undefined ? "noVote" : (`verdict${id.charAt(0).toUpperCase()}${id.slice(1)}` as "verdictCounted");
+}
+
 function Told({ verdict, busy }: { verdict: Verdict; busy: boolean }) {
   const speech = useSpeech();
   const { id, receipt, election, dispute, cancelled, detail } = verdict;
-  const name = id === "unreachable" && receipt === undefined ? "noVote" : (`verdict${id.charAt(0).toUpperCase()}${id.slice(1)}` as "verdictCounted");
   const blames = dispute !== undefined && (id === "dropped" || id === "splitView" || id === "rolledBack");
   return (
     <section class={BAD.has(id) ? "alarm" : "card"} data-verdict={id}>
-      <h2><span class={GOOD.has(id) ? "good" : BAD.has(id) ? "bad" : "doubt"}>{speech.say(name)}</span></h2>
+      <h2><span class={GOOD.has(id) ? "good" : BAD.has(id) ? "bad" : "doubt"}>{speech.say(wordOf(verdict))}</span></h2>
       {cancelled && <p class="doubt">{speech.say("wasCancelled")}</p>}
       {busy && <p class="quiet">{speech.say("checking")}</p>}
       {blames && <p><button type="button" id="dispute" onClick={() => save("tallyroot-dispute.json", dispute)}>{speech.say("saveDispute")}</button></p>}

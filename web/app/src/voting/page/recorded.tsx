@@ -45,7 +45,7 @@ export function ReceiptTools({ receipt }: { receipt: ReceiptView }) {
       <p><button type="button" id="download" onClick={() => save("tallyroot-receipt.json", receipt.text)}>{speech.say("download")}</button></p>
       <details>
         <summary>{speech.say("showCode")}</summary>
-        {fits(text) ? <Code text={text} label={speech.say("codeLabel")} /> : <p>{speech.say("codeTooLong")}</p>}
+        {fits(text) ? <><Code text={text} label={speech.say("codeLabel")} /><p class="doubt">{speech.say("codeHistory")}</p></> : <p>{speech.say("codeTooLong")}</p>}
       </details>
     </>
   );

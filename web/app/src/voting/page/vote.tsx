@@ -4,12 +4,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Choices, Problem, ProblemId, ToVoter, VotingState } from "../messages.js";
 import { Contest } from "./ballot.js";
 import { Chosen } from "./choices.js";
+import { OnRoll } from "./onroll.js";
 import { Frame, PLACE, type Speech, StepTitle, firstSpeech, save, script, useLanguage, useSpeech } from "./parts.js";
 import { Recorded } from "./recorded.js";
 
 const DISHONEST: ReadonlySet<ProblemId> = new Set(["rules", "registrarSignature", "issuance", "wrongVoter", "wrongBallot", "wrongPlace", "notProven"]);
 const nothing: VotingState = {
-  kind: "state", step: "loading", election: undefined, signed: 0, busy: false, problem: undefined, castFrom: undefined, choices: undefined, sent: false, receipt: undefined,
+  kind: "state", step: "loading", election: undefined, signed: 0, onRoll: [], busy: false, problem: undefined, castFrom: undefined, choices: undefined, sent: false, receipt: undefined,
 };
 
 type Send = (message: ToVoter) => void;
@@ -44,6 +45,7 @@ function Course({ state, send }: { state: VotingState; send: Send }) {
     <>
       {state.problem !== undefined && <Trouble problem={state.problem} state={state} send={send} />}
       {step === "signIn" && <SignIn state={state} send={send} />}
+      {(step === "signIn" || step === "ballot" || step === "waiting") && <OnRoll state={state} />}
       {step === "ballot" && <Ballot state={state} send={send} />}
       {(step === "waiting" || step === "casting" || step === "stopped") && <Waiting state={state} send={send} />}
       {receipt !== undefined && <Recorded election={election} receipt={receipt} forget={() => send({ kind: "forget" })} />}
@@ -98,8 +100,19 @@ function SignIn({ state, send }: { state: VotingState; send: Send }) {
         <p><button type="submit" id="confirm" aria-disabled={state.busy}>{speech.say(state.busy ? "signingIn" : "signInButton")}</button></p>
       </form>
       <p class="quiet">{speech.say("remembered")}</p>
+      <MayForget opening={state.election?.opening ?? 0} />
     </section>
   );
+}
+
+/** Whether the browser has promised to keep what is stored; undefined before it says so. */
+const kept = { promised: undefined as boolean | undefined };
+
+/** Without that promise, a credential that waits for weeks may be lost. */
+function MayForget({ opening }: { opening: number }) {
+  const speech = useSpeech();
+  if (kept.promised !== false) return null;
+  return <p class="doubt" id="may-forget">{speech.say("mayForget")}{opening > Date.now() && ` ${speech.say("mayForgetEarly", { time: speech.moment(opening) })}`}</p>;
 }
 
 function Ballot({ state, send }: { state: VotingState; send: Send }) {
@@ -137,10 +150,12 @@ function Waiting({ state, send }: { state: VotingState; send: Send }) {
   const speech = useSpeech();
   const { step, castFrom, election, choices } = state;
   return (
-    <section class="card" role="status">
+    <section class="card">
       <StepTitle steps="waiting"><span class="doubt">{speech.say(step === "stopped" ? "stopped" : "notCast")}</span></StepTitle>
-      {step === "waiting" && castFrom !== undefined && <p>{speech.say("waitingHelp", { time: speech.moment(castFrom) })}</p>}
-      {step === "casting" && <p>{speech.say("casting")}</p>}
+      <p role="status">
+        {step === "waiting" && castFrom !== undefined && speech.say("waitingHelp", { time: speech.moment(castFrom) })}
+        {step === "casting" && speech.say("casting")}
+      </p>
       <p>{speech.say("keepOpen")}</p>
       {election !== undefined && choices !== undefined && <Chosen election={election} choices={choices} />}
       {!state.sent && step !== "casting" && <p><button type="button" id="change" onClick={() => send({ kind: "change" })}>{speech.say("changeButton")}</button></p>}
@@ -155,7 +170,9 @@ async function run(): Promise<void> {
   // Whoever came with another election's id does nothing here.
   const mine = PLACE.brought === undefined || PLACE.brought === PLACE.id;
   const worker = mine && globalThis.isSecureContext ? new Worker(script("voter.js"), { type: "module" }) : undefined;
-  void navigator.storage?.persist?.().catch(() => undefined);
+  // A promise is kept from one visit to the next; Firefox asks the voter for it, and the page goes on meanwhile.
+  const promise = navigator.storage?.persist?.() ?? Promise.resolve(false);
+  void promise.catch(() => false).then((promised) => (kept.promised = promised));
   render(<Page first={first} worker={worker} />, root);
 }
 

@@ -4,7 +4,7 @@ import {
   voteFault,
 } from "../../../../verifier/src/index.js";
 import { type Source, Unreachable } from "../../worker/source.js";
-import type { ProblemId } from "../messages.js";
+import type { OnRoll, ProblemId } from "../messages.js";
 import { findSwitches } from "./switches.js";
 
 /** An answer that does not hold. */
@@ -45,8 +45,8 @@ async function provenEntry(source: Source, manifest: Manifest, log: LogId, proof
   return entry;
 }
 
-/** A registrar's answer: the blind signature, once the issuance and the voter's place on the roll are proven. In whose name it was issued stays on the device. */
-export async function checkIssued(source: Source, manifest: Manifest, registrar: number, blinded: Bytes, body: Record<string, unknown>): Promise<Bytes> {
+/** A registrar's answer: the blind signature, once the issuance and the place on the roll are proven, and in whose name it was issued: only the voter can tell whether that is she. */
+export async function checkIssued(source: Source, manifest: Manifest, registrar: number, blinded: Bytes, body: Record<string, unknown>): Promise<{ readonly blind: Bytes; readonly onRoll: OnRoll }> {
   return untrueAs("issuance", async () => {
     const [issuance, roll] = [record(body["issuance"]), record(body["roll"])];
     const shard = issuance["shard"];
@@ -54,10 +54,11 @@ export async function checkIssued(source: Source, manifest: Manifest, registrar:
     const bytes = await provenEntry(source, manifest, { kind: "issuance", registrar, shard }, issuance["proof"], issuance["index"]);
     const entry = parseEntry(bytes, manifest);
     if (entry.type !== "issuance" || Number(entry.rollIndex) !== roll["index"] || !equal(entry.digest, await sha256(blinded))) throw new VerifierError("issuance", "an issuance for somebody else");
-    const commitment = await sha256(utf8("tallyroot/v1/roll\0"), fromHex(text(roll["salt"]), 32), utf8(text(roll["identity"])));
+    const onRoll = { identity: text(roll["identity"]), index: Number(entry.rollIndex), salt: text(roll["salt"]) };
+    const commitment = await sha256(utf8("tallyroot/v1/roll\0"), fromHex(onRoll.salt, 32), utf8(onRoll.identity));
     const path = Array.isArray(roll["proof"]) ? roll["proof"].map((hash) => fromBase64(text(hash), 32)) : [];
     await verifyInclusion(await leafHash(commitment), entry.rollIndex, { size: BigInt(manifest.roll.size), root: manifest.roll.root }, path);
-    return fromBase64(text(body["blind_signature"]));
+    return { blind: fromBase64(text(body["blind_signature"])), onRoll };
   });
 }
 

@@ -56,9 +56,7 @@ async function check(n: number, text: string): Promise<void> {
 
 /** This device's own receipt is kept in its best form. */
 async function keep(id: string, before: string, after: string): Promise<void> {
-  const storage = await Storage.open(id).catch(() => undefined);
-  const kept = await storage?.read();
-  if (storage !== undefined && kept?.receipt === before) await storage.write({ ...kept, receipt: after });
+  await Storage.open(id).then((storage) => storage.upgrade(before, after)).catch(() => undefined);
 }
 
 async function find(n: number, index: string, entry64: string): Promise<void> {

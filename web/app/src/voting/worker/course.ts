@@ -82,15 +82,23 @@ export class Course {
     else if (this.kept.entry !== undefined) void this.cast();
   }
 
+  private forgotten = false;
+
+  /** Nothing is written down any more once it was deleted. */
+  private async write(kept: Kept): Promise<void> {
+    if (!this.forgotten) await this.storage.write(kept);
+  }
+
   private async keep(change: Partial<Kept>): Promise<void> {
     const kept = { ...this.kept, ...change };
-    await this.storage.write(kept);
+    await this.write(kept);
     this.kept = kept;
   }
 
   /** What is left of the vote is deleted from this device. */
   async forget(): Promise<void> {
     if (this.receipt === undefined && (this.kept.marks.length > 0 || this.kept.entry !== undefined)) return;
+    this.forgotten = true;
     await this.storage.write(undefined);
   }
 
@@ -121,12 +129,12 @@ export class Course {
       throw new Stopped({ id: PROBLEMS[answer.code] ?? "refused", detail: `${answer.code}: ${answer.message}`, registrar });
     }
     await this.believed(answer.text, registrar, async () => {
-      const blind = await checkIssued(this.source, this.manifest, registrar, blinded.message, answer.body);
+      const { blind, onRoll } = await checkIssued(this.source, this.manifest, registrar, blinded.message, answer.body);
       const signature = await this.device.finalize(blinded, blind, key);
       if (signature === undefined) throw new Untrue("registrarSignature", "the registrar did not sign what was sent");
       const signatures = [...this.kept.signatures, signature];
       const whole = signatures.length === this.manifest.registrars.length;
-      await this.keep({ signatures, ...(whole ? { castFrom: this.drawCastFrom() } : {}) });
+      await this.keep({ signatures, onRoll: [...(this.kept.onRoll ?? []), onRoll], ...(whole ? { castFrom: this.drawCastFrom() } : {}) });
     });
   }
 
@@ -153,7 +161,7 @@ export class Course {
   async change(): Promise<void> {
     if (this.kept.sent === true || this.casting) return;
     const { entry: _, ...rest } = this.kept;
-    await this.storage.write(rest);
+    await this.write(rest);
     this.kept = rest;
     this.problem = undefined;
     this.wake();
@@ -214,13 +222,13 @@ export class Course {
       const proof = await checkRecorded(this.source, this.manifest, cell, entry, answer.body, !first);
       const receipt = await untrueAs("notProven", () => recordedReceipt(this.source, this.rules, cell, proof));
       const view = viewOf(await verifyReceipt(utf8(receipt), this.rules.id), receipt);
-      // What told codes apart, and when it was cast, is of no more use.
-      const { castFrom: _, ...rest } = this.kept;
+      // What told codes apart, who it was, and when it was cast, is of no more use.
+      const { castFrom: _, onRoll: __, ...rest } = this.kept;
       const kept: Kept = { ...rest, marks: [], receipt };
       // It is recorded, whether this device can write that down or not: the page shows the receipt, and a reload would cast the same bytes again.
       this.receipt = view;
       this.kept = kept;
-      await this.storage.write(kept).catch(() => undefined);
+      await this.write(kept).catch(() => undefined);
     });
     if (first) throw new Stopped({ id: "firstVote", detail: "" });
   }
@@ -305,7 +313,7 @@ export class Course {
   say(): void {
     const { kept } = this;
     this.tell({
-      kind: "state", step: this.step(), election: electionView(this.rules), signed: kept.signatures.length, busy: this.busy, problem: this.problem, castFrom: kept.castFrom,
+      kind: "state", step: this.step(), election: electionView(this.rules), signed: kept.signatures.length, onRoll: kept.onRoll ?? [], busy: this.busy, problem: this.problem, castFrom: kept.castFrom,
       choices: kept.choices, sent: kept.sent === true, receipt: this.receipt,
     });
   }

@@ -1,12 +1,16 @@
 // What a voter's device keeps, in the browser's own storage: written down before anything is sent, so that a closed tab costs nothing.
 
-/** One election's vote, on this device. Times and codes' marks are deleted once the vote is recorded. */
+import type { OnRoll } from "../messages.js";
+
+/** One election's vote, on this device. Times, codes' marks and the voter's name are deleted once the vote is recorded. */
 export interface Kept {
   readonly secret: Uint8Array<ArrayBuffer>;
   /** The registrars' signatures so far, in the manifest's order. */
   readonly signatures: readonly Uint8Array<ArrayBuffer>[];
   /** What tells the codes that were sent from others; nobody can find a code from it. */
   readonly marks: readonly string[];
+  /** In whose name each of them has issued. */
+  readonly onRoll?: readonly OnRoll[];
   /** Drawn once, when the last registrar has signed. */
   readonly castFrom?: number;
   readonly choices?: readonly (readonly number[])[];
@@ -23,6 +27,13 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error ?? new Error("no storage"));
+  });
+}
+
+function finished(change: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    change.oncomplete = () => resolve();
+    change.onabort = change.onerror = () => reject(change.error ?? new Error("no storage"));
   });
 }
 
@@ -51,9 +62,15 @@ export class Storage {
     const store = change.objectStore(STORE);
     if (kept === undefined) store.delete(this.election);
     else store.put(kept, this.election);
-    await new Promise<void>((resolve, reject) => {
-      change.oncomplete = () => resolve();
-      change.onabort = change.onerror = () => reject(change.error ?? new Error("no storage"));
-    });
+    await finished(change);
+  }
+
+  /** Puts a better form of the receipt in the place of this one, if it is still there. */
+  async upgrade(before: string, after: string): Promise<void> {
+    const change = this.database.transaction(STORE, "readwrite", { durability: "strict" });
+    const store = change.objectStore(STORE);
+    const kept = (await done(store.get(this.election))) as Kept | undefined;
+    if (kept?.receipt === before) store.put({ ...kept, receipt: after }, this.election);
+    await finished(change);
   }
 }

@@ -12,6 +12,8 @@ const ANCHOR_MAX = 1 << 24;
 /** How far back a cosigned tree is looked for: the time of heads that a round of cosigning may take, and at least so many. */
 const [COSIGNED_BACK_MS, COSIGNED_BACK_MIN, TOGETHER] = [45_000, 64, 4];
 const NOTICES_MAX = 4_096n;
+/** No anchor ever holds so many objects: a server that says so says yes to everything. */
+const ANCHORED_MAX = 2 ** 40;
 
 export interface Rules { readonly manifest: Manifest; readonly text: string; readonly id: string }
 
@@ -79,7 +81,10 @@ async function newestOfAnchor(heads: Ledger, name: string): Promise<Noted | unde
   const there = (n: number): Promise<boolean> => heads.source.exists(`anchors/${name}/${n}`);
   if (!(await there(0))) return undefined;
   let [low, step] = [0, 1];
-  while (await there(low + step)) [low, step] = [low + step, step * 2];
+  while (await there(low + step)) {
+    [low, step] = [low + step, step * 2];
+    if (low > ANCHORED_MAX) throw new VerifierError("anchor", "the server shows more objects than there can be");
+  }
   for (let high = low + step; high - low > 1; ) {
     const middle = Math.floor((low + high) / 2);
     if (await there(middle)) low = middle;

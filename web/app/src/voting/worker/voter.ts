@@ -11,7 +11,7 @@ const POLL_MS = 5_000;
 
 const tell = (state: VotingState): void => postMessage(state);
 const empty = (step: Step, problem?: VotingState["problem"]): void =>
-  tell({ kind: "state", step, election: undefined, signed: 0, busy: false, problem, castFrom: undefined, choices: undefined, sent: false, receipt: undefined });
+  tell({ kind: "state", step, election: undefined, signed: 0, onRoll: [], busy: false, problem, castFrom: undefined, choices: undefined, sent: false, receipt: undefined });
 
 let course: Course | undefined;
 
@@ -22,11 +22,15 @@ async function open(base: string, id: string): Promise<void> {
   if (locks === undefined) return run(base, id);
   let mine = false;
   setTimeout(() => mine || empty("otherWindow"), 500);
-  await locks.request(`tallyroot-vote-${id}`, async () => {
+  const held = locks.request(`tallyroot-vote-${id}`, async () => {
     mine = true;
     await run(base, id);
     // Held until this window is gone.
     await new Promise(() => undefined);
+  });
+  await held.catch((error: unknown) => {
+    mine = true;
+    empty("stopped", { id: "noStorage", detail: String(error) });
   });
 }
 
