@@ -339,34 +339,35 @@ impl Mirror<'_> {
                 }
             }
             if log == LogId::Heads {
-                let sizes = self.cosigned_sizes(copied, sizes);
+                let sizes = self.cosigned_sizes(copied, sizes)?;
                 checkpoints::copy_cosigned(&context, &mut self.copy, copied, &sizes, final_size)?;
             }
         }
         Ok(())
     }
 
-    /// The sizes of the heads log at which a cosigned checkpoint may be: those that something names, and all others, since each can show that a head's time is wrong.
-    ///
-    /// Where the source cannot list them, each is asked for once the log has grown past it and for a while after, since cosignatures follow; and once more when the log has ended.
-    fn cosigned_sizes(&self, heads: &Copied, named: BTreeSet<u64>) -> BTreeSet<u64> {
-        let mut sizes = named;
-        let listed = self.context.list("heads/cosigned");
+    /// The sizes of the heads log whose cosigned checkpoints this run asks for, if the copy lacks lines of them.
+    fn cosigned_sizes(
+        &self,
+        heads: &Copied,
+        named: BTreeSet<u64>,
+    ) -> Result<BTreeSet<u64>, CopyError> {
         let from = match self.served_heads {
             served if self.heads.is_final && served < heads.size() => 0,
             served => served.saturating_sub(COSIGNATURES_FOLLOW),
         };
-        match listed {
-            Some(listed) => sizes.extend(
-                listed
-                    .iter()
-                    .filter(|listed| listed.kind == ListedKind::File)
-                    .filter_map(|listed| strict_decimal(&listed.name))
-                    .filter(|size| *size <= heads.size()),
-            ),
-            None => sizes.extend(heads.ends_above(from)),
+        let Some(listed) = self.context.list("heads/cosigned") else {
+            return Ok(checkpoints::asked_for(from, named, heads.ends_above(from)));
+        };
+        let mut missing = BTreeSet::new();
+        let files = listed.iter().filter(|one| one.kind == ListedKind::File);
+        for size in files.filter_map(|one| strict_decimal(&one.name)) {
+            let is_there = size <= heads.size();
+            if is_there && (size > from || !self.copy.has(&format!("heads/cosigned/{size}"))?) {
+                missing.insert(size);
+            }
         }
-        sizes
+        Ok(checkpoints::asked_for(from, named, missing.into_iter()))
     }
 
     /// What is wrong with the results is a finding. Those that lag are sums of signed tallies, too.

@@ -58,6 +58,20 @@ pub(super) fn copy_named(
     Ok(None)
 }
 
+/// Sizes of the heads log at which a cosigned checkpoint may be: those that something names, and all others, since each can show that a head's time is wrong.
+///
+/// Each is asked for while the log grows to it and for a while after (`from`), since cosignatures follow; and once more when the log has ended. What was left behind is asked
+/// for again only where the source lists it and the copy has none: for a witness that is away for long, every run would else ask for every one.
+pub(super) fn asked_for(
+    from: u64,
+    mut named: BTreeSet<u64>,
+    others: impl Iterator<Item = u64>,
+) -> BTreeSet<u64> {
+    named.retain(|size| *size > from);
+    named.extend(others);
+    named
+}
+
 /// Copies cosigned checkpoints of the heads log, where there are any. Lines that the copy has are never lost, and lines that come later are taken up.
 pub(super) fn copy_cosigned(
     context: &Context<'_>,
@@ -160,4 +174,24 @@ fn join(kept: Option<SignedNote>, shown: Option<SignedNote>) -> Option<SignedNot
     };
     let more: Vec<_> = shown.signatures().iter().filter(known).cloned().collect();
     kept.with_signatures(more).ok().or(Some(kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_witness_that_is_away_does_not_have_every_cosignature_asked_for_again() {
+        let named = || BTreeSet::from([3, 40, 90]);
+        let asked = |from, others: &[u64]| -> Vec<u64> {
+            asked_for(from, named(), others.iter().copied())
+                .into_iter()
+                .collect()
+        };
+        // Of what an anchor names, only what may still be cosigned; of what is listed, also what was never copied.
+        assert_eq!(asked(50, &[60, 90, 91]), [60, 90, 91]);
+        assert_eq!(asked(50, &[7, 91]), [7, 90, 91]);
+        // At the end all of them, once.
+        assert_eq!(asked(0, &[91]), [3, 40, 90, 91]);
+    }
 }

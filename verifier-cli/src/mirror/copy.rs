@@ -149,6 +149,13 @@ impl Copy {
         }
     }
 
+    /// Whether a file is there.
+    pub(super) fn has(&self, path: &str) -> Result<bool, CopyError> {
+        let full = self.served.join(path);
+        full.try_exists()
+            .map_err(|error| CopyError::new(&full, &error))
+    }
+
     /// Creates a file that never changes.
     pub(super) fn create(&mut self, path: &str, bytes: &[u8]) -> Result<Created, CopyError> {
         match self.read(path)? {

@@ -29,7 +29,7 @@ pub(super) struct Copied {
     batches: u64,
     /// Where this run took it up: what is below was copied, and proven, by earlier ones.
     from: u64,
-    /// The root at each batch end from there on.
+    /// The root at each batch end from there on that is asked for later: of the heads log every one, of the others (which have millions) the named and the newest.
     ends: BTreeMap<u64, Hash>,
 }
 
@@ -82,12 +82,12 @@ impl Copied {
         self.edge.size()
     }
 
-    /// The root at a batch end of this run.
+    /// The root at a batch end of this run: any of the heads log, a named or the newest one of others.
     pub(super) fn root_at(&self, size: u64) -> Option<Hash> {
         self.ends.get(&size).copied()
     }
 
-    /// Every batch end above this size that was copied in this run.
+    /// Every batch end of the heads log above this size that was copied in this run.
     pub(super) fn ends_above(&self, size: u64) -> impl Iterator<Item = u64> {
         let above = (Bound::Excluded(size), Bound::Unbounded);
         self.ends.range(above).map(|(end, _)| *end)
@@ -166,7 +166,10 @@ impl Copied {
                 self.push(context, copy, entry)?;
             }
             self.batches += 1;
-            self.ends.insert(self.size(), batch.new_root);
+            let size = self.size();
+            if self.log == LogId::Heads || size == newest.size() || named.contains(&size) {
+                self.ends.insert(size, batch.new_root);
+            }
             context.progress.done(batch.entries.len() as u64);
         }
         self.write_edge(context, copy)
