@@ -2,7 +2,7 @@
 # Installs what building and testing need on a Debian machine and is not there yet. Safe to run again.
 #   scripts/setup.sh build   a C compiler, pkg-config and OpenSSL's headers (the registrar's RSA operation)
 #   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, Node (18 or later) and npm, Postgres's
-#                            and nginx's programs (each test starts its own servers), Chromium (the pages' tests), Go with its
+#                            Ceph's (an object store with Object Lock) and nginx's programs (each test starts its own servers), Chromium (the pages' tests), Go with its
 #                            packages for transparency logs (another reader of ours), promtool, cargo-deny, Python's cryptography,
 #                            jsonschema and yaml,
 #                            ministack (AWS's protocols), oidc-provider (an OpenID provider), cfn-lint, kubernetes-validate, kubectl (renders Kustomize)
@@ -25,6 +25,9 @@ if [ "$want" = test ]; then
     need node nodejs
     need npm npm
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v pg_config >/dev/null || missing+=(postgresql)
+    need radosgw radosgw
+    need ceph-mon ceph-mon
+    need ceph-osd ceph-osd
     command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
     need promtool prometheus
     need chromium chromium

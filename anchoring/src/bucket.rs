@@ -252,8 +252,8 @@ impl BucketAnchor {
             .content_type("application/octet-stream")
             .object_lock_mode(ObjectLockMode::Compliance)
             .object_lock_retain_until_date(DateTime::from_secs(self.until));
-        // Whatever became of it, what stands there is read.
-        let written = self.bucket.write(request).await;
+        // Whatever became of it, what stands there is read before it is tried again.
+        let written = self.bucket.write_once(request).await;
         written.map(drop).map_err(|fault| {
             let actions = "s3:PutObject and s3:PutObjectRetention";
             self.bucket.explain(actions, &fault)

@@ -14,11 +14,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anchoring::{Anchor as _, AnchorError, BucketAnchor, BucketAnchorError, Created, ShownAnchor};
-use aws::{Aws, Settings, Timeouts};
-use ledger::bucket::{Bucket, Place};
+use aws::{Aws, Fault, Settings, Timeouts};
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use ledger::bucket::{Bucket, Condition, Place, Written};
 use ledger::faulty::{Faults, MemoryPublisher};
 use protocol::manifest::Election;
-use throwaway_ministack::{Answer, Identity, Proxy, REGION, Server};
+use throwaway_ministack::{Answer, Identity, ObjectStore, Proxy, REGION, Server};
+
+/// Two servers with Object Lock, of people who know nothing of each other. The second overwrites, whatever `If-None-Match` says, where it keeps versions.
+fn stores() -> [&'static dyn ObjectStore; 2] {
+    [Server::shared(), throwaway_rados::Server::shared()]
+}
 
 /// Seconds since 1970: in the year 2100.
 const UNTIL: u64 = 4_102_444_800;
@@ -45,8 +51,8 @@ async fn anchor(name: &str, aws: &Aws, election: &Election) -> BucketAnchor {
 }
 
 impl World {
-    async fn new() -> Self {
-        let (server, root) = (Server::shared(), Identity::root());
+    async fn new(server: &dyn ObjectStore) -> Self {
+        let root = Identity::root();
         let name = server.bucket("anchor", true);
         let proxy = Proxy::start(&server.url()).await;
         let hasty = Settings {
@@ -94,95 +100,111 @@ fn refusal(status: u16, code: &str) -> Answer {
 
 #[tokio::test]
 async fn an_object_is_locked_until_the_manifest_s_date() {
-    let world = World::new().await;
-    world.anchor.check().await.unwrap();
-    assert_eq!(world.anchor.read(0).await.unwrap(), None);
-    let create = async |bytes: &[u8]| world.anchor.create(0, bytes).await.unwrap();
-    assert_eq!(create(b"first").await, Created::Created);
-    assert_eq!(create(b"first").await, Created::AlreadyEqual);
-    assert_eq!(create(b"other").await, Created::Different);
-    let read = world.anchor.read(0).await.unwrap();
-    assert_eq!(read.as_deref(), Some(&b"first"[..]));
-    assert_eq!(world.versions(0).await, 1);
-    // Another object's key begins with this one's.
-    assert_eq!(
-        world.anchor.create(1, b"x").await.unwrap(),
-        Created::Created
-    );
-    assert_eq!(
-        world.anchor.create(10, b"y").await.unwrap(),
-        Created::Created
-    );
-    let read = world.anchor.read(1).await.unwrap();
-    assert_eq!(read.as_deref(), Some(&b"x"[..]));
+    for store in stores() {
+        let world = World::new(store).await;
+        world.anchor.check().await.unwrap();
+        assert_eq!(world.anchor.read(0).await.unwrap(), None);
+        let create = async |bytes: &[u8]| world.anchor.create(0, bytes).await.unwrap();
+        assert_eq!(create(b"first").await, Created::Created);
+        assert_eq!(create(b"first").await, Created::AlreadyEqual);
+        assert_eq!(create(b"other").await, Created::Different);
+        let read = world.anchor.read(0).await.unwrap();
+        assert_eq!(read.as_deref(), Some(&b"first"[..]));
+        assert_eq!(world.versions(0).await, 1);
+        // Another object's key begins with this one's.
+        assert_eq!(
+            world.anchor.create(1, b"x").await.unwrap(),
+            Created::Created
+        );
+        assert_eq!(
+            world.anchor.create(10, b"y").await.unwrap(),
+            Created::Created
+        );
+        let read = world.anchor.read(1).await.unwrap();
+        assert_eq!(read.as_deref(), Some(&b"x"[..]));
 
-    let head = world.direct.client().head_object().bucket(&world.name);
-    let head = head.key(world.key(0)).send().await.unwrap();
-    assert_eq!(head.object_lock_mode().unwrap().as_str(), "COMPLIANCE");
-    let until = head.object_lock_retain_until_date().unwrap().secs();
-    assert_eq!(u64::try_from(until), Ok(UNTIL));
+        let head = world.direct.client().head_object().bucket(&world.name);
+        let head = head.key(world.key(0)).send().await.unwrap();
+        assert_eq!(head.object_lock_mode().unwrap().as_str(), "COMPLIANCE");
+        let until = head.object_lock_retain_until_date().unwrap().secs();
+        assert_eq!(u64::try_from(until), Ok(UNTIL));
+    }
 }
 
 #[tokio::test]
 async fn whatever_stands_above_the_earliest_version_that_one_counts() {
-    let world = World::new().await;
-    world.anchor.create(0, b"first").await.unwrap();
-    let (client, key) = (world.direct.client(), world.key(0));
-    let over = client.put_object().bucket(&world.name).key(&key);
-    over.body(b"second".to_vec().into()).send().await.unwrap();
-    let hide = client.delete_object().bucket(&world.name).key(&key);
-    hide.send().await.unwrap();
-    let read = world.anchor.read(0).await.unwrap();
-    assert_eq!(read.as_deref(), Some(&b"first"[..]));
-    for (bytes, expected) in [
-        (&b"first"[..], Created::AlreadyEqual),
-        (b"second", Created::Different),
-    ] {
-        assert_eq!(world.anchor.create(0, bytes).await.unwrap(), expected);
+    for store in stores() {
+        let world = World::new(store).await;
+        world.anchor.create(0, b"first").await.unwrap();
+        let (client, key) = (world.direct.client(), world.key(0));
+        let over = client.put_object().bucket(&world.name).key(&key);
+        over.body(b"second".to_vec().into()).send().await.unwrap();
+        let hide = client.delete_object().bucket(&world.name).key(&key);
+        hide.send().await.unwrap();
+        let read = world.anchor.read(0).await.unwrap();
+        assert_eq!(read.as_deref(), Some(&b"first"[..]));
+        for (bytes, expected) in [
+            (&b"first"[..], Created::AlreadyEqual),
+            (b"second", Created::Different),
+        ] {
+            assert_eq!(world.anchor.create(0, bytes).await.unwrap(), expected);
+        }
     }
 }
 
 #[tokio::test]
 async fn an_object_without_its_lock_is_not_anchored() {
-    let world = World::new().await;
-    let put = world.direct.client().put_object().bucket(&world.name);
-    let put = put.key(world.key(0)).body(b"first".to_vec().into());
-    put.send().await.unwrap();
-    let refused = world.anchor.create(0, b"first").await.unwrap_err();
-    let AnchorError::Unavailable { source, .. } = refused else {
-        panic!("{refused}");
-    };
-    assert!(source.to_string().contains("COMPLIANCE"), "{source}");
+    for store in stores() {
+        let world = World::new(store).await;
+        let put = world.direct.client().put_object().bucket(&world.name);
+        let put = put.key(world.key(0)).body(b"first".to_vec().into());
+        put.send().await.unwrap();
+        let refused = world.anchor.create(0, b"first").await.unwrap_err();
+        let AnchorError::Unavailable { source, .. } = refused else {
+            panic!("{refused}");
+        };
+        assert!(source.to_string().contains("COMPLIANCE"), "{source}");
+    }
 }
 
 #[tokio::test]
 async fn nothing_is_lost_and_nothing_is_there_twice() {
-    let world = World::new().await;
-    // Its answer is lost, as often as it is tried.
-    world.proxy.always(&world.put(0), Answer::Lost);
-    let created = world.anchor.create(0, b"first").await.unwrap();
-    assert_eq!(created, Created::Created);
-    assert_eq!(world.versions(0).await, 1);
-    for fault in [
-        Answer::Never,
-        refusal(500, "InternalError"),
-        refusal(503, "SlowDown"),
-        refusal(403, "AccessDenied"),
-    ] {
-        world.proxy.always(&world.put(1), fault);
-        assert!(world.anchor.create(1, b"second").await.is_err());
-        assert_eq!(world.versions(1).await, 0);
+    for store in stores() {
+        let world = World::new(store).await;
+        // Its answer is lost, as often as it is tried.
+        world.proxy.always(&world.put(0), Answer::Lost);
+        let created = world.anchor.create(0, b"first").await.unwrap();
+        assert_eq!(created, Created::Created);
+        assert_eq!(world.versions(0).await, 1);
+        for fault in [
+            Answer::Never,
+            refusal(500, "InternalError"),
+            refusal(503, "SlowDown"),
+            refusal(403, "AccessDenied"),
+        ] {
+            world.proxy.always(&world.put(1), fault);
+            assert!(world.anchor.create(1, b"second").await.is_err());
+            assert_eq!(world.versions(1).await, 0);
+        }
+        world.proxy.heal();
+        let created = world.anchor.create(1, b"second").await.unwrap();
+        assert_eq!(created, Created::Created);
     }
-    world.proxy.heal();
-    let created = world.anchor.create(1, b"second").await.unwrap();
-    assert_eq!(created, Created::Created);
 }
 
-/// As Ceph's does. It may not hold a log, and does as an anchor.
+/// It may not hold a log, and does as an anchor.
 #[tokio::test]
 async fn a_store_that_ignores_the_condition_gets_no_second_version() {
-    let world = World::new().await;
-    world.proxy.without("if-none-match");
+    let world = World::new(throwaway_rados::Server::shared()).await;
+    world.anchor.check().await.unwrap();
+    // Such it is.
+    for bytes in ["one", "two"] {
+        let put = world.direct.put("k", bytes.into(), Condition::Absent);
+        assert!(matches!(
+            world.direct.write(put).await,
+            Ok(Written::Done(_))
+        ));
+    }
     for expected in [Created::Created, Created::AlreadyEqual] {
         let created = world.anchor.create(0, b"first").await.unwrap();
         assert_eq!(created, expected);
@@ -192,6 +214,27 @@ async fn a_store_that_ignores_the_condition_gets_no_second_version() {
         Created::Different
     );
     assert_eq!(world.versions(0).await, 1);
+}
+
+/// Another wrote between our look and our write, and the store let both: the earliest counts, and we hear of it.
+#[tokio::test]
+async fn whoever_was_first_counts_where_the_store_lets_both() {
+    const NOTHING: &str =
+        "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>";
+    for (store, versions) in stores().into_iter().zip([1, 2]) {
+        let world = World::new(store).await;
+        let other = anchor(&world.name, &store.aws(&Identity::root()), &world.election).await;
+        other.create(0, b"theirs").await.unwrap();
+        let before = Answer::Changed(Arc::new(|_, _| NOTHING.into()));
+        let list = format!("GET /{}/", world.name);
+        world.proxy.answer(&list, [before]);
+        let created = world.anchor.create(0, b"ours").await.unwrap();
+        assert_eq!(created, Created::Different);
+        assert_eq!(world.proxy.seen(&world.put(0)).len(), 1);
+        assert_eq!(world.versions(0).await, versions);
+        let read = world.anchor.read(0).await.unwrap();
+        assert_eq!(read.as_deref(), Some(&b"theirs"[..]));
+    }
 }
 
 #[tokio::test]
@@ -213,6 +256,14 @@ async fn a_bucket_that_keeps_nothing_for_certain_is_refused() {
         "{unlocked}"
     );
     assert!(!unlocked.passes());
+
+    let ceph = throwaway_rados::Server::shared();
+    let unlocked = anchor(&ceph.bucket("plain", false), &ceph.aws(&root), &lasting).await;
+    let unlocked = unlocked.check().await.unwrap_err().to_string();
+    assert!(
+        unlocked.contains("Object Lock is not enabled"),
+        "{unlocked}"
+    );
 
     let nowhere = refused("no-such-bucket", &lasting).await;
     assert!(
@@ -239,9 +290,34 @@ async fn a_bucket_that_keeps_nothing_for_certain_is_refused() {
     );
 }
 
+/// What AWS refuses and ministack does not: [`BucketAnchor::check`] is not all that stands between.
+#[tokio::test]
+async fn ceph_s_store_locks_nothing_until_a_past_date_and_goes_on_keeping_versions() {
+    let (store, root) = (throwaway_rados::Server::shared(), Identity::root());
+    let name = store.bucket("locking", true);
+    let past = anchor(&name, &store.aws(&root), &election(manifest::CLOSING)).await;
+    assert_eq!(past.check().await, Err(BucketAnchorError::Past));
+    let refused = past.create(0, b"first").await.unwrap_err();
+    let AnchorError::Unavailable { source, .. } = refused else {
+        panic!("{refused}");
+    };
+    assert!(source.to_string().contains("InvalidArgument"), "{source}");
+    assert_eq!(past.read(0).await.unwrap(), None);
+
+    let place = Place::new(&name, "", store.aws(&root)).unwrap();
+    let direct = Bucket::open(&place).await.unwrap();
+    let suspended = VersioningConfiguration::builder().status(BucketVersioningStatus::Suspended);
+    let suspend = direct.client().put_bucket_versioning().bucket(&name);
+    let suspend = suspend.versioning_configuration(suspended.build());
+    let refused = Fault::of(&suspend.send().await.unwrap_err());
+    assert!(refused.is("InvalidBucketState"), "{refused}");
+    let lasting = anchor(&name, &store.aws(&root), &election(UNTIL * 1_000)).await;
+    lasting.check().await.unwrap();
+}
+
 #[tokio::test]
 async fn what_is_anchored_is_shown_even_if_its_writer_died_before() {
-    let world = World::new().await;
+    let world = World::new(Server::shared()).await;
     let published = MemoryPublisher::new(Faults::none());
     world.anchor.create(0, b"first").await.unwrap();
     let shown = ShownAnchor::new(Arc::new(world.anchor.clone()), Arc::new(published.clone()));

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use aws::{AwsError, Fault, FaultKind};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Builder;
-use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{Builder, Config};
+use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use aws_sdk_s3::operation::put_object::{PutObjectError, PutObjectOutput};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode};
 use bytes::{Bytes, BytesMut};
@@ -146,20 +149,17 @@ impl Bucket {
     /// # Errors
     /// It is not known whether it was written; or it was refused.
     pub async fn write(&self, request: PutObjectFluentBuilder) -> Result<Written, Fault> {
-        let written = async {
-            match request.send().await {
-                Ok(answer) => Ok(Written::Done(answer.version_id().map(str::to_owned))),
-                Err(error) => match Fault::of(&error) {
-                    // `If-Match` where nothing stands.
-                    fault if fault.is("PreconditionFailed") || fault.is("NoSuchKey") => {
-                        Ok(Written::NotMet)
-                    }
-                    fault if fault.is("ConditionalRequestConflict") => Ok(Written::Busy),
-                    fault => Err(fault),
-                },
-            }
-        };
-        within(written).await
+        within(async { written(request.send().await) }).await
+    }
+
+    /// Sends it once, and not again whatever becomes of it: a store that does not honour the condition would keep a second version.
+    ///
+    /// # Errors
+    /// As [`Bucket::write`].
+    pub async fn write_once(&self, request: PutObjectFluentBuilder) -> Result<Written, Fault> {
+        let once = Config::builder().retry_config(RetryConfig::disabled());
+        let request = request.customize().config_override(once);
+        within(async { written(request.send().await) }).await
     }
 
     /// Removes what this process put there to try something.
@@ -189,6 +189,20 @@ impl Bucket {
             ),
             _ => fault.to_string(),
         }
+    }
+}
+
+fn written(
+    answer: Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>>,
+) -> Result<Written, Fault> {
+    match answer {
+        Ok(answer) => Ok(Written::Done(answer.version_id().map(str::to_owned))),
+        Err(error) => match Fault::of(&error) {
+            // `If-Match` where nothing stands.
+            fault if fault.is("PreconditionFailed") || fault.is("NoSuchKey") => Ok(Written::NotMet),
+            fault if fault.is("ConditionalRequestConflict") => Ok(Written::Busy),
+            fault => Err(fault),
+        },
     }
 }
 

@@ -374,7 +374,7 @@ async fn a_bucket_conforms() {
     use common::bucket::{files, place_in};
     use ledger::S3;
     use ledger::bucket::Bucket;
-    use throwaway_ministack::{Identity, Server};
+    use throwaway_ministack::{Identity, ObjectStore as _, Server};
 
     fn wait<T>(work: impl Future<Output = T>) -> T {
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))

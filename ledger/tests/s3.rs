@@ -21,7 +21,7 @@ use ledger::{Creation, Move, PublishError, Publisher as _, ReadError, Reader as 
 use protocol::checkpoint::Checkpoint;
 use protocol::ed25519::SigningKey;
 use protocol::merkle::leaf_hash;
-use throwaway_ministack::{Answer, Identity, Proxy, REGION, Server, aws_at};
+use throwaway_ministack::{Answer, Identity, ObjectStore as _, Proxy, REGION, Server, aws_at};
 
 /// A bucket, seen directly and through a proxy.
 struct World {
@@ -319,7 +319,7 @@ async fn the_probe_leaves_nothing_and_finds_what_is_lacking() {
     let world = World::new().await;
     world.s3.probe().await.unwrap();
     assert!(keys(&world.direct, "").await.is_empty());
-    // A server that ignores the conditions, as Ceph's does with the first.
+    // A server that ignores the conditions.
     for header in ["if-none-match", "if-match"] {
         world.proxy.without(header);
         let Err(PublishError::Unfit(why)) = world.s3.probe().await else {
@@ -330,6 +330,29 @@ async fn the_probe_leaves_nothing_and_finds_what_is_lacking() {
             _ => "does not honour If-None-Match",
         };
         assert!(why.contains(words), "{why}");
+    }
+}
+
+/// Where it keeps versions it overwrites, whatever the condition; where it keeps none, it creates as it should, and compares ETags without their quotation marks.
+#[tokio::test]
+async fn ceph_s_store_may_hold_no_log_and_says_why() {
+    let server = throwaway_rados::Server::shared();
+    let aws = server.aws(&Identity::root());
+    for (keeps_versions, words) in [
+        (
+            true,
+            "does not honour If-None-Match, so it can hold anchors, but no log's files",
+        ),
+        (false, "no checkpoint could move there"),
+    ] {
+        let name = server.bucket("log", keeps_versions);
+        let s3 = open(place_in(&name, "", &aws)).await;
+        let Err(PublishError::Unfit(why)) = s3.probe().await else {
+            panic!("it may hold no log");
+        };
+        assert!(why.contains(words), "{why}");
+        let direct = Bucket::open(&place_in(&name, "", &aws)).await.unwrap();
+        assert!(keys(&direct, "").await.is_empty());
     }
 }
 

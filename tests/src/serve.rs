@@ -54,10 +54,21 @@ pub struct BucketsPlan {
     pub endpoint: String,
     /// The bucket of the published files.
     pub published: String,
-    /// Those of the anchors: name and bucket, as the manifest has them.
-    pub anchors: Vec<(String, String)>,
+    /// The anchors, in the manifest's order.
+    pub anchors: Vec<AnchorPlan>,
     /// Credentials of the services.
     pub environment: Environment,
+}
+
+/// An anchor in a bucket with Object Lock.
+#[derive(Clone, Debug)]
+pub struct AnchorPlan {
+    /// Its name in the manifest.
+    pub name: String,
+    /// Its bucket.
+    pub bucket: String,
+    /// Where S3 is for it.
+    pub endpoint: String,
 }
 
 /// Keys in a KMS.
@@ -154,11 +165,19 @@ impl World {
         let roll: String = (0..plan.voters).map(|v| format!("voter {v}\n")).collect();
         fs::write(folder.join("roll.csv"), format!("identity\n{roll}")).expect("a roll");
         let registrars: Vec<String> = (0..plan.registrars).map(|r| format!("\"R{r}\"")).collect();
+        let anchors: Vec<String> = match &plan.buckets {
+            None => vec!["\"local\"".to_owned()],
+            Some(buckets) => buckets
+                .anchors
+                .iter()
+                .map(|anchor| format!("\"{}\"", anchor.name))
+                .collect(),
+        };
         let description = format!(
             "title = \"Processes\"\nbase = \"serve.tallyroot.example\"\nroll = \"roll.csv\"\n\
              registration = {}\nopening = {}\nclosing = {}\ngrace_s = {}\ndemo = {}\n\
              cells = {}\nregistrars = [{}]\nshards = {}\nbatch_min = 1\nbatch_wait_ms = 200\n\
-             cast_delay_s = 0\nhead_interval_ms = 200\n\n{}\n\
+             cast_delay_s = 0\nhead_interval_ms = 200\nanchors = [{}]\n\n{}\n\
              [[contests]]\nname = \"Colour\"\nmethod = \"plurality\"\noptions = [\"Red\", \"Blue\"]\n",
             moment(plan.opening.min(0) - 60),
             moment(plan.opening),
@@ -168,6 +187,7 @@ impl World {
             plan.cells,
             registrars.join(", "),
             plan.shards,
+            anchors.join(", "),
             plan.kms
                 .as_ref()
                 .map(|kms| format!("{}\n{}", kms.keys, aws(&kms.endpoint)))
@@ -246,8 +266,11 @@ impl World {
             Some(buckets) => buckets
                 .anchors
                 .iter()
-                .map(|(name, bucket)| {
-                    format!("\n[[anchors]]\nname = \"{name}\"\nbucket = \"{bucket}\"\n")
+                .map(|anchor| {
+                    format!(
+                        "\n[[anchors]]\nname = \"{}\"\nbucket = \"{}\"\nendpoint = \"{}\"\n",
+                        anchor.name, anchor.bucket, anchor.endpoint
+                    )
                 })
                 .collect(),
         };

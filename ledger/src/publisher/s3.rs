@@ -308,6 +308,7 @@ impl S3 {
     async fn try_conditions(&self, key: &str) -> Result<Result<(), &'static str>, Fault> {
         const REPLACES: &str = "replaces a file that should only be created: it does not honour If-None-Match, so it can hold anchors, but no log's files";
         const MOVES: &str = "does not honour If-Match: a checkpoint could move backwards there";
+        const STAYS: &str = "refuses what carries If-Match with the very ETag that it names: no checkpoint could move there";
         let write = async |text: &'static str, condition| {
             let request = self.bucket.put(key, Bytes::from(text), condition);
             self.bucket.write(request).await
@@ -335,6 +336,7 @@ impl S3 {
         let late = write("one", Condition::Is(etag)).await?;
         match self.bucket.get(key, 3).await? {
             Got::Object(two) if two.bytes == "two" && late == Written::NotMet => Ok(Ok(())),
+            Got::Object(one) if one.bytes == "one" && late == Written::NotMet => Ok(Err(STAYS)),
             _ => Ok(Err(MOVES)),
         }
     }

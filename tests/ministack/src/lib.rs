@@ -47,6 +47,65 @@ kill %2 2>/dev/null
 exit "$code"
 "#;
 
+/// What ends when the test does, however the test ends: the command to which a program and its arguments are added. Closing its standard input ends the program at once; if nobody
+/// is left to remove the folder, it goes too.
+#[must_use]
+pub fn kept(folder: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", KEEPER, "sh"])
+        .arg(folder)
+        .stdin(Stdio::piped());
+    command
+}
+
+/// A server that keeps objects and speaks S3's protocol, whoever made it.
+pub trait ObjectStore: Sync {
+    /// Where it is.
+    fn url(&self) -> String;
+
+    /// Makes a bucket of a name that no other has, and gives the name. With `locks`, it keeps versions and can lock them.
+    fn bucket(&self, what: &str, locks: bool) -> String;
+
+    /// Sets a bucket's policy to this statement, a JSON object, which grants something to everybody.
+    fn grant_to_all(&self, bucket: &str, statement: &str);
+
+    /// How a client of ours reaches it.
+    fn aws(&self, identity: &Identity) -> Aws {
+        aws_at(&self.url(), identity)
+    }
+
+    /// Lets everybody read a bucket: objects, all their versions, retentions, and the lists of them.
+    fn show_to_all(&self, bucket: &str) {
+        self.grant_to_all(bucket, &shown(bucket));
+    }
+}
+
+/// The statement that lets everybody read a bucket: objects, all their versions, retentions, and the lists of them.
+#[must_use]
+pub fn shown(bucket: &str) -> String {
+    let all = [
+        "GetObject",
+        "GetObjectVersion",
+        "GetObjectRetention",
+        "ListBucket",
+        "ListBucketVersions",
+    ];
+    let all: Vec<String> = all.iter().map(|name| format!("\"s3:{name}\"")).collect();
+    format!(
+        r#"{{"Effect":"Allow","Principal":"*","Action":[{}],"Resource":["arn:aws:s3:::{bucket}","arn:aws:s3:::{bucket}/*"]}}"#,
+        all.join(",")
+    )
+}
+
+/// A bucket's name that no other test has.
+#[must_use]
+pub fn unique(what: &str) -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    format!("{what}-{}-{number}", std::process::id())
+}
+
 /// What a client identifies itself with.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -113,10 +172,8 @@ impl Server {
         'start: loop {
             self.port = free_port();
             let sink = fs::File::create(&log).unwrap();
-            let mut command = Command::new("sh");
+            let mut command = kept(self.folder.path());
             command
-                .args(["-c", KEEPER, "sh"])
-                .arg(self.folder.path())
                 .arg(program())
                 .current_dir(self.folder.path())
                 .env_clear()
@@ -130,7 +187,6 @@ impl Server {
                 // It would listen at a fixed port of every address.
                 .env("IOT_MTLS_ENABLED", "0")
                 .env("MINISTACK_REGION", REGION)
-                .stdin(Stdio::piped())
                 .stdout(sink.try_clone().unwrap())
                 .stderr(sink);
             let mut keeper = command.spawn().unwrap();
@@ -199,44 +255,6 @@ impl Server {
         }
     }
 
-    /// Makes a bucket of a name that no other has, and gives the name. With `locks`, it keeps versions and can lock them.
-    ///
-    /// # Panics
-    /// The server says no.
-    #[must_use]
-    pub fn bucket(&self, what: &str, locks: bool) -> String {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{what}-{}-{number}", std::process::id());
-        self.s3(
-            &format!("PUT /{name}"),
-            &format!("x-amz-bucket-object-lock-enabled: {locks}\r\n"),
-            &format!("<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"),
-        );
-        name
-    }
-
-    /// Lets everybody read a bucket: objects, all their versions, retentions, and the lists of them.
-    ///
-    /// # Panics
-    /// The server says no.
-    pub fn show_to_all(&self, bucket: &str) {
-        let all = [
-            "GetObject",
-            "GetObjectVersion",
-            "GetObjectRetention",
-            "ListBucket",
-            "ListBucketVersions",
-        ];
-        let all: Vec<String> = all.iter().map(|name| format!("\"s3:{name}\"")).collect();
-        let policy = format!(
-            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"*","Action":[{}],"Resource":["arn:aws:s3:::{bucket}","arn:aws:s3:::{bucket}/*"]}}]}}"#,
-            all.join(",")
-        );
-        self.s3(&format!("DELETE /{bucket}?publicAccessBlock"), "", "");
-        self.s3(&format!("PUT /{bucket}?policy"), "", &policy);
-    }
-
     /// A request of S3's as the root: `PUT /bucket/key`, headers with their line ends, a body. Gives the answer, headers included.
     ///
     /// # Panics
@@ -283,6 +301,28 @@ impl Server {
     }
 }
 
+impl ObjectStore for Server {
+    fn url(&self) -> String {
+        Self::url(self)
+    }
+
+    fn bucket(&self, what: &str, locks: bool) -> String {
+        let name = unique(what);
+        self.s3(
+            &format!("PUT /{name}"),
+            &format!("x-amz-bucket-object-lock-enabled: {locks}\r\n"),
+            &format!("<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"),
+        );
+        name
+    }
+
+    fn grant_to_all(&self, bucket: &str, statement: &str) {
+        let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
+        self.s3(&format!("DELETE /{bucket}?publicAccessBlock"), "", "");
+        self.s3(&format!("PUT /{bucket}?policy"), "", &policy);
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {
@@ -326,7 +366,12 @@ fn program() -> PathBuf {
     path
 }
 
-fn free_port() -> u16 {
+/// A port of 127.0.0.1 on which nobody listens now.
+///
+/// # Panics
+/// There is none.
+#[must_use]
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }

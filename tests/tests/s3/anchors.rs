@@ -6,34 +6,38 @@ use ledger::bucket::{Bucket, Got, Place};
 use protocol::manifest::Election;
 use serde_json::{Value, json};
 use tests::run;
-use throwaway_ministack::{Identity, Server};
+use throwaway_ministack::{Identity, ObjectStore};
 
-/// Copies of a finished election's anchored objects, as somebody with all permissions can put them into a bucket.
+/// Copies of an anchor of a finished election, as somebody with all permissions can put them into buckets of the same store.
 pub(crate) struct Copies<'a> {
-    pub(crate) server: &'a Server,
+    pub(crate) store: &'a dyn ObjectStore,
     pub(crate) election: &'a Election,
-    /// A folder that holds the published files.
-    pub(crate) published: String,
+    /// The anchor's name.
+    pub(crate) name: &'a str,
+    /// Where the published files are.
+    pub(crate) published: &'a str,
+    /// The other anchor, as `--anchor` takes it.
+    pub(crate) other: String,
     pub(crate) objects: Vec<Vec<u8>>,
 }
 
 /// A bucket with Object Lock that everybody may read.
-pub(crate) async fn locking(server: &Server, what: &str) -> Bucket {
-    let name = server.bucket(what, true);
-    server.show_to_all(&name);
-    open(server, &name).await
+pub(crate) async fn locking(store: &dyn ObjectStore, what: &str) -> Bucket {
+    let name = store.bucket(what, true);
+    store.show_to_all(&name);
+    open(store, &name).await
 }
 
-pub(crate) async fn open(server: &Server, name: &str) -> Bucket {
-    let place = Place::new(name, "", server.aws(&Identity::root())).unwrap();
+pub(crate) async fn open(store: &dyn ObjectStore, name: &str) -> Bucket {
+    let place = Place::new(name, "", store.aws(&Identity::root())).unwrap();
     Bucket::open(&place).await.unwrap()
 }
 
 /// The objects of an anchor, in their order.
-pub(crate) async fn objects(bucket: &Bucket, election: &Election) -> Vec<Vec<u8>> {
+pub(crate) async fn objects(bucket: &Bucket, election: &Election, name: &str) -> Vec<Vec<u8>> {
     let mut objects = Vec::new();
     loop {
-        let key = key(election, objects.len());
+        let key = key(election, name, objects.len());
         match bucket.get(&key, 16 << 20).await.unwrap() {
             Got::Object(object) => objects.push(object.bytes.to_vec()),
             Got::Missing | Got::TooLong => return objects,
@@ -41,8 +45,8 @@ pub(crate) async fn objects(bucket: &Bucket, election: &Election) -> Vec<Vec<u8>
     }
 }
 
-pub(crate) fn key(election: &Election, n: usize) -> String {
-    format!("elections/{}/anchors/local/{n}", election.id())
+fn key(election: &Election, name: &str, n: usize) -> String {
+    format!("elections/{}/anchors/{name}/{n}", election.id())
 }
 
 impl Copies<'_> {
@@ -56,7 +60,7 @@ impl Copies<'_> {
         let put = bucket.client().put_object();
         let put = put
             .bucket(bucket.place().bucket())
-            .key(key(self.election, n));
+            .key(key(self.election, self.name, n));
         let put = put.body(bytes.to_vec().into());
         let put = match lock {
             None => put,
@@ -85,17 +89,20 @@ impl Copies<'_> {
     pub(crate) fn found(&self, bucket: &Bucket, more: &[&str]) -> (i32, Value) {
         let id = self.election.id().to_string();
         let anchor = format!(
-            "local=s3://{}/?endpoint={}",
+            "{}=s3://{}/?endpoint={}",
+            self.name,
             bucket.place().bucket(),
-            self.server.url()
+            self.store.url()
         );
         let mut arguments = vec![
             "anchors",
-            &self.published,
+            self.published,
             "--election",
             &id,
             "--anchor",
             &anchor,
+            "--anchor",
+            &self.other,
             "--settle",
             "0",
             "--json",
@@ -110,12 +117,12 @@ impl Copies<'_> {
 
     /// Whoever holds the account tries to undo what is locked: refused, or found.
     pub(crate) async fn undo(&self) {
-        let bucket = locking(self.server, "undone").await;
+        let bucket = locking(self.store, "undone").await;
         self.fill(&bucket, &[]).await;
         assert_eq!(self.found(&bucket, &[]), (0, json!({})));
 
         let (client, name) = (bucket.client(), bucket.place().bucket());
-        let key = key(self.election, 0);
+        let key = key(self.election, self.name, 0);
         let list = client.list_object_versions().bucket(name).prefix(&key);
         let versions = list.send().await.unwrap();
         let of_key = versions.versions().iter();
@@ -155,17 +162,17 @@ impl Copies<'_> {
         let last = self.objects.len() - 1;
         assert!(last >= 2, "{last}");
 
-        let missing = locking(self.server, "missing").await;
+        let missing = locking(self.store, "missing").await;
         self.fill(&missing, &[1]).await;
         let found = json!({"anchor-missing": 1, "anchor-not-final": 1});
         assert_eq!(self.found(&missing, &[]), (1, found));
 
-        let short = locking(self.server, "short").await;
+        let short = locking(self.store, "short").await;
         self.fill(&short, &[last]).await;
         assert_eq!(self.found(&short, &[]), (1, json!({"anchor-not-final": 1})));
 
         // Whatever was copied now is later than its heads.
-        let late = locking(self.server, "late").await;
+        let late = locking(self.store, "late").await;
         self.fill(&late, &[]).await;
         let (code, found) = self.found(&late, &["--late", "0"]);
         let late = found["anchor-late"].as_u64().unwrap_or(0);
@@ -173,7 +180,7 @@ impl Copies<'_> {
         assert!(late > 0 && found == json!({"anchor-late": late}), "{found}");
         assert_eq!(code, 1);
 
-        let unlocked = locking(self.server, "unlocked").await;
+        let unlocked = locking(self.store, "unlocked").await;
         self.fill(&unlocked, &[0, 1, 2]).await;
         self.put(&unlocked, 0, &self.objects[0], None).await;
         let governed = Some((ObjectLockMode::Governance, self.until()));
@@ -186,7 +193,7 @@ impl Copies<'_> {
         );
 
         // Of another heads log: an entry is another, though the note is right.
-        let forked = locking(self.server, "forked").await;
+        let forked = locking(self.store, "forked").await;
         self.fill(&forked, &[0]).await;
         let mut other = self.objects[0].clone();
         let middle = other.len() / 3;

@@ -1,5 +1,5 @@
-//! An election whose keys are made in and held by a KMS, and whose files and anchors lie in buckets, of a server that speaks AWS's protocols; each service has an
-//! identity of its own, which may do what it needs and nothing else.
+//! An election whose keys are made in and held by a KMS, and whose files lie in a bucket, of a server that speaks AWS's protocols; with an anchor in a bucket with Object Lock there,
+//! and one in Ceph's. Each service has an identity of its own, which may do what it needs and nothing else.
 
 mod anchors;
 
@@ -7,9 +7,10 @@ use aws_sdk_kms::Client;
 use serde_json::{Value, json};
 use tests::device::Device;
 use tests::files;
-use tests::serve::{BucketsPlan, KmsPlan, Plan, Role, Service, World};
+use tests::serve::{AnchorPlan, BucketsPlan, KmsPlan, Plan, Role, Service, World};
 use tests::{Environment, arg, folder, run, run_with};
-use throwaway_ministack::{Identity, Server, environment};
+use throwaway_ministack::{Identity, ObjectStore, Server, environment, shown};
+use throwaway_rados as rados;
 
 /// Whose credentials a process has; where the servers are, its configuration says.
 fn credentials(identity: &Identity) -> Environment {
@@ -19,12 +20,19 @@ fn credentials(identity: &Identity) -> Environment {
         .collect()
 }
 
-/// An election in a bucket of its own, anchored in another one, with all keys in KMS.
-async fn plan(server: &Server) -> Plan {
+/// An election in a bucket of its own, anchored in another one and at Ceph's, with all keys in KMS.
+async fn plan(server: &Server, ceph: &rados::Server) -> Plan {
     let published = server.bucket("public", false);
     server.show_to_all(&published);
-    let anchor = server.bucket("anchor", true);
-    server.show_to_all(&anchor);
+    let anchor = |name: &str, store: &dyn ObjectStore| {
+        let bucket = store.bucket("anchor", true);
+        store.show_to_all(&bucket);
+        AnchorPlan {
+            name: name.to_owned(),
+            bucket,
+            endpoint: store.url(),
+        }
+    };
     let root = server.aws(&Identity::root());
     let wrapping = Client::new(root.config().await.unwrap())
         .create_key()
@@ -44,20 +52,33 @@ async fn plan(server: &Server) -> Plan {
         buckets: Some(BucketsPlan {
             endpoint: server.url(),
             published,
-            anchors: vec![("local".to_owned(), anchor)],
+            anchors: vec![anchor("local", server), anchor("ceph", ceph)],
             environment: credentials(&Identity::root()),
         }),
         ..Plan::default()
     }
 }
 
-/// Gives each service an identity of its own: its own keys, its own part of the published bucket, and for the anchoring service the anchor.
-fn identify(server: &Server, world: &mut World) {
+/// Gives each service an identity of its own: its own keys, its own part of the published bucket, and for the anchoring service the anchors.
+fn identify(server: &Server, ceph: &rados::Server, world: &mut World) {
     let id = world.published.id();
     let buckets = world.plan.buckets.as_ref().unwrap();
-    let (published, anchor) = (buckets.published.clone(), buckets.anchors[0].1.clone());
+    let published = buckets.published.clone();
+    let [local, at_ceph] = [0, 1].map(|n: usize| buckets.anchors[n].bucket.clone());
     let allow = |actions: &str, resource: &str| {
         format!(r#"{{"Effect":"Allow","Action":[{actions}],"Resource":"{resource}"}}"#)
+    };
+    let anchors = |bucket: &str| {
+        [
+            (
+                r#""s3:PutObject","s3:PutObjectRetention","s3:GetObject","s3:GetObjectVersion","s3:GetObjectRetention""#,
+                format!("arn:aws:s3:::{bucket}/*"),
+            ),
+            (
+                r#""s3:ListBucket","s3:ListBucketVersions","s3:GetBucketObjectLockConfiguration","s3:GetBucketVersioning""#,
+                format!("arn:aws:s3:::{bucket}"),
+            ),
+        ]
     };
     for role in world.roles() {
         let folder = role.folder();
@@ -99,24 +120,30 @@ fn identify(server: &Server, world: &mut World) {
             statements.push(allow(r#""kms:Decrypt""#, &key));
         }
         if role == Role::Anchor {
-            statements.push(allow(
-                r#""s3:PutObject","s3:PutObjectRetention","s3:GetObject","s3:GetObjectVersion","s3:GetObjectRetention""#,
-                &format!("arn:aws:s3:::{anchor}/*"),
-            ));
-            statements.push(allow(
-                r#""s3:ListBucket","s3:ListBucketVersions","s3:GetBucketObjectLockConfiguration","s3:GetBucketVersioning""#,
-                &format!("arn:aws:s3:::{anchor}"),
-            ));
+            let ours = anchors(&local);
+            statements.extend(ours.iter().map(|(what, where_)| allow(what, where_)));
         }
         let name = format!("s3-{}-{}", &id[..16], folder.replace('/', "-"));
         let user = server.user(&name, &statements);
+        if role == Role::Anchor {
+            // The same key there: a process has one.
+            ceph.user(&name, &user);
+            let principal = format!(r#"{{"AWS":["arn:aws:iam:::user/{name}"]}}"#);
+            let theirs = anchors(&at_ceph).map(|(actions, resource)| {
+                format!(
+                    r#"{{"Effect":"Allow","Principal":{principal},"Action":[{actions}],"Resource":"{resource}"}}"#
+                )
+            });
+            let [of_objects, of_bucket] = theirs;
+            ceph.permit(&at_ceph, &[shown(&at_ceph), of_objects, of_bucket]);
+        }
         world.environments.insert(folder, credentials(&user));
     }
 }
 
 /// Makes the election, and publishes its manifest.
-async fn world(server: &Server, folder: &std::path::Path) -> World {
-    let mut world = World::new(folder, &plan(server).await);
+async fn world(server: &Server, ceph: &rados::Server, folder: &std::path::Path) -> World {
+    let mut world = World::new(folder, &plan(server, ceph).await);
     let election = &world.published.election;
     let buckets = world.plan.buckets.as_ref().unwrap();
     server.s3(
@@ -128,7 +155,7 @@ async fn world(server: &Server, folder: &std::path::Path) -> World {
         "",
         std::str::from_utf8(election.manifest_bytes()).unwrap(),
     );
-    identify(server, &mut world);
+    identify(server, ceph, &mut world);
     world
 }
 
@@ -159,9 +186,9 @@ fn audit(world: &World, place: &str, more: &[&str]) -> (i32, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_election_in_buckets() {
-    let server = Server::shared();
+    let (server, ceph) = (Server::shared(), rados::Server::shared());
     let folder = folder();
-    let world = world(server, folder.path()).await;
+    let world = world(server, ceph, folder.path()).await;
     let id = world.published.id();
     for role in world.roles() {
         let said = world.check(role);
@@ -216,22 +243,28 @@ async fn a_whole_election_in_buckets() {
         "{keys:?}"
     );
     // The anchors themselves.
-    let anchor = &world.plan.buckets.as_ref().unwrap().anchors[0].1;
-    let anchor = anchors::open(server, anchor).await;
+    let buckets = world.plan.buckets.as_ref().unwrap();
+    let published = format!("s3://{}/?endpoint={}", buckets.published, server.url());
     let election = &world.published.election;
-    let copies = anchors::Copies {
-        server,
-        election,
-        published: format!(
-            "s3://{}/?endpoint={}",
-            world.plan.buckets.as_ref().unwrap().published,
-            server.url()
-        ),
-        objects: anchors::objects(&anchor, election).await,
-    };
-    assert_eq!(copies.found(&anchor, &[]), (0, json!({})));
-    copies.undo().await;
-    copies.wrong().await;
+    let stores: [&dyn ObjectStore; 2] = [server, ceph];
+    for (store, [this, other]) in stores.into_iter().zip([[0, 1], [1, 0]]) {
+        let [this, other] = [this, other].map(|n: usize| &buckets.anchors[n]);
+        let anchor = anchors::open(store, &this.bucket).await;
+        let copies = anchors::Copies {
+            store,
+            election,
+            name: &this.name,
+            published: &published,
+            other: format!(
+                "{}=s3://{}/?endpoint={}",
+                other.name, other.bucket, other.endpoint
+            ),
+            objects: anchors::objects(&anchor, election, &this.name).await,
+        };
+        assert_eq!(copies.found(&anchor, &[]), (0, json!({})));
+        copies.undo().await;
+        copies.wrong().await;
+    }
     // As an auditor has it: the bucket's name, no credentials, and no service of the election's.
     let bucket = &world.plan.buckets.as_ref().unwrap().published;
     let bucket = format!("s3://{bucket}/?endpoint={}", server.url());
