@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # Begun first, longest first, so that none of them is what the others wait for at the end.
-LONG = ["minneapolis", "it", "serve", "reference", "takeover", "postgres", "tamper", "kill", "attacks", "witness", "unlinkable"]
+LONG = ["minneapolis", "it", "serve", "reference", "takeover", "postgres", "suite", "tamper", "kill", "attacks", "witness", "unlinkable"]
 CARGO = ["cargo", "test", "--workspace", "--locked"]
 
 

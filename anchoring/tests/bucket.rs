@@ -7,7 +7,7 @@
     reason = "tests"
 )]
 
-#[path = "common/manifest.rs"]
+#[path = "suite/common/manifest.rs"]
 mod manifest;
 
 use std::sync::Arc;

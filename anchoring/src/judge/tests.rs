@@ -5,7 +5,7 @@ use protocol::ids::shard_of;
 
 use super::*;
 
-#[path = "../../tests/common/manifest.rs"]
+#[path = "../../tests/suite/common/manifest.rs"]
 mod manifest;
 
 const NOW: u64 = manifest::OPENING + 1;

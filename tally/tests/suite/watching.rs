@@ -1,20 +1,10 @@
 //! The page and the event stream, over real HTTP.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-
-#[path = "../../anchoring/tests/common/mod.rs"]
-mod common;
 
 use std::time::Duration;
 
+use crate::common::Site;
+use crate::common::service::PATIENCE;
 use base64::Engine as _;
-use common::Site;
-use common::service::PATIENCE;
 use protocol::ids::LogId;
 use sha2::Digest as _;
 use tally::{Tally, TallyConfig, Watchers};

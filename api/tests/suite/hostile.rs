@@ -1,13 +1,11 @@
 //! What strangers send: every malformed, forged, misdirected or oversized ballot gets its own answer, and none gets into the log.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{Options, Served, Voter, code, election};
 use api::CellLimits;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::{Options, Served, Voter, code, election};
 use futures::future::join_all;
 use listener::Limits;
 use protocol::entry::Vote;
@@ -228,7 +226,7 @@ async fn votes_in_the_wrong_place() {
     assert_eq!(answer.1["cell"], 1);
 
     // A vote for another election: same keys and voter, another manifest, and so another id in every signature.
-    let other = common::Keys {
+    let other = crate::common::Keys {
         election: {
             let mut manifest = served.keys.election.manifest().clone();
             manifest.title = "Other".into();
@@ -396,7 +394,7 @@ async fn a_cell_that_lost_its_log_says_halted() {
     assert_eq!(served.cast(&vote).await.0, 200);
     // Another process takes the log over.
     let name = ledger::heads::name_of(&served.keys.election, protocol::ids::LogId::Cell(0));
-    let store = ledger::Sqlite::open(&common::log_db(served.folder.path(), 0), &name, true)
+    let store = ledger::Sqlite::open(&crate::common::log_db(served.folder.path(), 0), &name, true)
         .await
         .unwrap();
     ledger::Store::take_over(

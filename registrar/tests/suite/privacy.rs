@@ -1,14 +1,11 @@
 //! Nothing that could be joined is ever logged: all that a registrar traces during an election is searched.
-#![allow(clippy::unwrap_used, reason = "test code")]
-
-mod common;
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use crate::common::{CLOSING, GRACE, Options, Place, Served, nobodys_code};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::{CLOSING, GRACE, Options, Place, Served, nobodys_code};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 

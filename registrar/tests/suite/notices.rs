@@ -1,12 +1,9 @@
 //! What closing times and the authority's notices do to a running registrar.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
-
-mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{CLOSING, Options, Place, REGISTRATION, Served, code, seed};
+use crate::common::{CLOSING, Options, Place, REGISTRATION, Served, code, seed};
 use ledger::faulty::HeadsWriter;
 use ledger::{Directory, DirectoryReader};
 use protocol::ed25519::SigningKey;
@@ -56,7 +53,7 @@ async fn the_logs_end_once_no_extension_can_come_any_more() {
         code(&served.ask(&codes["a"], blinded.message()).await),
         (403, "closed")
     );
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     // In time, and seen late.
     let closing = CLOSING + 500;
     heads
@@ -69,7 +66,7 @@ async fn the_logs_end_once_no_extension_can_come_any_more() {
     served.clock.set(closing + 1);
     heads.head(closing, |_| LogState::Open).await.unwrap();
     seen(&heads, &served).await;
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     assert!(!served.registrar.is_closed());
     heads.head(closing + 1, |_| LogState::Open).await.unwrap();
     served.registrar.closed().await.unwrap();
@@ -91,7 +88,7 @@ async fn a_frozen_shard_closes_alone() {
     heads.notice(NoticeAction::Freeze { log }).await.unwrap();
     seen(&heads, &served).await;
     let shards = served.registrar.handles();
-    common::until(|| shards[1].published().closed).await;
+    crate::common::until(|| shards[1].published().closed).await;
     assert!(!shards[0].published().closed);
     for (device, voter) in (0..).zip(&voters) {
         let shard = place.election.shard_of(0, place.roll_index(voter)).unwrap();
@@ -140,7 +137,7 @@ async fn a_clock_that_is_ahead_does_not_end_registration() {
     seen(&heads, &served).await;
     // As if somebody set this machine's clock, while heads are made and show another time.
     served.clock.set(CLOSING * 2);
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     assert!(!served.registrar.is_closed());
     served.clock.set(REGISTRATION + 20);
     let blinded = place.blinded(0, 1);

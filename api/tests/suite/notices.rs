@@ -1,12 +1,9 @@
 //! What the authority's notices do to a running cell.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
-
-mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{CLOSING, GRACE, OPENING, Options, Served, code, election, seed, until};
+use crate::common::{CLOSING, GRACE, OPENING, Options, Served, code, election, seed, until};
 use ledger::faulty::HeadsWriter;
 use ledger::{Directory, DirectoryReader};
 use protocol::ed25519::SigningKey;
@@ -88,10 +85,10 @@ async fn a_cell_closes_once_a_head_shows_all_issuance_logs_closed() {
     heads.head(&served, CLOSING, LogState::Open).await;
     let late = served.keys.vote(&voters[1], &[&[1], &[]]);
     assert_eq!(code(&served.cast(&late).await), (403, "closed"));
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     assert!(!served.cell.is_closed());
     heads.head(&served, CLOSING + 1, LogState::Closed).await;
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     assert!(
         !served.cell.is_closed(),
         "a ballot whose header came in time may still be on its way"
@@ -118,7 +115,7 @@ async fn an_extension_that_is_seen_after_closing_still_opens_the_cell_again() {
     let vote = served.keys.vote(voter, &[&[1], &[]]);
     served.clock.set(CLOSING + 5);
     assert_eq!(code(&served.cast(&vote).await), (403, "closed"));
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     // No head was made after closing: the notice is in time, though this cell sees it late.
     let closing = CLOSING + 1_000;
     heads
@@ -149,7 +146,7 @@ async fn a_frozen_cell_takes_nothing_new_and_closes_after_the_issuance_logs() {
     assert_eq!(code(&served.cast(&late).await), (403, "closed"));
     assert_eq!(served.cast(&vote).await.0, 200, "repeats are answered");
     heads.head(&served, OPENING + 10, LogState::Open).await;
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     // Closed now, it would be closed while issuance goes on, which heads must not show.
     assert!(!served.cell.is_closed());
     heads.head(&served, OPENING + 20, LogState::Closed).await;
@@ -202,9 +199,10 @@ async fn a_switch_to_the_spare_key_stops_the_process_that_holds_the_main_key() {
     let schedule = served.schedule.borrow().clone();
     drop(heads);
     let (keys, folder) = served.stop().await;
-    let refused = common::start_cell(&keys, folder.path(), seed(1, 0), schedule.clone()).await;
+    let refused =
+        crate::common::start_cell(&keys, folder.path(), seed(1, 0), schedule.clone()).await;
     assert!(matches!(refused, Err(api::StartError::Key(_))));
-    let cell = common::start_cell(&keys, folder.path(), seed(101, 0), schedule)
+    let cell = crate::common::start_cell(&keys, folder.path(), seed(101, 0), schedule)
         .await
         .unwrap();
     cell.ready().await.unwrap();
@@ -248,7 +246,7 @@ async fn a_cell_that_does_not_know_the_schedule_yet_neither_closes_nor_says_that
     let voters = served.keys.voters_of(0, 1);
     let vote = served.keys.vote(&voters[0], &[&[1], &[]]);
     assert_eq!(code(&served.cast(&vote).await), (503, "busy"));
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     assert!(!served.cell.is_closed());
     served.schedule.send_replace(with_extension);
     assert_eq!(served.cast(&vote).await.0, 200);
@@ -262,11 +260,11 @@ async fn a_clock_that_is_ahead_does_not_end_the_voting() {
     heads.head(&served, OPENING + 10, LogState::Open).await;
     // As if somebody set this machine's clock, while heads are made and show another time.
     served.clock.set(CLOSING + GRACE);
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     assert!(!served.cell.is_closed());
     // With the issuance ended early, too.
     heads.head(&served, OPENING + 20, LogState::Closed).await;
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     assert!(!served.cell.is_closed());
     served.clock.set(OPENING + 30);
     let voter = &served.keys.voters_of(0, 1)[0];

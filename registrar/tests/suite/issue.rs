@@ -1,13 +1,11 @@
 //! Voters who ask for their credential, once, again, with another device, too early and too late.
 
-mod common;
-
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::common::{CLOSING, GRACE, Options, Place, REGISTRATION, Served, code, nobodys_code};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::{CLOSING, GRACE, Options, Place, REGISTRATION, Served, code, nobodys_code};
 use futures::future::join_all;
 use protocol::credential::{CredentialKey, DeviceSecret, credential_message, finalize};
 use protocol::entry::{Entry, Refused};
@@ -196,7 +194,7 @@ async fn a_lost_log_database_or_an_old_roll_database_issues_nothing_twice() {
     let (_, first) = served.ask(&codes["d"], blinded.message()).await;
     served.stop().await;
     // All databases are gone; what is published is left.
-    for j in 0..u32::from(common::SHARDS) {
+    for j in 0..u32::from(crate::common::SHARDS) {
         for suffix in ["", "-wal", "-shm"] {
             let mut path = place.log_db(0, j).into_os_string();
             path.push(suffix);
@@ -233,7 +231,9 @@ async fn a_standby_that_has_read_the_log_knows_who_was_issued_a_credential() {
     }
     let public = place.folder.path().join("public");
     let files = ledger::DirectoryReader::new(&public, &place.election.id());
-    let warm: Vec<ShardWarm> = (0..common::SHARDS).map(|_| ShardWarm::default()).collect();
+    let warm: Vec<ShardWarm> = (0..crate::common::SHARDS)
+        .map(|_| ShardWarm::default())
+        .collect();
     let mut known = 0;
     for (shard, warm) in (0..).zip(&warm) {
         let log = LogId::Issuance {
@@ -249,7 +249,7 @@ async fn a_standby_that_has_read_the_log_knows_who_was_issued_a_credential() {
         assert!(other.is_err());
     }
     // Each shard's genesis, and the two.
-    assert!(known >= u64::from(common::SHARDS) + 2, "{known}");
+    assert!(known >= u64::from(crate::common::SHARDS) + 2, "{known}");
     served.stop().await;
     let options = Options {
         warm,
@@ -307,7 +307,7 @@ async fn the_period_holds_for_new_voters_and_the_log_ends_with_a_last_count() {
     served.clock.set(CLOSING);
     let late = served.ask(&codes["e"], messages[2].message()).await;
     assert_eq!(code(&late), (403, "closed"));
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     assert!(
         !served.registrar.is_closed(),
         "there may be an extension that no head has shown yet"
@@ -340,7 +340,7 @@ async fn the_period_holds_for_new_voters_and_the_log_ends_with_a_last_count() {
     }
 
     let mut sum = [0; 4];
-    for shard in 0..u32::from(common::SHARDS) {
+    for shard in 0..u32::from(crate::common::SHARDS) {
         let entries = place.audit(0, shard);
         let [.., Entry::Count(count), Entry::Close(close)] = entries.as_slice() else {
             panic!("a count, then the close: {entries:?}");
@@ -383,10 +383,10 @@ async fn counts_are_published_in_between_and_go_on_after_a_restart() {
     let served = Served::start(&place, 0, options()).await;
     let message = place.blinded(0, 1);
     served.ask(&nobodys_code(), message.message()).await;
-    common::until(|| refused(&place).last() == Some(&1)).await;
+    crate::common::until(|| refused(&place).last() == Some(&1)).await;
     served.stop().await;
     let served = Served::start(&place, 0, options()).await;
     served.ask(&nobodys_code(), message.message()).await;
-    common::until(|| refused(&place).last() == Some(&2)).await;
+    crate::common::until(|| refused(&place).last() == Some(&2)).await;
     served.stop().await;
 }

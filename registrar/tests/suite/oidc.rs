@@ -1,20 +1,12 @@
 //! Voters who sign in at an OpenID provider: a real one, through its own pages.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "test code outside of test functions"
-)]
-
-mod common;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::common::{Options, Place, Served, code};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use common::{Options, Place, Served, code};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use ledger::{Clock, SystemClock};
 use protocol::credential::{Blinded, finalize};

@@ -1,16 +1,7 @@
 //! Heads: they follow the logs, never say what the rules forbid, and end in the final head.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
 
-mod common;
-
-use common::service::{head_where, next_head, sizes, states};
-use common::{CLOSING, GRACE, OPENING, Site, shard};
+use crate::common::service::{head_where, next_head, sizes, states};
+use crate::common::{CLOSING, GRACE, OPENING, Site, shard};
 use protocol::entry::LogState::{Closed, Open, Stale};
 use protocol::ids::LogId;
 
@@ -40,7 +31,7 @@ async fn heads_follow_the_logs_to_the_final_head() {
     assert_eq!(head.head.logs[0].root, zero.end.root);
 
     logs.close_all().await;
-    let last = tokio::time::timeout(common::service::PATIENCE, anchoring.finished())
+    let last = tokio::time::timeout(crate::common::service::PATIENCE, anchoring.finished())
         .await
         .unwrap()
         .unwrap();
@@ -272,7 +263,7 @@ async fn a_restart_goes_on_where_the_last_head_was() {
 
 #[tokio::test]
 async fn too_many_issuances_hold_their_shard() {
-    let mut manifest = common::manifest();
+    let mut manifest = crate::common::manifest();
     manifest.roll.size = 3;
     let site = Site::of(protocol::manifest::Election::new(&manifest).unwrap());
     // Roll indices 0 and 1 belong to shard 0, index 2 to shard 1: all fine.

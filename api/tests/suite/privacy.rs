@@ -1,14 +1,11 @@
 //! Nothing that could be joined is ever logged: all that the process traces during an election is searched.
-#![allow(clippy::unwrap_used, reason = "test code")]
-
-mod common;
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use crate::common::{CLOSING, GRACE, Options, Served, election};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::{CLOSING, GRACE, Options, Served, election};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Keeps everything that is traced.

@@ -1,19 +1,8 @@
-//! Many issuances at once, and where their time goes. Nothing is timed here, only shown: `cargo test --test load -- --nocapture`; `ISSUANCES=80000` for more.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    dead_code,
-    reason = "tests fail by panicking, and Clippy knows only functions marked as tests"
-)]
-
-mod common;
+//! Many issuances at once, and where their time goes. Nothing is timed here, only shown: `cargo test -p registrar --test suite load -- --nocapture`; `ISSUANCES=80000` for more.
 
 use std::time::Instant;
 
-use common::{Options, Place, Served};
+use crate::common::{Options, Place, Served};
 use futures::StreamExt as _;
 use ledger::postgres::Location;
 use registrar::code::{Code, CodeKey};

@@ -1,22 +1,13 @@
 //! Witnesses: the heads log is cosigned by a quorum beside the heads, what a witness says changes nothing, and what it shows stops a fork.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-
-mod common;
 
 use std::fs;
 use std::time::Duration;
 
+use crate::common::Site;
+use crate::common::manifest::{key, manifest};
+use crate::common::service::{PATIENCE, head_where, next_head};
+use crate::common::witness::{FakeWitness, Mode, Newest, vkey};
 use anchoring::{Anchoring, Cosigned, StartError};
-use common::Site;
-use common::manifest::{key, manifest};
-use common::service::{PATIENCE, head_where, next_head};
-use common::witness::{FakeWitness, Mode, Newest, vkey};
 use ledger::heads::HeadsFollower;
 use protocol::checkpoint::Checkpoint;
 use protocol::ed25519::SigningKey;
@@ -360,7 +351,7 @@ async fn exactly_the_manifests_witnesses_are_taken() {
         "",
     ] {
         assert!(
-            anchoring::Witness::new(common::witness::witness_key(0), address, None).is_err(),
+            anchoring::Witness::new(crate::common::witness::witness_key(0), address, None).is_err(),
             "{address}"
         );
     }

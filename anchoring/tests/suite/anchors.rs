@@ -1,22 +1,13 @@
 //! Anchors: every checkpoint of the heads log goes to each of them, and whatever they hold that is not of our log stops everything.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::common::Site;
+use crate::common::service::{Flaky, PATIENCE, head_where, next_head};
 use anchoring::{Created, StartError};
-use common::Site;
-use common::service::{Flaky, PATIENCE, head_where, next_head};
 use ledger::Reader as _;
 use protocol::anchor::AnchorObject;
 use protocol::grammar::HeadsLog;
@@ -144,7 +135,7 @@ async fn objects_that_another_process_of_ours_cut_elsewhere_are_taken() {
 async fn other_history(site: &Site) -> Site {
     let other = Site::of(site.election.clone());
     let _logs = other.logs().await;
-    other.clock.set(common::OPENING + 77);
+    other.clock.set(crate::common::OPENING + 77);
     let anchoring = other.anchoring().await;
     next_head(&anchoring).await;
     let mut anchored = anchoring.anchored();

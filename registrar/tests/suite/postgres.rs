@@ -1,16 +1,8 @@
 //! The roll in a Postgres, filled from the sealed backup, and a registrar whose databases are all lost.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "test code"
-)]
-
-mod common;
 
 use std::sync::Arc;
 
-use common::{Options, Place, Served, code};
+use crate::common::{Options, Place, Served, code};
 use ledger::postgres::Location;
 use registrar::code::{Code, CodeKey};
 use registrar::database::{Database, DatabaseError, Loaded};
@@ -66,7 +58,7 @@ async fn a_roll_is_loaded_once_and_whole_and_says_the_same_as_its_backup() {
         assert_eq!(&voter.entry.identity, identity);
         assert_eq!(voter.roll_index, place.roll_index(identity));
     }
-    let nobody = Code::parse(&common::nobodys_code()).unwrap();
+    let nobody = Code::parse(&crate::common::nobodys_code()).unwrap();
     assert!(database.voter_of(&key, &nobody).await.unwrap().is_none());
     // And it can change nothing.
     for sql in [
@@ -183,7 +175,7 @@ async fn a_load_that_is_cut_off_leaves_nothing_behind() {
         })
     };
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tallyroot roll load' AND wait_event_type = 'Lock'";
-    common::until(|| server.psql("postgres", waits) == "1").await;
+    crate::common::until(|| server.psql("postgres", waits) == "1").await;
     server.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tallyroot roll load'");
     assert!(loading.await.unwrap().is_err());
     sqlx::raw_sql("COMMIT").execute(&mut hold).await.unwrap();

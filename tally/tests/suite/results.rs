@@ -1,21 +1,11 @@
 //! Results: the sums of what is published, byte for byte what anybody else makes of it, and final once the final head is there.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-
-#[path = "../../anchoring/tests/common/mod.rs"]
-mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::service::PATIENCE;
+use crate::common::{Site, shard};
 use bytes::Bytes;
-use common::service::PATIENCE;
-use common::{Site, shard};
 use ledger::heads::name_of;
 use ledger::{Keys, LogClient};
 use protocol::count::Rankings;
@@ -101,7 +91,7 @@ fn standing(site: &Site) -> Vec<u8> {
     std::fs::read(site.published("results.json")).unwrap()
 }
 
-async fn issue(site: &Site, count: u64) -> common::Log {
+async fn issue(site: &Site, count: u64) -> crate::common::Log {
     let shard = site.log(shard(0)).await;
     for voter in 0..count {
         shard.issue(voter).await;
@@ -170,7 +160,8 @@ async fn votes_above_the_final_heads_sizes_do_not_count() {
     logs.shards[0].issue(2).await;
     logs.cells[0].vote(1, &[&[0], &[0]]).await;
     let anchoring = site.anchoring().await;
-    site.clock.set(common::CLOSING + common::GRACE + 1);
+    site.clock
+        .set(crate::common::CLOSING + crate::common::GRACE + 1);
     anchoring.finished().await.unwrap();
     logs.cells[0].vote(2, &[&[1], &[1]]).await;
     let last = start(&site).finished().await.unwrap();
@@ -285,7 +276,8 @@ async fn a_cancelled_election_has_no_outcome() {
     let is_cancelled = |results: &Results| results.status == Status::Cancelled;
     results_where(&tally, &site, "the cancellation", is_cancelled).await;
     // Two logs were never there, so it takes another grace.
-    site.clock.set(common::CLOSING + 2 * common::GRACE + 1);
+    site.clock
+        .set(crate::common::CLOSING + 2 * crate::common::GRACE + 1);
     anchoring.finished().await.unwrap();
     let last = tally.finished().await.unwrap();
     assert_eq!(last, recomputed_cancelled(&site).await);

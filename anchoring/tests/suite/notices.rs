@@ -1,17 +1,8 @@
 //! Notices: the authority's, in order, with an effect; and nobody else's.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
 
-mod common;
-
+use crate::common::service::{head_where, next_head, states};
+use crate::common::{CLOSING, GRACE, Site};
 use anchoring::{HeadsContent, HeadsKey, NoticeRefused, StartError};
-use common::service::{head_where, next_head, states};
-use common::{CLOSING, GRACE, Site};
 use ledger::content::{Content as _, Place, Position, Submission};
 use ledger::heads::HeadsFollower;
 use protocol::entry::LogState::{Closed, Open, Stale};
@@ -63,7 +54,7 @@ async fn only_the_authority_gives_notice_and_only_in_order() {
     let mut other_key = cancel.clone();
     other_key.key = AuthorityKey::Spare;
     refusal(anchoring.submit_notice(&other_key).await);
-    let mut other_election = common::manifest();
+    let mut other_election = crate::common::manifest();
     other_election.title = "Another election".to_owned();
     let elsewhere = Site::of(protocol::manifest::Election::new(&other_election).unwrap());
     refusal(

@@ -1,10 +1,8 @@
 //! What strangers send to a registrar, and what an operator configures wrongly.
 
-mod common;
-
+use crate::common::{Options, Place, Served, code};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::{Options, Place, Served, code};
 use registrar::code::CodeKey;
 use registrar::database::{Database, DatabaseError};
 use registrar::roll::SealedRoll;

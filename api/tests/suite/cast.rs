@@ -1,12 +1,9 @@
 //! What voters do: cast, cast again, cast something else, come early or late.
-#![allow(clippy::unwrap_used, reason = "test code")]
-
-mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{CLOSING, GRACE, OPENING, Options, Served, code, election, until};
+use crate::common::{CLOSING, GRACE, OPENING, Options, Served, code, election, until};
 use futures::future::join_all;
 use ledger::schedule::Schedule;
 use protocol::ballot::ballot_message;
@@ -227,7 +224,7 @@ async fn the_period_holds_for_new_credentials_and_not_for_repeats() {
     let other = served.keys.vote(&voters[0], &[&[2], &[]]);
     assert_eq!(code(&served.cast(&other).await), (409, "other-ballot"));
     // No head shows the issuance logs closed, so the log stays open until half of the grace is over.
-    common::time_for_haste().await;
+    crate::common::time_for_haste().await;
     assert!(!served.cell.is_closed());
     served.clock.set(CLOSING + GRACE / 2);
     served.cell.closed().await.unwrap();

@@ -1,0 +1,19 @@
+//! The registrar's service over HTTP, on SQLite and Postgres: one program, since each that is linked anew costs as much as its tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    dead_code,
+    reason = "tests fail by panicking, and Clippy knows only functions marked as tests"
+)]
+
+mod common;
+mod hostile;
+mod issue;
+mod load;
+mod notices;
+mod oidc;
+mod postgres;
+mod privacy;
