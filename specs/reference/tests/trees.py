@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tallyroot_reference import entries, notes, results
@@ -137,6 +137,17 @@ def _honest() -> Iterator[Tree]:
     w = running()
     w.notice(b"\x02")
     yield "cancelled, to its end", "cancelled", ended(w), {}
+    w = World()
+    w.issue(*range(10))
+    w.cast(OPENING, *[(f"v{i}", (i % 3,)) for i in range(10)])
+    w.head(OPENING)
+    yield "all voters of the roll vote, at the moment of opening", "open", w, {}
+    w = running()
+    w.notice(b"\x01" + u(RETENTION))
+    yield "extended as far as retention goes", "open", w, {}
+    w = running()
+    w.head(OPENING + 3000)
+    yield "two heads at one time", "open", w, {}
 
 
 def _times() -> Iterator[Tree]:
@@ -205,6 +216,20 @@ def _heads() -> Iterator[Tree]:
     w.cast(OPENING + 1000, ("v0", (0,)), ("v1", (1,)))
     w.head(OPENING + 3000, (0, 1), shard_at=1)
     yield "more votes than issuances, and a stale issuance log", "open", w, {"votes-exceed-issued": 1}
+    w = World()
+    w.issue(0)
+    w.cast(OPENING + 1000, ("v0", (0,)), ("v1", (1,)), ("v2", (1,)))
+    w.head(OPENING + 3000)
+    w.issue(1)
+    w.head(OPENING + 4000)
+    w.issue(2, 3)
+    w.head(OPENING + 5000)
+    yield "more votes than issuances, until those catch up", "open", w, {"votes-exceed-issued": 2}
+    w = World()
+    w.issue(*range(10))
+    w.issue(0)
+    w.head(OPENING + 3000)
+    yield "more issuances than voters", "open", w, {"issued-exceeds-roll": 1, "issuance-duplicate": 1}
     w = running()
     w.notice(b"\x04" + w.cell.log.bytes + u(w.cell.tree.size + 1) + bytes(32))
     yield "a switch at no batch end", "open", w, {"notice-invalid": 10}
@@ -309,20 +334,36 @@ def _file_changes(w: World) -> Iterator[tuple[str, Change, dict[str, int]]]:
     yield "a bundle that is wider than the log", change(f"cells/0/tile/entries/000.p/{cell + 1}", lambda _: right), {"foreign-file": 0}
     yield "a tile by no tile's name", change("cells/0/tile/whatever", lambda _: right), {"foreign-file": 0}
     yield "an anchor's object behind a gap", change("anchors/a/2", lambda _: w.files["anchors/a/0"]), {"foreign-file": 0}
+    yield "results.json with a vote for another option", change("results.json", lambda _: _results(w, "final", cell, _moved)), {"results-wrong": 10}
+    yield "results.json with an abstention too many", change("results.json", lambda _: _results(w, "final", cell, _abstained)), {"results-wrong": 10}
+    yield "results.json of a size before the final head's", change("results.json", lambda _: _results(w, "final", 4)), {"results-wrong": 10}
     yield "results.json without a cell's votes", change("results.json", lambda _: _results(w, "final", None)), {"results-wrong": 10}
     yield "the newest checkpoint as an earlier one", change(
         "cells/0/checkpoint", lambda _: w.files["cells/0/checkpoints/4"]), {"checkpoint-rollback": cell - 4, "missing-file": 0, "?results-wrong": 0}
 
 
-def _results(w: World, status: str, at: int | None) -> bytes:
-    """results.json of the log's newest size, or of an earlier one where a tally stands; without a tally, of no votes."""
+def _moved(tally: entries.Tally) -> entries.Tally:
+    (blanks, counts), *rest = tally.contests
+    at = next(i for i, count in enumerate(counts) if count)
+    other = (at + 1) % len(counts)
+    moved = [count + (i == other) - (i == at) for i, count in enumerate(counts)]
+    return replace(tally, contests=((blanks, tuple(moved)), *rest))
+
+
+def _abstained(tally: entries.Tally) -> entries.Tally:
+    return replace(tally, votes=tally.votes + 1, abstentions=tally.abstentions + 1)
+
+
+def _results(w: World, status: str, at: int | None, change: Callable[[entries.Tally], entries.Tally] = lambda tally: tally, of: int | None = None) -> bytes:
+    """results.json of the log's size before its close, or of an earlier one where a tally stands; without a tally, of no votes. The proof may be of an earlier tally."""
     log = w.entries[w.cell.log]
     if at is None:
         return results.build(w.m, status, [results.CellResult(len(log), None)], [None], [Counter()])
-    tally = entries.parse(log[at - 1], w.m)
+    index = next(i for i in reversed(range(of or at)) if isinstance(entries.parse(log[i], w.m), entries.Tally))
+    tally = entries.parse(log[index], w.m)
     assert isinstance(tally, entries.Tally)
-    proof = notes.write_proof(log[at - 1], at - 1, w.cell.tree.inclusion(at - 1, at), w.files[f"cells/0/checkpoints/{at}"].decode())
-    return results.build(w.m, status, [results.CellResult(at, proof)], [tally], [Counter()])
+    proof = notes.write_proof(log[index], index, w.cell.tree.inclusion(index, at), w.files[f"cells/0/checkpoints/{at}"].decode())
+    return results.build(w.m, status, [results.CellResult(at, proof)], [change(tally)], [Counter()])
 
 
 def _beginnings() -> Iterator[Case]:
@@ -368,6 +409,14 @@ def _cases() -> Iterator[Case]:
             if not w.m.witnesses:
                 files = {n: d for n, d in files.items() if "/cosigned/" not in n}
             yield case(why, state, files, w, findings)
+    w = running()
+    w.cast(OPENING + 4000, ("v7", (1,)))
+    files = lean(w.finished("open"))
+    yield case("results.json of a moment before", "open", files | {"results.json": _results(w, "open", 4)}, w, {})
+    size = w.cell.tree.size
+    stale = {"results.json": _results(w, "open", size, of=4)}
+    yield case("results.json with the proof of an earlier tally", "open", files | stale, w, {"results-wrong": 10})
+    yield case("results.json of no batch's end", "open", files | {"results.json": _results(w, "open", 4).replace(b'"size":4', b'"size":5')}, w, {"results-wrong": 10})
     # While open, results.json at the newest checkpoint; what lies beyond it is not part of the log.
     w = running()
     files = dict(lean(w.finished("open")))

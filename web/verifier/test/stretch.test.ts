@@ -50,6 +50,11 @@ const CAUGHT = new Map([
   ["results.json is not there", "missing-file"],
   ["results.json with another count", "results"],
   ["results.json without a cell's votes", "results"],
+  ["results.json with a vote for another option", "results"],
+  ["results.json with an abstention too many", "results"],
+  ["results.json with the proof of an earlier tally", "results"],
+  ["results.json of a size before the final head's", "results"],
+  ["results.json of no batch's end", "results"],
   ["manifest.json of another election", "manifest"],
   ["the newest checkpoint as an earlier one", "missing-file"],
 ]);
