@@ -2,10 +2,16 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
+use std::time::SystemTime;
 
 use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// Codes by which services say *too many*.
@@ -39,7 +45,9 @@ const NOT_ALLOWED: &[&str] = &[
     "NotAuthorized",
     "OptInRequired",
 ];
-/// Codes that a later try, with new credentials or a right clock, may not meet again.
+/// Codes of a signature that does not hold; for some services also of one whose time is not theirs, as their words say.
+const SIGNATURE: &[&str] = &["InvalidSignatureException", "SignatureDoesNotMatch"];
+/// Codes that a later try, with new credentials, may not meet again.
 const PASSING: &[&str] = &[
     "ExpiredToken",
     "ExpiredTokenException",
@@ -50,7 +58,10 @@ const PASSING: &[&str] = &[
     "InternalError",
     "ServiceUnavailable",
     "ServiceUnavailableException",
+    "IDPCommunicationError",
 ];
+/// A difference of clocks that no service minds is not named: S3 takes 15 minutes, others 5.
+const DIFFERENCE_MIN: i64 = 60;
 
 /// What kind of thing went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +76,8 @@ pub enum FaultKind {
     NotAllowed,
     /// The service refused this very request, for the reason that the code says.
     Refused,
+    /// This machine's clock is too far from the service's: somebody must set it.
+    Skewed,
 }
 
 /// What went wrong with a request. Holds nothing of what was asked or answered, but what the service says about it.
@@ -89,21 +102,28 @@ impl Fault {
             SdkError::ServiceError(answer) => {
                 let (code, message) = (answer.err().code(), answer.err().message());
                 let status = answer.raw().status().as_u16();
-                Self::answered(code, message, status)
+                let mut fault = Self::answered(code, message, status);
+                if fault.kind == FaultKind::Skewed {
+                    fault.message.push_str(&skew(answer.raw()));
+                }
+                fault
             }
             SdkError::TimeoutError(_) => Self::new(FaultKind::Unreachable, "no answer in time"),
             SdkError::ResponseError(_) => Self::new(
                 FaultKind::Broken,
                 format!("what came back is no answer ({})", causes(error)),
             ),
-            other => {
-                let kind = match credentials(other) {
-                    Some(kind) => kind,
-                    None if is_our_own(other) => FaultKind::Refused,
-                    None => FaultKind::Unreachable,
-                };
-                Self::new(kind, causes(other))
-            }
+            other => match role(other) {
+                Some(fault) => fault,
+                None => {
+                    let kind = match credentials(other) {
+                        Some(kind) => kind,
+                        None if is_our_own(other) => FaultKind::Refused,
+                        None => FaultKind::Unreachable,
+                    };
+                    Self::new(kind, causes(other))
+                }
+            },
         }
     }
 
@@ -117,13 +137,12 @@ impl Fault {
 
     fn answered(code: Option<&str>, message: Option<&str>, status: u16) -> Self {
         let is = |codes: &[&str]| code.is_some_and(|code| codes.contains(&code));
-        // Of a request whose time is too far from the service's: a clock that is set right changes it.
-        let skewed = is(&["InvalidSignatureException"])
-            && message.is_some_and(|message| {
-                message.contains("Signature expired") || message.contains("not yet current")
-            });
+        let of_time = |message: &str| {
+            message.contains("Signature expired") || message.contains("not yet current")
+        };
+        let skewed = is(&["RequestTimeTooSkewed"]) || is(SIGNATURE) && message.is_some_and(of_time);
         let kind = if skewed {
-            FaultKind::Broken
+            FaultKind::Skewed
         } else if is(THROTTLED) || status == 429 {
             FaultKind::Throttled
         } else if is(NOT_ALLOWED) {
@@ -171,6 +190,50 @@ impl fmt::Display for Fault {
 
 impl Error for Fault {}
 
+/// How far apart the clocks are, by an answer, and what to do.
+fn skew(answer: &HttpResponse) -> String {
+    let theirs = answer.headers().get("date");
+    let theirs = theirs.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+    let ahead = theirs.map(|theirs| {
+        DateTime::from(SystemTime::now())
+            .secs()
+            .saturating_sub(theirs.secs())
+    });
+    let which = match ahead {
+        Some(s) if s >= DIFFERENCE_MIN => format!("{s} s ahead of the service's"),
+        Some(s) if s <= -DIFFERENCE_MIN => format!("{} s behind the service's", s.unsigned_abs()),
+        _ => "too far from the service's".to_owned(),
+    };
+    format!("; this machine's clock is {which}: set it (NTP)")
+}
+
+/// What went wrong where the service that gives out roles was asked for this process's; `None` for anything else.
+fn role(error: &(dyn Error + 'static)) -> Option<Fault> {
+    let fault = chain(error).find_map(|cause| {
+        let by_token =
+            cause.downcast_ref::<SdkError<AssumeRoleWithWebIdentityError, HttpResponse>>();
+        let by_role = cause.downcast_ref::<SdkError<AssumeRoleError, HttpResponse>>();
+        by_token.map(Fault::of).or_else(|| by_role.map(Fault::of))
+    })?;
+    let advice = match fault.kind {
+        FaultKind::NotAllowed | FaultKind::Refused => {
+            ": see that AWS_ROLE_ARN (or the profile) names this process's role, and that the role's trust policy names whoever this process is"
+        }
+        _ => "",
+    };
+    Some(Fault {
+        kind: match fault.kind {
+            FaultKind::Refused => FaultKind::NotAllowed,
+            kind => kind,
+        },
+        message: format!(
+            "this process's role cannot be assumed ({}){advice}",
+            fault.message
+        ),
+        code: fault.code,
+    })
+}
+
 /// What an error about credentials means; `None` for any other.
 fn credentials(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     chain(error)
@@ -178,9 +241,21 @@ fn credentials(error: &(dyn Error + 'static)) -> Option<FaultKind> {
         .map(|error| match error {
             CredentialsError::CredentialsNotLoaded(_)
             | CredentialsError::InvalidConfiguration(_) => FaultKind::NotAllowed,
+            // A token's file.
+            other if other.source().is_some_and(is_no_file) => FaultKind::NotAllowed,
             // Whoever gives them out was out of reach, or will not now.
             _ => FaultKind::Unreachable,
         })
+}
+
+fn is_no_file(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+        )
+    })
 }
 
 /// Whether the request was never sent, for a reason that stays.
@@ -280,6 +355,93 @@ mod tests {
             answered(Some("DisabledException"), 400).to_string(),
             "DisabledException: words"
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_said_with_how_much() {
+        let said = |code: &str, message: &str, date: Option<SystemTime>| {
+            let metadata = ErrorMetadata::builder().code(code).message(message);
+            let mut response = HttpResponse::new(403.try_into().unwrap(), SdkBody::empty());
+            if let Some(date) = date {
+                let date = DateTime::from(date).fmt(Format::HttpDate).unwrap();
+                response.headers_mut().insert("date", date);
+            }
+            Fault::of(&SdkError::service_error(Plain(metadata.build()), response))
+        };
+        let now = SystemTime::now();
+        let hour = std::time::Duration::from_secs(3_600);
+        for (date, words) in [
+            (
+                now.checked_sub(hour),
+                "s ahead of the service's: set it (NTP)",
+            ),
+            (
+                now.checked_add(hour),
+                "s behind the service's: set it (NTP)",
+            ),
+            (Some(now), "too far from the service's"),
+            (None, "too far from the service's"),
+        ] {
+            for (code, message) in [
+                ("RequestTimeTooSkewed", "too large"),
+                (
+                    "InvalidSignatureException",
+                    "Signature expired: A is now earlier than B",
+                ),
+                (
+                    "SignatureDoesNotMatch",
+                    "Signature not yet current: A is later than B",
+                ),
+            ] {
+                let fault = said(code, message, date);
+                assert_eq!(fault.kind, FaultKind::Skewed, "{fault}");
+                assert!(!fault.passes());
+                assert!(fault.message.contains(words), "{fault}");
+            }
+        }
+        let other = said("SignatureDoesNotMatch", "the key's secret", Some(now));
+        assert_eq!(other.kind, FaultKind::NotAllowed);
+    }
+
+    /// As the chain of credentials hands on what STS answers.
+    #[test]
+    fn a_role_that_may_not_be_assumed_is_no_matter_of_time() {
+        type Failed = SdkError<Plain, HttpResponse>;
+        let asked = |code: &str, status: u16| {
+            let metadata = ErrorMetadata::builder().code(code).message("words").build();
+            let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+            let refused = AssumeRoleWithWebIdentityError::generic(metadata);
+            let refused = SdkError::service_error(refused, response);
+            Fault::of(&Failed::dispatch_failure(ConnectorError::other(
+                CredentialsError::provider_error(refused).into(),
+                None,
+            )))
+        };
+        for (code, status, kind) in [
+            ("AccessDenied", 403, FaultKind::NotAllowed),
+            ("InvalidIdentityToken", 400, FaultKind::NotAllowed),
+            ("ExpiredTokenException", 400, FaultKind::Broken),
+            ("IDPCommunicationError", 400, FaultKind::Broken),
+            ("Throttling", 400, FaultKind::Throttled),
+            ("InternalFailure", 500, FaultKind::Broken),
+        ] {
+            let fault = asked(code, status);
+            assert_eq!(fault.kind, kind, "{code}");
+            assert_eq!(fault.code.as_deref(), Some(code));
+            assert!(
+                fault.message.contains("cannot be assumed (words)"),
+                "{fault}"
+            );
+            assert_eq!(fault.message.contains("trust policy"), !fault.passes());
+        }
+        for (kind, expected) in [
+            (io::ErrorKind::NotFound, FaultKind::NotAllowed),
+            (io::ErrorKind::TimedOut, FaultKind::Unreachable),
+        ] {
+            let token = CredentialsError::provider_error(io::Error::from(kind));
+            let fault = Fault::of(&Failed::construction_failure(token));
+            assert_eq!(fault.kind, expected);
+        }
     }
 
     #[test]

@@ -183,6 +183,9 @@ impl Bucket {
             _ if fault.is("PermanentRedirect") => {
                 format!("the bucket {bucket} is in another region ({fault}): give that `region`")
             }
+            _ if fault.is("AuthorizationHeaderMalformed") => {
+                format!("{fault}: give the bucket's own `region`")
+            }
             FaultKind::NotAllowed => format!(
                 "{fault}: allow this process's role {action} on arn:aws:s3:::{bucket}/{}*, and s3:ListBucket on the bucket (without it, S3 does not tell what is missing from what is forbidden)",
                 self.place.prefix()
