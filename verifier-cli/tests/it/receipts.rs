@@ -243,6 +243,7 @@ fn a_ledger_that_is_not_the_receipts() {
         codes_found.contains(&"equivocation") && codes_found.contains(&"fork"),
         "{verdict:#?}"
     );
+    assert!(!verdict.ledger.as_ref().unwrap().in_ledger, "{verdict:#?}");
     let equivocation = verdict
         .findings
         .iter()
@@ -271,6 +272,36 @@ fn a_ledger_that_is_not_the_receipts() {
         None,
     );
     assert_eq!(codes(&verdict), ["checkpoint-rollback"], "{verdict:#?}");
+}
+
+#[test]
+fn a_head_of_another_history_counts_no_vote() {
+    let mut world = World::new(
+        "receipts",
+        Plan {
+            finished: false,
+            ..PLAN
+        },
+    );
+    world.events.push(Event::Head {
+        time: CLOSING - 1_000,
+        is_final: false,
+        tweak: Some(|head| head.logs[0].root.0[0] ^= 1),
+    });
+    let mut writer = Writer::new(&world);
+    writer.run();
+    let folder = tempfile::tempdir().unwrap();
+    world.publish(folder.path());
+    let verdict = check(
+        &receipt(&world, &writer, 1, false),
+        &world.keys.election.id(),
+        Some(folder.path()),
+        None,
+    );
+    assert_eq!(codes(&verdict), ["head-root"], "{verdict:#?}");
+    let ledger = verdict.ledger.unwrap();
+    assert!(ledger.in_ledger);
+    assert_eq!(ledger.counted, Counted::Unknown);
 }
 
 #[test]
