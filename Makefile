@@ -33,7 +33,12 @@ mutants: ## SHARD=0/100 of the mutants of CRATE=protocol (or verifier-cli): the 
 	PATH="$$PWD/.tools/bin:$$PATH" CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$$PWD/target/mutants}" \
 	    cargo mutants -p $(or $(CRATE),protocol) --shard $(or $(SHARD),0/1) -o target/mutants -- $(MUTANT_TESTS_$(or $(CRATE),protocol))
 
-.PHONY: mutants help web fuzz demo replay mutations test lint deny deny-advisories build differential
+mutants-typescript: ## PART=0/20 of the mutants of the verifier in TypeScript (tests/mutants-typescript.md)
+	@scripts/setup.sh test
+	npm --prefix web/verifier run build
+	node scripts/mutants_typescript.mjs target/mutants-typescript $(or $(PART),0/1)
+
+.PHONY: mutants mutants-typescript help web fuzz demo replay mutations test lint deny deny-advisories build differential
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20

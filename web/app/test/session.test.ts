@@ -260,6 +260,12 @@ test("a server that says yes to everything does not have its anchors counted for
     override exists = async (): Promise<boolean> => true;
   })(`${election.url}${election.path}`);
   await assert.rejects(sealedReceipt(source, rules, {} as Receipt, text), { code: "anchor" });
+  // A front that answers for what is not there blames nobody on the results page, and ends it neither.
+  const open = await Session.open(source, election.id, bytes(text), null, true);
+  await open.offer(bytes(honest));
+  await open.round();
+  await open.readAnchors();
+  assert.deepEqual(found(open.snapshot()), []);
 });
 
 test("the outcome follows from the numbers, and is not reopened", async () => {

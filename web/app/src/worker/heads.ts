@@ -10,6 +10,8 @@ const NOTE_MAX = 65_536;
 /** Bundles of the heads log read at a time, and the bytes that all of them may cost. */
 const BUNDLES_A_ROUND = 8n;
 const BYTES_IN_ALL = 4_000_000;
+/** No anchor ever holds so many objects: a server that says so says yes to everything. */
+const ANCHORED_MAX = 2 ** 40;
 /** How many checkpoints back cosignatures are looked for: they follow a moment after. */
 const CANDIDATES = 6;
 
@@ -157,6 +159,7 @@ export class HeadsReader {
     while (await there(low + step)) {
       low += step;
       step *= 2;
+      if (low > ANCHORED_MAX) throw new Unreachable("the server says yes to everything");
     }
     let high = low + step;
     while (high - low > 1) {
