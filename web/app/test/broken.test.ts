@@ -68,6 +68,8 @@ async function done(one: Voter, more = 1): Promise<string> {
   writeFileSync(file, receipt);
   assert.equal((await verifier("receipt", file, "--election", election.id)).code, 0);
   cast += more;
+  // The results follow the ledger.
+  while (votes(election) < cast) await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(votes(election), cast);
   return receipt;
 }
@@ -87,6 +89,7 @@ function cutting(path: RegExp, how: "before" | "behind", times: number): { reado
 const honest = (): void => {
   stage.cutPost = () => "pass";
   stage.answerPost = () => undefined;
+  stage.late = () => 0;
   stage.down = false;
 };
 
@@ -229,7 +232,13 @@ test("answers that do not hold are caught in words, and the vote stands once", a
       const body = JSON.parse(bytes.toString()) as { proof: string };
       return { status, body: JSON.stringify({ ...body, proof: wrong(body.proof) }) };
     };
+    // Held until the page has taken back what it said of the answer before: it would else be taken for this one's.
+    let give = (): void => undefined;
+    const held = new Promise<void>((resolve) => (give = resolve));
+    stage.late = (path) => (path.endsWith("ballots") ? held : 0);
     await one.page.locator("#again").click();
+    await one.page.locator("[data-problem]").waitFor({ state: "detached" });
+    give();
     await one.page.locator('[data-problem="notProven"]').waitFor();
   }
   // It was recorded all the while: the same bytes again find it.

@@ -11,8 +11,8 @@ export type Tamper = (path: string, bytes: Buffer) => Buffer | string | null;
 export class Stage {
   url = "";
   tamper: Tamper = (_, bytes) => bytes;
-  /** How long a file's answer is held back (ms). */
-  late: (path: string) => number = () => 0;
+  /** How long an answer is held back (ms), or until when. */
+  late: (path: string) => number | Promise<void> = () => 0;
   /** `real`: the election's own stream; `own`: what the test pushes; `off`: none. */
   events: "real" | "own" | "off" = "off";
   /** Answers nothing any more: it hangs up, or keeps silent. */
@@ -82,11 +82,16 @@ export class Stage {
       }
       const parts: Buffer[] = [];
       answer.on("data", (part: Buffer) => parts.push(part));
-      answer.on("end", () => (cut === "behind" ? response.destroy() : setTimeout(() => this.give(request, response, name, answer, Buffer.concat(parts)), this.late(name ?? ""))));
+      answer.on("end", () => (cut === "behind" ? response.destroy() : void this.held(name ?? "").then(() => this.give(request, response, name, answer, Buffer.concat(parts)))));
     });
     upstream.on("error", () => response.destroy());
     response.on("close", () => upstream.destroy());
     request.pipe(upstream);
+  }
+
+  private async held(name: string): Promise<void> {
+    const late = this.late(name);
+    await (typeof late === "number" ? new Promise((resolve) => setTimeout(resolve, late)) : late);
   }
 
   private give(request: http.IncomingMessage, response: http.ServerResponse, name: string | undefined, answer: http.IncomingMessage, bytes: Buffer): void {
