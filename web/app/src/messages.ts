@@ -53,9 +53,9 @@ export interface CellView {
 
 /**
  * What was verified, one line of the proof panel each:
- * rules (the manifest against the id), numbers (sums and winner), tallies (proofs in the logs), signatures, growth, heads, notices, witnesses, anchors, outcome.
+ * rules (the manifest against the id), numbers (sums and winner), tallies (proofs in the logs), complete (nothing left out), signatures, growth, heads, notices, witnesses, anchors, outcome.
  */
-export type CheckId = "rules" | "numbers" | "tallies" | "signatures" | "growth" | "heads" | "notices" | "witnesses" | "anchors" | "outcome";
+export type CheckId = "rules" | "numbers" | "tallies" | "complete" | "signatures" | "growth" | "heads" | "notices" | "witnesses" | "anchors" | "outcome";
 export type CheckState = "verified" | "waiting" | "unchecked";
 export interface Check { readonly id: CheckId; readonly state: CheckState; readonly note?: string; readonly values: Readonly<Record<string, number | string>> }
 

@@ -25,7 +25,7 @@ after(async () => {
   election?.stop();
 });
 
-const ALL = ["rules", "numbers", "tallies", "signatures", "growth", "heads", "notices", "witnesses", "anchors"];
+const ALL = ["rules", "numbers", "tallies", "complete", "signatures", "growth", "heads", "notices", "witnesses", "anchors"];
 const votes = (count: string) => `#total-votes:text-is("${count}")`;
 
 test("the program serves what the source builds, and the page verifies the results live", async () => {

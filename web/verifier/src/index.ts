@@ -3,7 +3,7 @@ export type { Finding, Tree } from "./audit-log.js";
 export { type Choices, isAbstention, parseBallot } from "./ballot.js";
 export { type Bytes, equal, fromBase64, fromHex, fromUtf8, toBase64, toHex, utf8 } from "./bytes.js";
 export { CellLog } from "./cell-log.js";
-export { type Checkpoint, type CosignedCheckpoint, type TreeHead, openCheckpoint, openCosigned } from "./checkpoint.js";
+export { type Checkpoint, type CosignedCheckpoint, type KeyName, type TreeHead, openCheckpoint, openCosigned } from "./checkpoint.js";
 export { type Ranking, type Round, type RunOff, highest, runOff } from "./count.js";
 export { isEd25519Key, verifyEd25519 } from "./ed25519.js";
 export { type Entry, type Head, type HeadLog, type Notice, type NoticeBody, type Sums, type Tally, type Vote, cellOf, genesisOf, parseEntry, verifyNotice, voteFault } from "./entry.js";

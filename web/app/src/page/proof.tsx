@@ -5,17 +5,17 @@ import { Command, Id, Sentence, useSpeech } from "./parts.js";
 import type { Speech } from "./words.js";
 
 const NAMES: Readonly<Record<Check["id"], keyof Words>> = {
-  rules: "checkRules", numbers: "checkNumbers", tallies: "checkTallies", signatures: "checkSignatures", growth: "checkGrowth", heads: "checkHeads", notices: "checkNotices",
+  rules: "checkRules", numbers: "checkNumbers", tallies: "checkTallies", complete: "checkComplete", signatures: "checkSignatures", growth: "checkGrowth", heads: "checkHeads", notices: "checkNotices",
   witnesses: "checkWitnesses", anchors: "checkAnchors", outcome: "checkOutcome",
 };
 const OTHERS: Readonly<Record<string, keyof Words>> = {
-  "signatures spare": "checkSignaturesSpare", "growth visits": "checkGrowthVisits", "witnesses none": "checkWitnessesNone", "outcome ranked": "checkOutcomeRanked",
+  "complete behind": "checkCompleteBehind", "complete ended": "checkCompleteEnded", "signatures spare": "checkSignaturesSpare", "signatures heads": "checkSignaturesHeads", "growth visits": "checkGrowthVisits", "witnesses none": "checkWitnessesNone", "witnesses short": "checkWitnessesShort", "anchors short": "checkAnchorsShort", "outcome ranked": "checkOutcomeRanked",
   "outcome cancelled": "checkOutcomeCancelled",
 };
 
 function words(speech: Speech, check: Check, id: string): string {
   const name = check.id === "witnesses" && check.state === "waiting" ? "checkWitnessesWaiting" : (OTHERS[`${check.id} ${check.note}`] ?? NAMES[check.id]);
-  const time = typeof check.values["time"] === "number" ? { time: speech.at(check.values["time"]) } : {};
+  const time = typeof check.values["time"] === "number" ? { time: speech.moment(check.values["time"]) } : {};
   return speech.say(name, { ...check.values, ...time, id: `${id.slice(0, 8)}…` });
 }
 

@@ -1,9 +1,12 @@
 import {
-  type Checkpoint, type Head, HEADS, type Manifest, type Notice, VerifierError, equal, fromUtf8, genesisOf, keysOf, openCheckpoint, openCosigned, originOf, parseAnchor, parseEntry,
+  type Head, HEADS, type Manifest, type Notice, VerifierError, equal, fromUtf8, genesisOf, headLogs, keysOf, openCheckpoint, openCosigned, originOf, parseAnchor, parseEntry,
   provenEntries, stretchFiles, utf8, verifyNotice,
 } from "../../../verifier/src/index.js";
+import type { CheckState } from "../messages.js";
 import { Fork, type Signed, prove } from "./grow.js";
+import type { History, Shown } from "./history.js";
 import { Refuted, refutedAs } from "./judge.js";
+import { Standing, worst } from "./standing.js";
 import { type Source, Unreachable } from "./source.js";
 
 const NOTE_MAX = 65_536;
@@ -14,14 +17,19 @@ const BYTES_IN_ALL = 4_000_000;
 const ANCHORED_MAX = 2 ** 40;
 /** How many checkpoints back cosignatures are looked for: they follow a moment after. */
 const CANDIDATES = 6;
-
-export interface SignedHead extends Signed { readonly note: string }
+/** An entry of the heads log is a head, of this size and this much more a log, or a notice, which is shorter than this. */
+const [HEAD_BYTES, HEAD_LOG_BYTES, NOTICE_MAX] = [64, 41, 512];
+/** While heads go on, witnesses and anchors may be so far behind; the page looks for them now and then only. */
+const REACH_LAG_MS = 180_000;
+const REACH_LAG_ENTRIES = 16;
+/** Counts are published before the head that names them, but not so long. */
+const HEAD_LAG_MS = 120_000;
 
 export interface Witnessed { readonly size: bigint; readonly count: number; readonly time: bigint }
 
 /** The heads log: what all logs are, by one more key, and the authority's notices. */
 export class HeadsReader {
-  newest: SignedHead | undefined;
+  newest: Shown | undefined;
   /** The newest head, at its place. */
   head: Head | undefined;
   /** Notices in the entries that were read: from `readFrom` on. */
@@ -30,33 +38,94 @@ export class HeadsReader {
   witnessed: Witnessed | undefined;
   /** How far each anchor reaches. */
   readonly anchored = new Map<string, { number: number; size: bigint }>();
+  /** That the log is no older than it was seen to be before. */
+  readonly continued = new Standing();
+  /** That heads come as counts do. */
+  private readonly fresh = new Standing();
+  /** The newest tree of the last visit, until it is proven to be a beginning of this log (or the other way round). */
+  private kept: Shown | undefined;
+  private forked = false;
   private readEnd = 0n;
   private spent = 0;
-  private candidates: SignedHead[] = [];
+  private candidates: Shown[] = [];
   private readonly source: Source;
   private readonly manifest: Manifest;
   private readonly text: string;
+  private readonly now: () => number;
 
-  constructor(source: Source, manifest: Manifest, text: string) {
-    this.source = source;
-    this.manifest = manifest;
-    this.text = text;
+  constructor(source: Source, manifest: Manifest, text: string, now: () => number) {
+    [this.source, this.manifest, this.text, this.now] = [source, manifest, text, now];
   }
 
-  async open(note: string): Promise<SignedHead> {
-    const { size, root }: Checkpoint = await openCheckpoint(utf8(note), originOf(this.manifest, HEADS), keysOf(this.manifest, HEADS));
-    return { size, root, note };
+  /** What the last visit has kept. */
+  async recall(note: string): Promise<void> {
+    this.kept = await this.open(note).catch(() => undefined);
+  }
+
+  /** What the next visit is to hold against the log: the old one, as long as it could not be compared. */
+  remember(): string | null {
+    return (this.kept ?? this.newest)?.note ?? null;
+  }
+
+  get final(): boolean {
+    return this.head?.type === "final-head";
+  }
+
+  get cancelled(): boolean {
+    return this.notices.some(({ body }) => body.kind === "cancel");
+  }
+
+  /** The size above which a notice has the log's spare key sign. */
+  switchedAt(log: number | "heads"): bigint | undefined {
+    const body = this.notices.find(({ body }) => body.kind === "switch" && (body.log.kind === "cell" ? body.log.cell : body.log.kind) === log)?.body;
+    return body?.kind === "switch" ? body.size : undefined;
+  }
+
+  /** Whether this log is one with that of the last visit, and not older than the counts. */
+  continues(now: number, cells: readonly History[]): CheckState {
+    const newest = cells.reduce((latest, { tally }) => Math.max(latest, tally?.time ?? 0), 0);
+    if (newest > Number(this.head?.time ?? 0n) + HEAD_LAG_MS + 3 * this.manifest.headIntervalMs) this.fresh.miss(now);
+    else this.fresh.hold();
+    return worst([this.kept === undefined ? "verified" : "waiting", this.fresh.state(now)]);
+  }
+
+  /** The size that witnesses and anchors must have reached: all of it at the end, and nearly all of it before. */
+  private get due(): bigint {
+    const size = this.newest?.size ?? 0n;
+    const lag = BigInt(REACH_LAG_ENTRIES + Math.ceil(REACH_LAG_MS / this.manifest.headIntervalMs));
+    return this.final ? size : maximum(1n, size - lag);
+  }
+
+  get anchorsReach(): boolean {
+    return this.manifest.anchors.every((name) => (this.anchored.get(name)?.size ?? 0n) >= this.due);
+  }
+
+  get witnessesReach(): boolean {
+    return (this.witnessed?.size ?? 0n) >= this.due;
+  }
+
+  async open(note: string): Promise<Shown> {
+    const { size, root, key } = await openCheckpoint(utf8(note), originOf(this.manifest, HEADS), keysOf(this.manifest, HEADS));
+    return { size, root, key, note };
   }
 
   prove(one: Signed, other: Signed): Promise<void> {
     return refutedAs("files", () => prove(this.source, this.manifest, this.text, "heads", one, other));
   }
 
-  /** Reads what is new. A checkpoint that is older than a known one is a copy that lags. */
+  /** Reads what is new, and holds it against what was kept. */
   async advance(): Promise<void> {
+    await this.readNew();
+    await this.compareKept();
+  }
+
+  /** A checkpoint that is older than a known one is a copy that lags. */
+  private async readNew(): Promise<void> {
     const note = noteOf(await this.source.need("heads/checkpoint", NOTE_MAX, "no-store"));
     const found = await refutedAs("heads-proof", () => this.open(note));
     const known = this.newest;
+    if (found.size < maximum(known?.size ?? 0n, this.kept?.size ?? 0n)) this.continued.miss(this.now());
+    else this.continued.hold();
     if (known !== undefined) {
       await this.prove(known, found);
       if (found.size <= known.size) return this.backfill();
@@ -70,6 +139,20 @@ export class HeadsReader {
     this.newest = found;
     this.candidates = [found, ...this.candidates].slice(0, CANDIDATES);
     await this.backfill();
+  }
+
+  /** Holds the log against what the last visit has kept, until that could be done. */
+  private async compareKept(): Promise<void> {
+    const { kept, newest } = this;
+    if (kept === undefined || newest === undefined || this.forked) return;
+    try {
+      await this.prove(kept, newest);
+    } catch (error) {
+      // What was found stays; so does what was kept.
+      this.forked = error instanceof Fork;
+      throw error;
+    }
+    if (newest.size >= kept.size) this.kept = undefined;
   }
 
   /** Whether every notice is known. */
@@ -86,15 +169,16 @@ export class HeadsReader {
     this.readFrom = start;
   }
 
-  private async read(under: SignedHead, start: bigint, end: bigint): Promise<void> {
+  private async read(under: Shown, start: bigint, end: bigint): Promise<void> {
     if (start >= end) return;
     const before = this.source.bytes;
     const names = stretchFiles(under.size, start, end);
     const entries = await refutedAs("files", async () => {
-      const files = await this.source.tiles("heads", names);
+      const max = 256 * (2 + Math.max(NOTICE_MAX, HEAD_BYTES + HEAD_LOG_BYTES * headLogs(this.manifest).length));
+      const files = await this.source.tiles("heads", names, "default", max);
       return provenEntries(under, files, start, end).catch(async (error: unknown) => {
         if (!(error instanceof VerifierError)) throw error;
-        return provenEntries(under, await this.source.tiles("heads", names, "reload"), start, end);
+        return provenEntries(under, await this.source.tiles("heads", names, "reload", max), start, end);
       });
     });
     this.spent += this.source.bytes - before;
@@ -128,7 +212,7 @@ export class HeadsReader {
       if (bytes === undefined) continue;
       const cosigned = await openCosigned(bytes, originOf(this.manifest, HEADS), keysOf(this.manifest, HEADS), this.manifest.witnesses.keys);
       if (cosigned.size !== candidate.size) continue;
-      await this.prove(candidate, { size: cosigned.size, root: cosigned.root, note: undefined });
+      await this.prove(candidate, { size: cosigned.size, root: cosigned.root, note: fromUtf8(bytes) });
       const times = cosigned.cosignatures.map(({ time }) => time).sort((a, b) => (a < b ? -1 : 1));
       this.witnessed = { size: cosigned.size, count: times.length, time: times[Math.max(this.manifest.witnesses.quorum, 1) - 1] ?? times.at(-1) ?? 0n };
       return;
@@ -188,7 +272,9 @@ function checkOrder(before: Head | undefined, head: Head): Head {
   if (before.type === "final-head") throw new Refuted("head-falls", "something stands behind the final head");
   if (head.time < before.time) throw new Refuted("head-falls", "a head's time is before the one in front of it");
   before.logs.forEach((log, i) => {
-    if (log.size > (head.logs[i]?.size ?? 0n)) throw new Refuted("head-falls", `a head shows ${head.logs[i]?.size} entries where one before showed ${log.size}`);
+    const now = head.logs[i];
+    if (log.size === now?.size && !equal(log.root, now.root)) throw new Refuted("heads-differ", `two heads name two trees of ${log.size} entries for one log`);
+    if (log.size > (now?.size ?? 0n)) throw new Refuted("head-falls", `a head shows ${head.logs[i]?.size} entries where one before showed ${log.size}`);
   });
   return head;
 }

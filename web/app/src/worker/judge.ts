@@ -4,6 +4,9 @@ import {
 import type { FindingId } from "../messages.js";
 import { Unreachable } from "./source.js";
 
+/** The most that the protocol allows, in section 12. */
+const RESULTS_MAX = 1 << 28;
+
 /** What was shown contradicts what was signed or fixed. */
 export class Refuted extends Error {
   readonly id: FindingId;
@@ -32,6 +35,15 @@ export async function judge(bytes: Bytes, manifest: Manifest): Promise<Judged> {
   const cells = await refutedAs((code) => (code === "checkpoint" ? "signature" : "proof"), () => proveCells(results, manifest));
   await refutedAs("sums", () => checkTotals(results, cells, manifest));
   return { results, cells };
+}
+
+/**
+ * The most bytes that results of an election can have, generously: its labels, as its manifest of so many characters has them, a proof a cell, 20 bytes a
+ * number; of a run-off, as many rounds as options.
+ */
+export function resultsMax({ cells, contests }: Manifest, manifestLength: number): number {
+  const numbers = contests.reduce((sum, { options, method }) => sum + (options.length + 8) * (method === "ranked" ? options.length + 1 : 1), 0);
+  return Math.min(RESULTS_MAX, 65_536 + 4 * manifestLength + 132_000 * cells.length + 20 * numbers);
 }
 
 /** The form and the labels alone. */

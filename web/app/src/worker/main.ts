@@ -3,15 +3,13 @@ import { type Manifest, openManifest } from "../../../verifier/src/index.js";
 import type { Finding, Follow, FromWorker, Recount, ToWorker } from "../messages.js";
 import { Refuted, canVerify } from "./judge.js";
 import { recount, sample } from "./recount.js";
-import { Session } from "./session.js";
+import { ROUND_MS, Session } from "./session.js";
 import { Source, Unreachable } from "./source.js";
 
 const MANIFEST_MAX = 1 << 20;
-const RESULTS_MAX = 1 << 28;
 const POLL_MS = 5_000;
 /** A stream that stays silent this long is helped by asking; nothing is lost if both work. */
 const SILENCE_MS = 30_000;
-const ROUND_MS = 10_000;
 const FIRST_ROUNDS_MS = 1_500;
 const ANCHORS_MS = 60_000;
 const REMEMBER_MS = 5_000;
@@ -76,7 +74,7 @@ async function rounds(session: Session): Promise<void> {
     await pause(i < 8 ? FIRST_ROUNDS_MS : ROUND_MS);
     await session.round();
     changed();
-    if (performance.now() - anchorsAt < ANCHORS_MS) continue;
+    if (performance.now() - anchorsAt < ANCHORS_MS && !session.awaitsAnchors) continue;
     await session.readAnchors();
     anchorsAt = performance.now();
     changed();
@@ -108,7 +106,7 @@ async function stream(session: Session, source: Source): Promise<void> {
   };
   const poll = async (): Promise<boolean> => {
     try {
-      await offer(await source.need("results.json", RESULTS_MAX, "no-store"));
+      await offer(await source.need("results.json", session.resultsMax, "no-store"));
       return true;
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
@@ -124,7 +122,7 @@ async function stream(session: Session, source: Source): Promise<void> {
       session.connection = "live";
       changed();
     });
-    events.addEventListener("results", (event: MessageEvent<string>) => void offer(encoder.encode(event.data)));
+    events.addEventListener("results", ({ data }: MessageEvent<string>) => data.length <= session.resultsMax && void offer(encoder.encode(data)));
   };
   connect();
   void poll();

@@ -1,10 +1,8 @@
 import { type Bytes, type Manifest, VerifierError, parseBundle, parseEntry, recountStretch, stretchFiles, tilePath, utf8 } from "../../../verifier/src/index.js";
 import type { History, NotRecounted, Point, Recount, RecountFailed, Recounted } from "../messages.js";
-import { type Source, Unreachable } from "./source.js";
+import { type Source, TooLong, Unreachable } from "./source.js";
 
 const [TALLY, CLOSE] = [3, 4];
-
-class TooLong extends Error {}
 
 /** The bundles of a log that are read to find where batches end. What they hold is not proven yet. */
 class Bundles {
@@ -13,20 +11,24 @@ class Bundles {
   private readonly prefix: string;
   private readonly size: number;
   private readonly maxBytes: number;
+  private readonly cache: "default" | "reload";
 
-  constructor(source: Source, prefix: string, size: number, maxBytes: number) {
+  /** `maxBytes`: how many the source may have read in all, with the last bundle. */
+  constructor(source: Source, prefix: string, size: number, maxBytes: number, cache: "default" | "reload" = "default") {
     this.source = source;
     this.prefix = prefix;
     this.size = size;
     this.maxBytes = maxBytes;
+    this.cache = cache;
   }
 
   async at(number: number): Promise<readonly Bytes[]> {
     const known = this.read.get(number);
     if (known !== undefined) return known;
-    if (this.source.bytes > this.maxBytes) throw new TooLong();
+    const left = this.maxBytes - this.source.bytes;
+    if (left <= 0) throw new TooLong("more than may be read");
     const width = Math.min(256, this.size - 256 * number);
-    const entries = parseBundle(await this.source.tile(this.prefix, tilePath({ level: "entries", index: BigInt(number), width })), width);
+    const entries = parseBundle(await this.source.tile(this.prefix, tilePath({ level: "entries", index: BigInt(number), width }), this.cache, left), width);
     this.read.set(number, entries);
     return entries;
   }
@@ -42,9 +44,9 @@ class Bundles {
  */
 async function stretchAround(bundles: Bundles, index: number, size: number, maxVotes: number): Promise<{ start: number; end: number }> {
   let start = index - 1;
-  for (; start > 0 && (await bundles.type(start)) !== TALLY; start--) if (index - start > maxVotes) throw new TooLong();
+  for (; start > 0 && (await bundles.type(start)) !== TALLY; start--) if (index - start > maxVotes) throw new TooLong("a longer piece than may be read");
   let last = index;
-  for (; !ends(await bundles.type(last)); last++) if (last + 1 >= size || last - start > maxVotes) throw new TooLong();
+  for (; !ends(await bundles.type(last)); last++) if (last + 1 >= size || last - start > maxVotes) throw new TooLong("a longer piece than may be read");
   const have = (at: number): boolean => bundles.read.has(Math.floor(at / 256));
   for (let at = start - 1; at >= 0 && have(at) && last - at <= maxVotes; at--) if (at === 0 || (await bundles.type(at)) === TALLY) start = at;
   for (let at = last + 1; at < size && have(at) && at - start <= maxVotes; at++) if (ends(await bundles.type(at))) last = at;
@@ -71,18 +73,20 @@ export async function recount(source: Source, manifest: Manifest, request: Recou
   const { size = 0, note } = request.cells[cell] ?? {};
   if (note === undefined) return { kind: "not-recounted", why: "empty" };
   const prefix = `cells/${cell}`;
-  try {
-    const bundles = new Bundles(source, prefix, size, before + request.maxBytes);
+  const count = async (cache: "default" | "reload"): Promise<Omit<Recounted, "bytes" | "ms">> => {
+    const bundles = new Bundles(source, prefix, size, source.bytes + request.maxBytes, cache);
     const { start, end } = await stretchAround(bundles, left + 1, size, request.maxVotes);
-    const names = stretchFiles(BigInt(size), BigInt(start), BigInt(end));
-    const count = async (cache: "default" | "reload"): Promise<bigint> =>
-      (await recountStretch(manifest, cell, utf8(note), await source.tiles(prefix, names, cache), BigInt(start), BigInt(end))).votes;
-    const votes = await count("default").catch((error: unknown) => {
-      // What was damaged on its way is asked for once more.
+    const files = await source.tiles(prefix, stretchFiles(BigInt(size), BigInt(start), BigInt(end)), cache, request.maxBytes);
+    const { votes } = await recountStretch(manifest, cell, utf8(note), files, BigInt(start), BigInt(end));
+    return { kind: "recounted", cell, from: start, to: end, votes: Number(votes), size };
+  };
+  try {
+    const counted = await count("default").catch((error: unknown) => {
+      // What was damaged on its way is asked for once more: all of it, for where the piece begins and ends was read there too.
       if (!(error instanceof VerifierError)) throw error;
       return count("reload");
     });
-    return { kind: "recounted", cell, from: start, to: end, votes: Number(votes), size, bytes: source.bytes - before, ms: performance.now() - begun };
+    return { ...counted, bytes: source.bytes - before, ms: performance.now() - begun };
   } catch (error) {
     if (error instanceof TooLong) return { kind: "not-recounted", why: "long" };
     if (error instanceof Unreachable) return { kind: "not-recounted", why: "unreachable" };

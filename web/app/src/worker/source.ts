@@ -3,8 +3,11 @@ import { type Bytes, parseBundle, parseTilePath, tilePath } from "../../../verif
 /** The server did not answer, or not in time: nobody is to blame for anything. */
 export class Unreachable extends Error {}
 
+/** A file that is longer than it may be, or than was to be spent. */
+export class TooLong extends Unreachable {}
+
 const PATIENCE_MS = 20_000;
-/** A tile has 8 KiB; a bundle's entries have at most 64 KiB each. */
+/** A tile has 8 KiB; a bundle's entries have at most 64 KiB each, where nobody knows better. */
 const TILE_MAX = 8_192;
 const BUNDLE_MAX = 256 * 65_537;
 
@@ -35,7 +38,7 @@ export class Source {
         length += value.length;
         if (length > max) {
           await reader.cancel();
-          throw new Unreachable(`${path} is longer than it may be`);
+          throw new TooLong(`${path} is longer than it may be`);
         }
         parts.push(value);
       }
@@ -68,9 +71,9 @@ export class Source {
   }
 
   /** A tile or bundle of a log: where a partial one is gone because the log has grown, it is cut from the full one. */
-  async tile(prefix: string, name: string, cache: "default" | "reload" = "default"): Promise<Bytes> {
+  async tile(prefix: string, name: string, cache: "default" | "reload" = "default", bundleMax = BUNDLE_MAX): Promise<Bytes> {
     const tile = parseTilePath(name);
-    const max = tile.level === "entries" ? BUNDLE_MAX : TILE_MAX;
+    const max = tile.level === "entries" ? bundleMax : TILE_MAX;
     const found = await this.read(`${prefix}/${name}`, max, cache);
     if (found !== undefined) return found;
     if (tile.width === 256) throw new Unreachable(`${prefix}/${name} is not there`);
@@ -78,8 +81,8 @@ export class Source {
     return tile.level === "entries" ? cutBundle(full, tile.width) : full.slice(0, 32 * tile.width);
   }
 
-  async tiles(prefix: string, names: readonly string[], cache: "default" | "reload" = "default"): Promise<Map<string, Bytes>> {
-    return new Map(await Promise.all(names.map(async (name) => [name, await this.tile(prefix, name, cache)] as const)));
+  async tiles(prefix: string, names: readonly string[], cache: "default" | "reload" = "default", bundleMax = BUNDLE_MAX): Promise<Map<string, Bytes>> {
+    return new Map(await Promise.all(names.map(async (name) => [name, await this.tile(prefix, name, cache, bundleMax)] as const)));
   }
 }
 
