@@ -402,3 +402,22 @@ impl<'a> Content<'a> for Heads<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_closes_when_it_is_frozen_or_with_the_election_whichever_is_first() {
+        let [open, early, late, undated] = [0, 1, 2, 3].map(LogId::Cell);
+        let notices = Notices {
+            closing: 100,
+            frozen: HashMap::from([(early, Some(60)), (late, Some(140)), (undated, None)]),
+            ..Notices::default()
+        };
+        assert_eq!(
+            [open, early, late, undated].map(|log| notices.closing_of(log)),
+            [100, 60, 100, 100]
+        );
+    }
+}

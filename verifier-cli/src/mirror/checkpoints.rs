@@ -194,4 +194,30 @@ mod tests {
         // At the end all of them, once.
         assert_eq!(asked(0, &[91]), [3, 40, 90, 91]);
     }
+
+    fn note(text: &str, signers: &[&str]) -> SignedNote {
+        let lines: String = signers
+            .iter()
+            .map(|name| format!("\u{2014} {name} AAAAAGFh\n"))
+            .collect();
+        SignedNote::parse(format!("{text}\n\n{lines}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn lines_of_another_text_are_joined_to_none() {
+        let joined = |kept, shown| join(Some(kept), Some(shown)).unwrap();
+        assert_eq!(
+            joined(note("a", &["w"]), note("a", &["v", "w"])),
+            note("a", &["v", "w"])
+        );
+        assert_eq!(
+            joined(note("a", &["w"]), note("a", &["v"])),
+            note("a", &["w", "v"])
+        );
+        assert_eq!(
+            joined(note("a", &["w"]), note("b", &["w", "v"])),
+            note("a", &["w"])
+        );
+        assert_eq!(join(None, Some(note("b", &["w"]))), Some(note("b", &["w"])));
+    }
 }

@@ -225,3 +225,20 @@ fn count(folder: &Path) -> usize {
         })
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_contradicts_the_copy_is_counted_in_all_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(count(&folder.path().join("none")), 0);
+        for path in ["a", "b/c", "b/d/e", "b/d/f"] {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"").unwrap();
+        }
+        assert_eq!(count(folder.path()), 4);
+    }
+}

@@ -228,3 +228,87 @@ impl Read for Part<'_> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A package of these files, as `bundle` writes it.
+    fn package(files: &[(&str, &[u8])]) -> tempfile::NamedTempFile {
+        let mut sums = Vec::new();
+        for (path, bytes) in files {
+            write_sum(&mut sums, path, &blake3::hash(bytes)).unwrap();
+        }
+        let mut tar = Vec::new();
+        for (path, bytes) in [(SUMS, sums.as_slice())].iter().chain(files) {
+            tar.extend(format::header(path, bytes.len() as u64).unwrap());
+            tar.extend(*bytes);
+            tar.resize(tar.len().next_multiple_of(BLOCK), 0);
+        }
+        tar.extend(END);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), tar).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_package_lists_and_gives_what_is_in_it() {
+        let file = package(&[
+            ("e/a-b", b""),
+            ("e/a/1", b"one"),
+            ("e/a/2", b"two"),
+            ("e/b", b"four"),
+            ("f", b"x"),
+        ]);
+        let package = Package::open(file.path()).unwrap();
+        let listed = |source: &Package, folder: &str| -> Vec<(String, bool)> {
+            let names = source.list(folder).unwrap().unwrap();
+            names
+                .into_iter()
+                .map(|one| (one.name, one.kind == ListedKind::Folder))
+                .collect()
+        };
+        let named = |names: &[(&str, bool)]| -> Vec<(String, bool)> {
+            names
+                .iter()
+                .map(|(name, folder)| ((*name).to_owned(), *folder))
+                .collect()
+        };
+        assert_eq!(listed(&package, ""), named(&[("e", true), ("f", false)]));
+        assert_eq!(
+            listed(&package, "e"),
+            named(&[("a", true), ("a-b", false), ("b", false)])
+        );
+        let below = package.below("e").unwrap();
+        assert_eq!(
+            listed(&below, ""),
+            named(&[("a", true), ("a-b", false), ("b", false)])
+        );
+        assert_eq!(listed(&below, "a"), named(&[("1", false), ("2", false)]));
+        assert_eq!(listed(&below, "none"), []);
+
+        assert_eq!(below.read("b", 4).unwrap(), Fetched::File(b"four".to_vec()));
+        assert_eq!(below.read("b", 3).unwrap(), Fetched::TooLarge);
+        assert_eq!(below.read("c", 4).unwrap(), Fetched::Missing);
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_refused_before_anything_is_read() {
+        // Of a file that is longer than any may be, and there as a hole; of one that is not there whole.
+        for (len, size) in [(FILE_LEN_MAX + 1, 2 * FILE_LEN_MAX), (5_000, 4_096)] {
+            let file = package(&[]);
+            let mut tar = std::fs::read(file.path()).unwrap();
+            tar.truncate(BLOCK);
+            tar.extend(format::header("a", len).unwrap());
+            std::fs::write(file.path(), tar).unwrap();
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open(file.path())
+                .unwrap()
+                .set_len(size)
+                .unwrap();
+            let error = Package::open(file.path()).unwrap_err().to_string();
+            assert!(error.contains("longer than it may be"), "{error}");
+        }
+    }
+}

@@ -320,3 +320,78 @@ impl Alarms {
         is_new
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(file: &str) -> Findings {
+        let findings = Findings::new(10);
+        findings.add(
+            Code::HeadRoot,
+            Place::file(file),
+            crate::finding::Votes::AtMost(1),
+            "two roots".to_owned(),
+        );
+        findings
+    }
+
+    fn begins(alarms: &mut Alarms, round: u64) {
+        alarms.begin(round, 1_000 * round);
+    }
+
+    #[test]
+    fn what_was_not_looked_at_in_a_round_stands_as_it_stood() {
+        let mut alarms = Alarms::default();
+        begins(&mut alarms, 1);
+        alarms.take("a", &findings("heads/checkpoint"), &Unread::default());
+        alarms.take("b", &findings("heads/checkpoint"), &Unread::default());
+        assert_eq!((alarms.take_events().len(), alarms.standing()), (2, 2));
+        // Only one of them is looked at, and nothing is wrong there any more.
+        begins(&mut alarms, 2);
+        alarms.carry("a");
+        assert_eq!(alarms.standing(), 1);
+        assert!(alarms.is_raised(Code::HeadRoot, "heads/checkpoint"));
+        assert!(!alarms.is_raised(Code::HeadRoot, "cells/0/checkpoint"));
+        assert!(!alarms.is_raised(Code::BatchChain, "heads/checkpoint"));
+        // What stood all the while is not said again; what had ended is.
+        begins(&mut alarms, 3);
+        alarms.take("a", &findings("heads/checkpoint"), &Unread::default());
+        assert_eq!(alarms.take_events().len(), 0);
+        alarms.take("b", &findings("heads/checkpoint"), &Unread::default());
+        assert_eq!(
+            (alarms.take_events().len(), alarms.raised(), alarms.known()),
+            (1, 3, 2)
+        );
+    }
+
+    #[test]
+    fn what_a_stale_copy_shows_too_must_stand_for_its_time_in_rounds_without_a_look_too() {
+        let findings = || {
+            let findings = Findings::new(10);
+            findings.add(
+                Code::MissingFile,
+                Place::file("heads/checkpoint"),
+                crate::finding::Votes::AtMost(0),
+                "it is gone".to_owned(),
+            );
+            findings
+        };
+        let mut alarms = Alarms::default();
+        alarms.set_patience(2_000);
+        begins(&mut alarms, 1);
+        alarms.take("a", &findings(), &Unread::default());
+        assert!(matches!(
+            alarms.take_events().as_slice(),
+            [Event::Unread { .. }]
+        ));
+        begins(&mut alarms, 2);
+        alarms.carry("a");
+        begins(&mut alarms, 3);
+        alarms.take("a", &findings(), &Unread::default());
+        assert!(matches!(
+            alarms.take_events().as_slice(),
+            [Event::Finding { .. }]
+        ));
+    }
+}

@@ -60,3 +60,28 @@ pub(super) fn read(path: &Path, max: usize) -> io::Result<Option<Vec<u8>>> {
     }
     Ok(Some(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_bound_and_only_its_absence_is_none() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("file");
+        assert_eq!(read(&path, 4)?, None);
+        fs::write(&path, b"four")?;
+        for max in [4, 5] {
+            assert_eq!(read(&path, max)?.as_deref(), Some(b"four".as_slice()));
+        }
+        for max in [0, 2, 3] {
+            assert_eq!(
+                read(&path, max).unwrap_err().kind(),
+                io::ErrorKind::InvalidData
+            );
+        }
+        // A state that cannot be looked at is not an empty one.
+        assert!(read(&path.join("below a file"), 4).is_err());
+        Ok(())
+    }
+}

@@ -208,4 +208,11 @@ mod tests {
             CosigningKey::generate(name).unwrap_err();
         }
     }
+
+    #[test]
+    fn a_name_may_have_two_hundred_bytes() {
+        assert!(CosigningKey::generate(&"x".repeat(200)).is_ok());
+        let error = CosigningKey::generate(&"x".repeat(201)).unwrap_err();
+        assert!(error.to_string().contains("at most 200 bytes"), "{error}");
+    }
 }

@@ -158,4 +158,35 @@ mod tests {
             assert!(logs.clone().add_line(&line).is_err(), "{line}");
         }
     }
+
+    #[test]
+    fn a_witness_serves_so_many_logs_and_no_more() {
+        let held = (0..LOGS_MAX - 1).map(|n| (format!("log.example/{n}"), vec![[0xff; 32]]));
+        let mut logs = Logs(held.collect());
+        let mut add = |seed: u8| {
+            logs.add_line(&format!(
+                "log {}",
+                vkey(&format!("more.example/{seed}"), seed, KeyType::Ed25519)
+            ))
+        };
+        add(1).unwrap();
+        assert!(
+            add(2)
+                .unwrap_err()
+                .to_string()
+                .contains("at most 10000 logs")
+        );
+    }
+
+    #[test]
+    fn no_logs_are_none() {
+        let mut logs = Logs::default();
+        assert!(logs.is_empty());
+        logs.add_line(&format!(
+            "log {}",
+            vkey("log.example/a", 1, KeyType::Ed25519)
+        ))
+        .unwrap();
+        assert!(!logs.is_empty());
+    }
 }

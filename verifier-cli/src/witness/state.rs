@@ -360,3 +360,85 @@ impl Contradiction {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, LogFolder) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = LogFolder {
+            folder: root.path().join("log"),
+        };
+        folder.prepare("log.example/heads").unwrap();
+        (root, folder)
+    }
+
+    #[test]
+    fn a_logs_folder_says_whose_it_is() {
+        // As `printf log.example/heads | sha256sum` has it.
+        assert_eq!(
+            origin_hash("log.example/heads"),
+            "3efa1566a61cdc46774eb96364bd98f9e006f2faa9759ea97e462e6b0223d4f3"
+        );
+        let (_root, folder) = folder();
+        assert_eq!(
+            fs::read(folder.folder.join("origin")).unwrap(),
+            b"log.example/heads\n"
+        );
+    }
+
+    #[test]
+    fn for_lack_of_consistency_the_oldest_makes_room_and_forks_stay() {
+        for kind in [Contradiction::SameSize, Contradiction::NotConsistent] {
+            let (_root, folder) = folder();
+            let piece = |n: usize| {
+                folder
+                    .evidence()
+                    .join(format!("{}-{n}-0.json", kind.name()))
+            };
+            // Of the other kind there may be as many as there are.
+            let other = if kind == Contradiction::SameSize {
+                Contradiction::NotConsistent
+            } else {
+                Contradiction::SameSize
+            };
+            fs::write(
+                folder.evidence().join(format!("{}-0-0.json", other.name())),
+                b"",
+            )
+            .unwrap();
+            for n in 0..EVIDENCE_MAX {
+                folder.make_room(kind).unwrap();
+                let file = File::create(piece(n)).unwrap();
+                file.set_modified(
+                    std::time::UNIX_EPOCH
+                        + std::time::Duration::from_secs(
+                            1_000 + (n as u64 + 1) % EVIDENCE_MAX as u64,
+                        ),
+                )
+                .unwrap();
+            }
+            // The last one was made the oldest.
+            let made = folder.make_room(kind);
+            let there: Vec<usize> = (0..EVIDENCE_MAX).filter(|n| !piece(*n).exists()).collect();
+            match kind {
+                Contradiction::SameSize => assert!(made.is_err() && there.is_empty(), "{there:?}"),
+                Contradiction::NotConsistent => {
+                    made.unwrap();
+                    assert_eq!(there, [EVIDENCE_MAX - 1]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_piece_of_evidence_says_what_it_proves() {
+        assert!(Contradiction::SameSize.meaning().contains("it forked"));
+        assert!(
+            Contradiction::NotConsistent
+                .meaning()
+                .contains("Ask the log for a proof")
+        );
+    }
+}

@@ -108,3 +108,25 @@ pub(super) fn parse_header(block: &[u8; BLOCK]) -> io::Result<(String, u64)> {
     }
     Ok((path, len))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_could_lead_elsewhere_is_none_of_a_package() {
+        for good in ["a", "elections/0a/cells/0/tile/x001/067.p/1", "a_b-c.d"] {
+            assert_eq!(
+                parse_header(&header(good, 7).unwrap()).unwrap(),
+                (good.to_owned(), 7)
+            );
+        }
+        for bad in [
+            "", ".", "..", "a/../b", "a//b", "/a", "a/", "a b", "a\\b", "\u{e9}",
+        ] {
+            assert!(header(bad, 7).is_err(), "{bad:?}");
+        }
+        assert!(header("a", (1 << 33) - 1).is_ok());
+        assert!(header("a", 1 << 33).is_err());
+    }
+}
