@@ -78,6 +78,11 @@ class Unit:
     def writes(self) -> bool:
         return self.kind != "tally"
 
+    @property
+    def role(self) -> str:
+        """As `tallyroot_process` has it."""
+        return self.kind if self.index is None else f"{self.kind} {self.index}"
+
 
 class Overlay:
     """All that is written for one election."""
@@ -105,9 +110,8 @@ class Overlay:
         files = {}
         for unit in self.units():
             files |= {f"{unit.name}/{name}": content for name, content in self.unit_files(unit).items()}
-        rules = yaml.safe_load(ALERTS.read_text())
         files["rules.yaml"] = dump({"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule",
-                                    "metadata": {"name": self.settings.name, "namespace": "monitoring"}, "spec": rules})
+                                    "metadata": {"name": self.settings.name, "namespace": "monitoring"}, "spec": {"groups": self.rules()}})
         if self.settings.database == "cloudnative-pg":
             files["storage.yaml"] = dump(self.storage())
         resources = [*(unit.name for unit in self.units()), *sorted(name for name in files if "/" not in name)]
@@ -117,6 +121,21 @@ class Overlay:
             path = self.out / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    @property
+    def label(self) -> str:
+        """What tells this election's series from others in one Prometheus: a rehearsal may have had the same name, and is over."""
+        return f"{self.settings.name}-{self.election[:8]}"
+
+    def rules(self) -> list[dict]:
+        """The alert rules, of this election's series alone, and what they need to know of its manifest."""
+        groups = yaml.safe_load(ALERTS.read_text())["groups"]
+        for rule in (rule for group in groups for rule in group["rules"]):
+            rule["expr"] = selected(rule["expr"], self.label)
+        known = [recorded("tallyroot:head_interval_seconds", self.manifest["head_interval_ms"] / 1000, election=self.label),
+                 recorded("tallyroot:batch_wait_seconds", self.manifest["batch_wait_ms"] / 1000, election=self.label)]
+        known += [recorded("tallyroot:processes_wanted", 2 if unit.writes else 1, election=self.label, role=unit.role) for unit in self.units()]
+        return [{"name": "election", "rules": known}, *groups]
 
     def storage(self) -> dict:
         """Volumes under a key of ours, in the zone of the pod that asks; what is deleted in Kubernetes stays in AWS until somebody deletes it there."""
@@ -135,6 +154,7 @@ class Overlay:
         resources, patches = [near(f"base/{unit.kind}")], []
         arn = settings.role.format(unit=f"{settings.name}-{unit.name}")
         patches.append(patch("ServiceAccount", [add("/metadata/annotations", {"eks.amazonaws.com/role-arn": arn})], "service"))
+        patches.append(patch("PodMonitor", [add("/spec/podMetricsEndpoints/0/relabelings", [{"targetLabel": "election", "replacement": self.label}])], "service"))
         more = {}
         if secrets := self.secrets(unit):
             more["secrets.yaml"] = "---\n".join(map(dump, self.external_secrets(unit, secrets)))
@@ -270,6 +290,16 @@ def patch(kind: str, changes: list[dict], name: str) -> dict:
 
 def add(path: str, value: object) -> dict:
     return {"op": "add", "path": path, "value": value}
+
+
+def selected(expression: str, election: str) -> str:
+    """The same of one election's series."""
+    of = f'election="{election}"'
+    return re.sub(r"\b(tallyroot[_:]\w+|up)\b(?:\{([^}]*)\})?", lambda it: f"{it[1]}{{{of},{it[2]}}}" if it[2] else f"{it[1]}{{{of}}}", expression)
+
+
+def recorded(name: str, value: float, **labels: str) -> dict:
+    return {"record": name, "expr": f"vector({value:g})", "labels": labels}
 
 
 def image(reference: str) -> dict:

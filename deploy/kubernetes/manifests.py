@@ -4,6 +4,7 @@ import functools
 import ipaddress
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -221,15 +222,19 @@ def peer_is_fine(kind, peer):
 
 
 def scraped(deployed, name):
-    """Each unit's health port, as the job that the alert rules know."""
+    """Each unit's health port, as the job that the alert rules know, under one label of the election, which all rules ask for."""
+    found = set()
     for namespace in deployed.namespaces():
         monitors = [it["spec"] for it in deployed.of(namespace, "PodMonitor")]
         if [(it["jobLabel"], it["podMetricsEndpoints"][0]["port"]) for it in monitors] != [("app.kubernetes.io/name", "health")]:
             return False
+        found |= {rule["replacement"] for it in monitors for rule in it["podMetricsEndpoints"][0].get("relabelings", []) if rule["targetLabel"] == "election"} or {None}
         [workload] = deployed.of(namespace, "StatefulSet", "Deployment")
         if workload["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] != "tallyroot":
             return False
-    return True
+    rules = [rule for it in deployed.kinds("PrometheusRule") for group in it["spec"]["groups"] for rule in group["rules"]]
+    asked = {election for rule in rules if "alert" in rule for election in re.findall(r'(?:\btallyroot[_:]\w+|\bup\b)(?:\{election="([^"]*)")?', rule["expr"])}
+    return asked == found and len(found) == 1 and {rule["labels"]["election"] for rule in rules if "record" in rule} == found
 
 
 def on_nodes_of_their_own(deployed, name):

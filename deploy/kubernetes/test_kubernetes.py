@@ -92,6 +92,8 @@ class Kubernetes(unittest.TestCase):
         def internet(d): policy(d, "aws")["egress"][0]["to"].append({"ipBlock": {"cidr": "0.0.0.0/0"}})
         def unscraped(d): d.of(f"{NAME}-cell-0", "PodMonitor")[0]["spec"]["podMetricsEndpoints"][0]["port"] = "service"
         def other_job(d): d.of(f"{NAME}-cell-0", "PodMonitor")[0]["spec"]["jobLabel"] = "app"
+        def unnamed(d): del d.of(f"{NAME}-cell-0", "PodMonitor")[0]["spec"]["podMetricsEndpoints"][0]["relabelings"]
+        def mixed(d): d.kinds("PrometheusRule")[0]["spec"]["groups"][1]["rules"][0]["expr"] = 'up{job="tallyroot"} == 0'
         def elsewhere(d): pod(d)["nodeSelector"] = {"tallyroot/part": "registrars"}
         def preferred(d): database(d)["postgresql"]["synchronous"]["dataDurability"] = "preferred"
         def any_replica(d): database(d)["postgresql"]["synchronous"]["failoverQuorum"] = False
@@ -103,7 +105,7 @@ class Kubernetes(unittest.TestCase):
                 (root, "no_privilege"), (writable, "no_privilege"), (unconfined, "no_privilege"), (baseline, "no_privilege"), (token, "no_token"), (another, "own_role"),
                 (tag, "images_by_digest"), (path, "probes"), (alone, "standby"), (rolling, "standby"), (one_zone, "standby"), (stuck, "standby"),
                 (uncopied, "secrets_for_their_owner"), (on_disk, "secrets_for_their_owner"), (in_environment, "secrets_for_their_owner"), (with_its_key, "secrets_for_their_owner"), (opened, "nothing_by_default"),
-                (everybody, "apart"), (registrars, "apart"), (by_namespace, "apart"), (any_namespace, "apart"), (internet, "apart"), (unscraped, "scraped"), (other_job, "scraped"),
+                (everybody, "apart"), (registrars, "apart"), (by_namespace, "apart"), (any_namespace, "apart"), (internet, "apart"), (unscraped, "scraped"), (other_job, "scraped"), (unnamed, "scraped"), (mixed, "scraped"),
                 (elsewhere, "on_nodes_of_their_own"), (preferred, "durable_databases"), (any_replica, "durable_databases"), (fewer, "durable_databases"),
                 (same_zone, "durable_databases"), (plain, "durable_databases"), (blind, "durable_databases")):
             with self.subTest(mutate.__name__):
@@ -150,9 +152,42 @@ class Kubernetes(unittest.TestCase):
         return config
 
     def test_the_alert_rules_are_ours(self):
-        ours = yaml.safe_load((HERE.parent / "observability" / "alerts.yaml").read_text())
+        ours = yaml.safe_load((HERE.parent / "observability" / "alerts.yaml").read_text())["groups"]
         [rule] = self.deployed["aurora"].kinds("PrometheusRule")
-        self.assertEqual(rule["spec"], ours)
+        known, *groups = rule["spec"]["groups"]
+        label = self.label()
+        for group in groups:
+            for it in group["rules"]:
+                it["expr"] = it["expr"].replace(f'{{election="{label}"}}', "").replace(f'election="{label}",', "")
+        self.assertEqual(groups, ours)
+        recorded = {(it["record"], it["labels"].get("role")): it["expr"] for it in known["rules"]}
+        wanted = {(f"tallyroot:{name}", None): f"vector({seconds})" for name, seconds in (("head_interval_seconds", 10), ("batch_wait_seconds", 10))}
+        for role, processes in (("cell 0", 2), ("cell 1", 2), ("registrar 0", 2), ("anchor", 2), ("tally", 1)):
+            wanted["tallyroot:processes_wanted", role] = f"vector({processes})"
+        self.assertEqual(recorded, wanted)
+
+    def label(self):
+        return f"{NAME}-{(self.stand.election / 'election').read_text()[:8]}"
+
+    def test_the_alert_rules_see_what_never_came_up_beside_another_election_of_that_name(self):
+        [rule] = self.deployed["cloudnative-pg"].kinds("PrometheusRule")
+        roles = {"cell 0": "a:1", "cell 1": "a:2", "registrar 0": "a:3", "tally": "a:4"}
+        series = []
+        for election, there in ((self.label(), {role: at for role, at in roles.items() if role != "cell 1"}), (f"{NAME}-00000000", {**roles, "anchor": "a:5"})):
+            for role, instance in there.items():
+                series += [{"series": f'tallyroot_process{{election="{election}",role="{role}",instance="{instance}"}}', "values": "1x100"},
+                           {"series": f'tallyroot_ready{{election="{election}",instance="{instance}"}}', "values": "1x100"}]
+        raised = lambda name, role, severity, summary: {"exp_labels": {"election": self.label(), "role": role, "severity": severity},
+                                                        "exp_annotations": {"summary": summary, "runbook_url": f"specs/runbook.md#{name.lower()}"}}
+        cases = {"TallyrootNobodyServes": [raised("TallyrootNobodyServes", role, "page", f"no process of {role} serves") for role in ("cell 1", "anchor")],
+                 "TallyrootNoStandby": [raised("TallyrootNoStandby", role, "ticket", f"{role} has 1 process: the next failure is an outage") for role in ("cell 0", "registrar 0")]}
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            (folder / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]))
+            tests = [{"interval": "15s", "input_series": series, "alert_rule_test": [{"eval_time": "20m", "alertname": name, "exp_alerts": alerts} for name, alerts in cases.items()]}]
+            (folder / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "15s", "tests": tests}))
+            ran = subprocess.run(["promtool", "test", "rules", "test.yaml"], cwd=folder, capture_output=True, text=True, check=False)
+            self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
 
     def test_the_commands_of_the_operations_page_exist(self):
         page = (HERE.parents[1] / "specs" / "operations.md").read_text()

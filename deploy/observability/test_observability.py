@@ -15,6 +15,8 @@ SPECS = HERE.parents[1] / "specs"
 RULES = [rule for group in yaml.safe_load((HERE / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
 # Prometheus's own, of every target.
 OF_PROMETHEUS = {"job", "instance", "le"}
+# Where several elections are watched.
+OF_PROMETHEUS |= {"election"}
 
 
 def documented():
@@ -25,6 +27,9 @@ def documented():
         if row:
             name, kind, labels = row.groups()
             found[name] = (kind, {label.strip() for label in labels.split(",") if label.strip()})
+        row = re.match(r"- `(tallyroot:\w+)\{([\w, ]*)\}`", line)
+        if row:
+            found[row[1]] = ("recorded", {label.strip() for label in row[2].split(",")})
     return found
 
 
@@ -35,7 +40,7 @@ def problems(query):
     """What is wrong with the metrics and labels of a query."""
     wrong = []
     known = set(OF_PROMETHEUS)
-    for name, selector in re.findall(r"\b(tallyroot_\w+)(\{[^}]*\})?", query):
+    for name, selector in re.findall(r"\b(tallyroot[_:]\w+)(\{[^}]*\})?", query):
         part = re.search(r"_(bucket|sum|count)$", name)
         family = name.removesuffix(part.group()) if part else name
         kind, labels = METRICS.get(family, (None, set()))
