@@ -80,6 +80,18 @@ fn ask_one(given: &str, election: &Election) -> Result<Shown, String> {
     read(url, name, &note, election)
 }
 
+/// Whether this is `URL` or `NAME=URL`, for the command line.
+pub(crate) fn check(given: &str) -> Result<String, String> {
+    let (_, url) = name_and_url(given);
+    match Http::new(url) {
+        Ok(_) => Ok(given.to_owned()),
+        Err(error) => Err(format!(
+            "a witness is given as URL or NAME=URL, with the address at which it serves what it cosigned: {}",
+            error.problem
+        )),
+    }
+}
+
 fn name_and_url(given: &str) -> (Option<&str>, &str) {
     match given.split_once('=') {
         Some((name, url)) if !name.contains("://") => (Some(name), url),

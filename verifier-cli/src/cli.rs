@@ -188,7 +188,7 @@ struct AuditArgs {
     #[arg(long, value_name = "FILE OR FOLDER")]
     evidence: Vec<PathBuf>,
     /// Where a witness serves what it cosigned last: it is asked for its own copy of the heads log; may be given several times. The manifest names witnesses by key, not by address: whoever runs one says where it is. Where NAME is given, only the witness of that name counts there
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = crate::ask::check)]
     witness: Vec<String>,
     /// Remember in this file what was checked, and go on from there: an audit that was interrupted is resumed by the same command
     #[arg(long, value_name = "FILE")]

@@ -22,6 +22,17 @@ const KEPT_LEN_MAX: u64 = 32 << 20;
 /// Most files that are read of a folder: more is no evidence but a mistake.
 const KEPT_FILES_MAX: usize = 100_000;
 
+/// What `watch` and `mirror` keep beside their evidence: see there.
+const OWN_FILES: [&str; 7] = [
+    "lock",
+    "unfinished",
+    "election",
+    "events.jsonl",
+    "state.json",
+    "shown.json",
+    "conflicts",
+];
+
 /// How a `.tlog-proof` begins (C2SP tlog-proof).
 const TLOG_PROOF: &[u8] = b"c2sp.org/tlog-proof@v1\n";
 
@@ -82,6 +93,8 @@ pub fn files(path: &Path) -> Result<Found, KeptError> {
         if is_copy {
             found.copies.push(folder.clone());
         }
+        // A folder that `watch` or `mirror` works in: what they remember there is no evidence.
+        let is_ours = folder.join("lock").is_file() && folder.join("unfinished").is_dir();
         let within = within || is_copy;
         let entries = fs::read_dir(&folder).map_err(|error| problem(&folder, error.to_string()))?;
         for entry in entries {
@@ -91,6 +104,9 @@ pub fn files(path: &Path) -> Result<Found, KeptError> {
                 .file_type()
                 .map_err(|error| problem(&entry.path(), error.to_string()))?;
             let name = entry.file_name();
+            if is_ours && (OWN_FILES.iter().any(|own| name == *own)) {
+                continue;
+            }
             if within && (name == "tile" || name == "batches" || name == "manifest.json") {
                 continue;
             }
@@ -136,6 +152,9 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, KeptError> {
 /// # Errors
 /// It cannot be read, is none of these, or holds no checkpoint that a key of the election signed.
 pub fn read(path: &Path, election: &Election) -> Result<Kept, KeptError> {
+    if path.is_dir() {
+        return read_newest(path, election);
+    }
     let bytes = bytes(path)?;
     let (notes, receipt) = notes(&bytes, election).map_err(|error| KeptError::new(path, error))?;
     let mut checkpoints = Vec::new();
@@ -154,6 +173,30 @@ pub fn read(path: &Path, election: &Election) -> Result<Kept, KeptError> {
         checkpoints,
         receipt,
     })
+}
+
+/// Every log's newest checkpoint in a folder that is, or holds, a copy of an election.
+fn read_newest(folder: &Path, election: &Election) -> Result<Kept, KeptError> {
+    let found = files(folder)?;
+    let newest = found.files.iter().filter(|file| {
+        found.copies.iter().any(|copy| file.starts_with(copy))
+            && file.file_name().is_some_and(|name| name == "checkpoint")
+    });
+    let mut kept = Kept {
+        file: folder.display().to_string(),
+        checkpoints: Vec::new(),
+        receipt: None,
+    };
+    for file in newest {
+        kept.checkpoints.extend(read(file, election)?.checkpoints);
+    }
+    if kept.checkpoints.is_empty() {
+        return Err(KeptError::new(
+            folder,
+            "it is no copy of an election: name a mirror's folder, the folder with manifest.json, or a file that holds a checkpoint",
+        ));
+    }
+    Ok(kept)
 }
 
 /// The notes in a file, and the receipt that it is.

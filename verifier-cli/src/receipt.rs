@@ -8,7 +8,7 @@ use std::path::Path;
 
 use protocol::ids::ElectionId;
 use protocol::manifest::Election;
-use protocol::receipt::{RECEIPT_LEN_MAX, Receipt, ReceiptCode, ReceiptError};
+use protocol::receipt::{RECEIPT_FORMAT, RECEIPT_LEN_MAX, Receipt, ReceiptCode, ReceiptError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -136,6 +136,12 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether these bytes may have been a receipt before something changed them.
+fn is_like_one(bytes: &[u8]) -> bool {
+    let holds = |part: &str| bytes.windows(part.len()).any(|at| at == part.as_bytes());
+    holds(RECEIPT_FORMAT) || holds("c2sp.org/tlog-proof@v1")
+}
+
 fn empty(id: &ElectionId) -> ReceiptVerdict {
     ReceiptVerdict {
         verdict: Outcome::Findings,
@@ -187,8 +193,26 @@ fn check(
         Err(error) => {
             let (code, evidence) = wrong(bytes, id, &error);
             findings.add(code, Place::file(file), Votes::AtMost(1), evidence);
+            // The wrong file, or the wrong id: a mistake of whoever asks, as far as anybody can tell.
+            let is_other = match code {
+                Code::ReceiptForeign => true,
+                Code::ReceiptMalformed => !is_like_one(bytes),
+                _ => false,
+            };
             return ReceiptVerdict {
+                verdict: if is_other {
+                    Outcome::Unchecked
+                } else {
+                    Outcome::Findings
+                },
                 findings: findings.finish().0,
+                not_covered: if is_other {
+                    vec![format!(
+                        "anything: {file} is no receipt of the election {id}. Give the file that was saved when you voted, and the id that you were given outside this site"
+                    )]
+                } else {
+                    Vec::new()
+                },
                 ..empty(id)
             };
         }

@@ -67,6 +67,8 @@ pub struct Watcher {
 pub struct Seen {
     /// Sources whose heads log was read, and how many there are.
     pub sources: (usize, usize),
+    /// Witnesses that answered, and how many were asked for.
+    pub witnesses: (usize, usize),
     /// The largest size of the heads log that was shown.
     pub heads: u64,
     /// The entries of all cells, each at the largest size that was shown.
@@ -93,6 +95,9 @@ struct Witness {
     task: Task,
     /// What it answered, until it is held against what was seen.
     answer: Option<ask::Shown>,
+    /// The rounds in which it was asked and heard last; 0: in none.
+    asked_in: u64,
+    heard_in: u64,
 }
 
 /// By this machine's clock (ms since 1970).
@@ -137,6 +142,8 @@ impl Watcher {
                 url: url.clone(),
                 task: Task::default(),
                 answer: None,
+                asked_in: 0,
+                heard_in: 0,
             });
         Ok(Self {
             jobs: Jobs::new(Arc::clone(&memory)),
@@ -242,6 +249,15 @@ impl Watcher {
                 .iter()
                 .any(|source| source.task.is_running())
         })?;
+        // Only the first look told which election this is: who is asked once is asked now.
+        if self.ask_first() {
+            self.wait(Instant::now() + look / 6, &mut shown, now, say, |watcher| {
+                !watcher
+                    .witnesses
+                    .iter()
+                    .any(|witness| witness.task.is_running())
+            })?;
+        }
         self.leave_behind(&mut shown);
         if let Some(election) = self.memory.election() {
             self.compare(&election);
@@ -278,6 +294,13 @@ impl Watcher {
                     .get(&LogId::Heads)
                     .map_or(0, |(sources, _)| sources.len()),
                 self.sources.len(),
+            ),
+            witnesses: (
+                self.witnesses
+                    .iter()
+                    .filter(|witness| witness.heard_in == self.round)
+                    .count(),
+                self.witnesses.len(),
             ),
             heads: size(LogId::Heads),
             cells: cells

@@ -141,6 +141,9 @@ pub(crate) fn audit(verdict: &AuditVerdict, colour: bool) -> String {
         Outcome::Unchecked if verdict.covered.evidence.unusable > 0 && verdict.complete => {
             "NOT CHECKED AS A WHOLE: not all of the evidence could be used; see Not covered."
         }
+        Outcome::Unchecked if verdict.complete => {
+            "NOT CHECKED AS A WHOLE: what was checked is right, and not all that was asked for could be; see Not covered."
+        }
         Outcome::Unchecked => "NOT CHECKED: the election could not be checked as a whole.",
     };
     let _ = writeln!(out, "{}\n", style.outcome(verdict.verdict, headline));

@@ -15,7 +15,7 @@ use crate::verdict::WitnessCovered;
 #[derive(Default)]
 pub(super) struct Asked {
     shown: Vec<Shown>,
-    /// Those of whom nothing is known, in words: a witness that is away blames nobody, and the verdict says that it was not heard.
+    /// Those of whom nothing is known, in words: a witness that is away blames nobody. But who asks for one wants to hear it, so the verdict is none without it.
     failed: Vec<String>,
 }
 
@@ -123,6 +123,17 @@ impl Asked {
             .filter(|(witness, _)| !heard(*witness))
             .map(|(_, named)| named.name())
             .collect();
+        if unheard.is_empty() {
+            return Vec::new();
+        }
+        vec![format!(
+            "the own copies of {}: only published cosignatures were verified; ask them with --witness URL",
+            unheard.join(", ")
+        )]
+    }
+
+    /// Whom the user asked for, and did not hear, in words.
+    pub(super) fn unheard(&self, context: &Context<'_>) -> Vec<String> {
         let mut words = self.failed.clone();
         for (n, shown) in self.shown.iter().enumerate() {
             let mut before = self.shown.iter().take(n);
@@ -134,12 +145,6 @@ impl Asked {
                     self.name(context, shown)
                 ));
             }
-        }
-        if !unheard.is_empty() {
-            words.push(format!(
-                "the own copies of {}: only published cosignatures were verified; ask them with --witness URL",
-                unheard.join(", ")
-            ));
         }
         words
     }

@@ -3,15 +3,18 @@
 //! Re-signed from end to end, a forged ledger is as well formed as an honest one. What it cannot have is the checkpoints that others hold: a receipt, an anchor that
 //! was copied, yesterday's results. Each binds the operator to one root at one size.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use protocol::evidence::HeldCheckpoint;
 use protocol::ids::LogId;
 use protocol::merkle::Hash;
 use protocol::tlog_proof::TlogProof;
 
-use super::checkpoint::Signed;
+use super::checkpoint::{Signed, read_newest};
 use super::context::Context;
+use super::moment::wait;
 use super::walk::Walk;
 use crate::finding::{Code, Place, Votes};
 use crate::kept::{self, Kept};
@@ -42,9 +45,18 @@ pub(super) struct Judged {
     pub(super) open: Vec<String>,
 }
 
+/// Checkpoints beyond the end of their log, by log and size, with the files that they are in.
+type Beyond<'w> = BTreeMap<LogId, (&'w Walk, BTreeMap<u64, Vec<(String, HeldCheckpoint)>>)>;
+
 /// Judges everything below these paths.
-pub(super) fn judge(context: &Context<'_>, paths: &[PathBuf], ledger: &Ledger<'_>) -> Judged {
+pub(super) fn judge(
+    context: &Context<'_>,
+    paths: &[PathBuf],
+    ledger: &Ledger<'_>,
+    settle: Duration,
+) -> Judged {
     let mut judged = Judged::default();
+    let mut beyond = Beyond::new();
     for path in paths {
         let mut unusable = Vec::new();
         let covered = &mut judged.covered;
@@ -58,12 +70,18 @@ pub(super) fn judge(context: &Context<'_>, paths: &[PathBuf], ledger: &Ledger<'_
                 copy.display()
             )
         }));
+        if found.files.is_empty() && unusable.is_empty() {
+            unusable.push(format!(
+                "{}: no file in it holds anything: name the folder in which checkpoints or receipts were kept",
+                path.display()
+            ));
+        }
         for file in found.files {
             match kept::read(&file, context.election) {
                 Ok(kept) => {
                     covered.files += 1;
                     covered.checkpoints += kept.checkpoints.len() as u64;
-                    if let Err(problem) = judge_file(context, &kept, ledger) {
+                    if let Err(problem) = judge_file(context, &kept, ledger, &mut beyond) {
                         unusable.push(problem);
                     }
                 }
@@ -81,13 +99,31 @@ pub(super) fn judge(context: &Context<'_>, paths: &[PathBuf], ledger: &Ledger<'_
         }
         judged.unusable.extend(unusable);
     }
+    for (walk, held) in beyond.into_values() {
+        judged
+            .open
+            .extend(judge_beyond(context, walk, &held, settle));
+    }
     judged
 }
 
 /// `Err`: it is a receipt that proves nothing. (The checkpoints in it were signed, and are compared all the same.)
-fn judge_file(context: &Context<'_>, kept: &Kept, ledger: &Ledger<'_>) -> Result<(), String> {
+fn judge_file<'w>(
+    context: &Context<'_>,
+    kept: &Kept,
+    ledger: &Ledger<'w>,
+    beyond: &mut Beyond<'w>,
+) -> Result<(), String> {
     for held in &kept.checkpoints {
-        if let Some(walk) = ledger.walk(held.log) {
+        let Some(walk) = ledger.walk(held.log) else {
+            continue;
+        };
+        let size = held.checkpoint.size();
+        if size > walk.size() {
+            let (_, of_log) = beyond.entry(held.log).or_insert((walk, BTreeMap::new()));
+            let of_size = of_log.entry(size).or_default();
+            of_size.push((kept.file.clone(), held.clone()));
+        } else {
             judge_checkpoint(context, &kept.file, held, walk);
         }
     }
@@ -123,6 +159,98 @@ fn judge_file(context: &Context<'_>, kept: &Kept, ledger: &Ledger<'_>) -> Result
     Ok(())
 }
 
+/// What was kept may be newer than the moment of this audit: a watch that runs on, or hours of recounting. So the source is asked what it shows by now, and only what is beyond that too
+/// is a finding: one for each log, however much was kept. Gives what is to be said of the rest.
+fn judge_beyond(
+    context: &Context<'_>,
+    walk: &Walk,
+    held: &BTreeMap<u64, Vec<(String, HeldCheckpoint)>>,
+    settle: Duration,
+) -> Option<String> {
+    let log = walk.log();
+    let largest = *held.last_key_value()?.0;
+    // Where the log could not be followed, that is a finding of its own, and says no more.
+    if walk.stopped() {
+        return None;
+    }
+    let mut newest = read_newest(context, log);
+    wait(settle, || {
+        if newest.as_ref().is_none_or(|newest| newest.size() < largest) {
+            newest = read_newest(context, log);
+        }
+        newest
+            .as_ref()
+            .is_none_or(|newest| newest.size() >= largest)
+    });
+    let shown = newest.as_ref().map_or(0, Signed::size).max(walk.size());
+    let published = |size: u64| {
+        let newest = newest.as_ref().filter(|newest| newest.size() >= size)?;
+        prove::prefix(context, log, &newest.checkpoint, size).map(|(root, _)| root)
+    };
+    let mut since = 0;
+    for (file, held) in held.range(..=shown).flat_map(|(_, files)| files) {
+        since += 1;
+        let size = held.checkpoint.size();
+        match published(size) {
+            Some(root) if root == held.checkpoint.root() => {}
+            Some(root) => add_equivocation(context, file, held, root),
+            None => context.unread.note(uncompared(file, log, size)),
+        }
+    }
+    // What the source went on to must be of the history that was audited.
+    if let (true, Some(end)) = (shown > walk.size(), walk.ends().last())
+        && published(end.size).is_some_and(|root| root != end.root)
+    {
+        context.add(
+            Code::Equivocation,
+            Place::file(format!("{log}/checkpoint")),
+            Votes::WholeRoll,
+            format!("{log} was published up to size {} with root {}, and since up to size {shown} with another root there: its key signed two histories", end.size, end.root),
+        );
+    }
+    let further: usize = held.range(shown + 1..).map(|(_, files)| files.len()).sum();
+    if let Some((file, held)) = held.get(&largest).and_then(|files| files.first())
+        && largest > shown
+    {
+        let others = match further - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more of what was kept are beyond it)"),
+        };
+        let note = String::from_utf8_lossy(&held.note);
+        context.add(
+            Code::CheckpointRollback,
+            Place::file(file),
+            Votes::in_missing(log, largest - shown),
+            format!(
+                "{log} is published up to size {shown}, and its key signed size {largest}{others}: the log was cut, or this is a copy that is older than what was kept. Of a copy (a mirror, a folder), copy what was kept first, then bring the copy up to date, and audit it with that. The note:\n{note}"
+            ),
+        );
+    }
+    (since > 0).then(|| {
+        format!("{log} above size {}: {since} of the kept checkpoints are newer than this audit, and were held against what the source shows by now, up to size {shown}", walk.size())
+    })
+}
+
+fn uncompared(file: &str, log: LogId, size: u64) -> String {
+    format!(
+        "{file}: what {log} holds at size {size} could not be proven here, so this file was compared with nothing"
+    )
+}
+
+fn add_equivocation(context: &Context<'_>, file: &str, held: &HeldCheckpoint, published: Hash) {
+    let (size, root) = (held.checkpoint.size(), held.checkpoint.root());
+    let note = String::from_utf8_lossy(&held.note);
+    context.add(
+        Code::Equivocation,
+        Place::file(file),
+        Votes::WholeRoll,
+        format!(
+            "at size {size} of {} its key signed root {root}, and the published log has root {published}: it signed two histories. The note:\n{note}",
+            held.log
+        ),
+    );
+}
+
 /// The published log must have passed through every checkpoint that its keys ever signed.
 pub(super) fn judge_checkpoint(
     context: &Context<'_>,
@@ -152,22 +280,11 @@ pub(super) fn judge_checkpoint(
         return;
     }
     let Some(published) = root_at(context, walk, size) else {
-        context.unread.note(format!(
-            "{file}: what {} holds at size {size} could not be proven here, so this file was compared with nothing",
-            held.log
-        ));
+        context.unread.note(uncompared(file, held.log, size));
         return;
     };
     if published != root {
-        context.add(
-            Code::Equivocation,
-            Place::file(file),
-            Votes::WholeRoll,
-            format!(
-                "at size {size} of {} its key signed root {root}, and the published log has root {published}: it signed two histories. The note:\n{note}",
-                held.log
-            ),
-        );
+        add_equivocation(context, file, held, published);
     } else if walk.end_at(size).is_none() && matches!(held.log, LogId::Cell(_)) {
         // The tally that ends a batch names its number, so nobody but the cell cuts them.
         context.add(

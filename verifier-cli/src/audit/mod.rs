@@ -172,6 +172,8 @@ struct Audited<'a> {
     witnesses: Vec<WitnessCovered>,
     /// What that leaves open, in words.
     witnesses_open: Vec<String>,
+    /// Those that were asked for, and of whom nothing is known.
+    unheard: Vec<String>,
     /// Which kept files could not be used, and why.
     unusable: Vec<String>,
 }
@@ -248,6 +250,7 @@ fn audit_logs<'a>(
             cells: logs.cells.iter().map(|log| log.newest.as_ref()).collect(),
             final_sizes: final_sizes.as_deref(),
         },
+        settle,
     );
     asked.judge(&context, &logs.heads);
     Audited {
@@ -256,6 +259,7 @@ fn audit_logs<'a>(
         evidence_open: judged.open,
         witnesses: asked.covered(&context),
         witnesses_open: asked.not_covered(&context),
+        unheard: asked.unheard(&context),
         unusable: judged.unusable,
         logs,
         state,

@@ -106,9 +106,10 @@ pub(super) fn verdict(
     let mut unread = unread.finish();
     let unusable = audited.unusable.iter();
     unread.extend(unusable.map(|problem| format!("(evidence) {problem}")));
+    let asked_and_not_heard = !audited.unheard.is_empty();
     let verdict = if !findings.is_empty() {
         Outcome::Findings
-    } else if !unread.is_empty() {
+    } else if !unread.is_empty() || asked_and_not_heard {
         Outcome::Unchecked
     } else {
         Outcome::Verified
@@ -297,6 +298,13 @@ fn not_covered(audited: &Audited<'_>, unread: Vec<String>) -> Vec<String> {
         words.push(
             "files that nothing names (a web server does not list them): superseded partial tiles, further checkpoints, foreign files"
                 .to_owned(),
+        );
+    }
+    let unheard = audited.unheard.iter();
+    words.extend(unheard.map(|problem| format!("asked, and not heard: {problem}")));
+    if audited.evidence.checkpoints == 0 && audited.witnesses.is_empty() {
+        words.push(
+            "whether the ledger was signed anew from end to end, or others are shown another: nothing that was kept from before was compared (--evidence), and no witness was heard (--witness)".to_owned(),
         );
     }
     words.extend(audited.evidence_open.iter().cloned());

@@ -28,7 +28,7 @@ With --source it gathers the exhibits from a site, a mirror or a directory; --ou
 The file shows the vote, as the receipt does.";
 
 pub(super) const CONSISTENCY_HELP: &str = "\
-Give any two files that hold checkpoints of one log: a `checkpoint` that you kept, a receipt, a `.tlog-proof`, a results.json, an anchor, a cosigned checkpoint. All checkpoints of every log that both files speak of are compared.
+Give any two files that hold checkpoints of one log: a `checkpoint` that you kept, a receipt, a `.tlog-proof`, a results.json, an anchor, a cosigned checkpoint; or a folder, a copy of the election, of which every log's newest checkpoint is taken. All checkpoints of every log that both files speak of are compared.
 
 Two of one size tell by themselves. Of two sizes, --source must show the tiles between them; any copy will do, since tiles are proven against the newer checkpoint. Give --source several times: the site, a mirror, another mirror.
 
@@ -58,7 +58,7 @@ tallyroot-verify consistency FILE FILE --election ID [--source URL OR DIRECTORY]
 
 #[derive(Args)]
 pub(super) struct ConsistencyArgs {
-    /// Two files that hold checkpoints of one log
+    /// Two files that hold checkpoints of one log, or copies of the election
     #[arg(num_args = 2, value_names = ["FILE", "OTHER FILE"], required_unless_present = "check")]
     files: Vec<PathBuf>,
     /// The election id: 64 lowercase hexadecimal digits, from a place that you trust

@@ -53,7 +53,7 @@ pub(super) struct WatchArgs {
     #[arg(long, value_name = "ID", value_parser = super::election_id)]
     election: ElectionId,
     /// Where a witness serves what it cosigned last: each round asks for its own copy of the heads log; may be given several times. The manifest names witnesses by key, not by address: whoever runs one says where it is. Where NAME is given, only the witness of that name counts there
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = crate::ask::check)]
     witness: Vec<String>,
     /// The folder for what is kept; made if it is not there
     #[arg(long, value_name = "DIR")]

@@ -248,5 +248,11 @@ fn full_text(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
+    // What rustls says of an answer that is no TLS at all.
+    if text.contains("InvalidContentType") {
+        text.push_str(
+            ": the server speaks no TLS at this address; try http:// in place of https://",
+        );
+    }
     text
 }

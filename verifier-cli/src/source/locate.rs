@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use protocol::ids::ElectionId;
-use protocol::manifest::MANIFEST_LEN_MAX;
+use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 use sha2::{Digest as _, Sha256};
 
 use super::{Bucket, Directory, Fetched, Http, Package, Source, SourceError};
@@ -86,20 +86,63 @@ pub fn locate(given: &str, election: &ElectionId) -> Result<Located, SourceError
         }
         match found {
             Look::TheElection => return Ok(candidate),
-            Look::SomeElection if fallback.is_none() => fallback = Some(candidate),
-            Look::SomeElection | Look::Nothing => {}
+            // As every election is published: in the folder that its manifest's hash names.
+            Look::Another(id) if names(&candidate.place, &id) => {
+                return Err(SourceError::new(
+                    candidate.place,
+                    format!(
+                        "this is the election {id}, and you asked for {election}: one of the two is mistaken"
+                    ),
+                ));
+            }
+            Look::SomeElection | Look::Another(_) if fallback.is_none() => {
+                fallback = Some(candidate)
+            }
+            Look::SomeElection | Look::Another(_) | Look::Nothing => {}
         }
     }
     fallback.ok_or_else(|| {
+        let others = others(Path::new(given));
+        let hint = if !others.is_empty() {
+            format!("what is here: {}", others.join(", "))
+        } else if given.contains("://") {
+            "give the address of the site alone, without what stands behind it, such as /vote or #id=…; if it is right, the id is not that of an election that is published there".to_owned()
+        } else {
+            "give the site's root, a mirror's folder, or the folder with manifest.json".to_owned()
+        };
         SourceError::new(
             given,
-            format!("no election's files here: neither manifest.json nor {below}/manifest.json"),
+            format!("no election of this id here: neither manifest.json nor {below}/manifest.json. {hint}"),
         )
     })
 }
 
+/// Whether the last part of this place is the id.
+fn names(place: &str, id: &str) -> bool {
+    place.trim_end_matches('/').rsplit('/').next() == Some(id)
+}
+
+/// The elections in a folder, by the names of their folders: a few of them.
+fn others(root: &Path) -> Vec<String> {
+    let folders = ["elections", "public/elections"].map(|below| root.join(below));
+    let entries = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok());
+    let mut names: Vec<String> = entries
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.parse::<ElectionId>().is_ok())
+        .take(4)
+        .collect();
+    names.sort();
+    names
+}
+
 enum Look {
     TheElection,
+    /// The manifest of an election with this id.
+    Another(String),
     SomeElection,
     Nothing,
 }
@@ -109,8 +152,15 @@ fn look(source: &dyn Source, election: &ElectionId) -> Result<Look, SourceError>
         Fetched::File(bytes) if Sha256::digest(&bytes).as_slice() == election.as_bytes() => {
             Ok(Look::TheElection)
         }
+        Fetched::File(bytes) => {
+            let own = ElectionId(Sha256::digest(&bytes).into());
+            Ok(match Election::check_id(&bytes, &own) {
+                Ok(_) => Look::Another(own.to_string()),
+                Err(_) => Look::SomeElection,
+            })
+        }
         // A folder or link of that name, or too large a file: a damaged election rather than none.
-        Fetched::File(_) | Fetched::TooLarge | Fetched::NotAFile => Ok(Look::SomeElection),
+        Fetched::TooLarge | Fetched::NotAFile => Ok(Look::SomeElection),
         Fetched::Missing => match source.read("heads/checkpoint", 1 << 16)? {
             Fetched::Missing => Ok(Look::Nothing),
             _ => Ok(Look::SomeElection),

@@ -47,7 +47,10 @@ impl Watcher {
                 if let Some(witness) = self.witnesses.get_mut(n) {
                     witness.task.end();
                     match answer {
-                        Ok(answer) => witness.answer = Some(*answer),
+                        Ok(answer) => {
+                            witness.answer = Some(*answer);
+                            witness.heard_in = self.round;
+                        }
                         Err(problem) => self.alarms.unread(&witness.name, problem),
                     }
                 }
@@ -146,9 +149,20 @@ impl Watcher {
         };
         for (n, witness) in self.witnesses.iter_mut().enumerate() {
             if !witness.task.is_running() {
+                witness.asked_in = self.round;
                 self.jobs.ask(n, &mut witness.task, &witness.url, &election);
             }
         }
+    }
+
+    /// Asks them where nobody was asked in this round yet; says whether that is so.
+    pub(super) fn ask_first(&mut self) -> bool {
+        let is_first = self.memory.election().is_some()
+            && self.witnesses.iter().all(|witness| witness.asked_in == 0);
+        if is_first {
+            self.ask();
+        }
+        is_first
     }
 
     pub(super) fn look(&mut self) {

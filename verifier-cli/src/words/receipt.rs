@@ -18,6 +18,9 @@ pub(crate) fn receipt(verdict: &ReceiptVerdict, colour: bool) -> String {
             "VERIFIED: the vote is recorded. The log's key signed a tree that holds it. (Provisional: no head in the receipt covers it yet.)"
         }
         (Outcome::Findings, _) => "FINDINGS: something is wrong; see below.",
+        (Outcome::Unchecked, None) if !verdict.findings.is_empty() => {
+            "NOT CHECKED: this is no receipt of the election that you named; see below."
+        }
         (Outcome::Unchecked, _) => "NOT CHECKED: see below.",
     };
     let _ = writeln!(out, "{}\n", style.outcome(verdict.verdict, headline));

@@ -71,13 +71,18 @@ pub(crate) fn watch(event: &Event, colour: bool) -> String {
 pub(crate) fn seen(seen: &Seen, now: Option<u64>) -> String {
     let (read, given) = seen.sources;
     format!(
-        "{}: {read} of {} read; heads log at size {}{}, {} in the cells; {}",
+        "{}: {read} of {} read{}; heads log at size {}{}, {} in the cells; {}",
         now.map_or_else(|| "an unknown time".to_owned(), utc),
         count(given as u64, "source"),
+        match seen.witnesses {
+            (_, 0) => String::new(),
+            (heard, asked) => format!(", {heard} of {} heard", count(asked as u64, "witness")),
+        },
         number(seen.heads),
         if seen.is_final { " (final)" } else { "" },
         count(seen.cells, "entry"),
         match seen.standing {
+            0 if read == 0 => "nothing could be read".to_owned(),
             0 if read < given => "nothing is wrong in what could be read".to_owned(),
             0 => "nothing is wrong".to_owned(),
             1 => "1 finding still stands".to_owned(),

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use protocol::ids::ElectionId;
 use verifier_cli::audit::{self, Options};
+use verifier_cli::finding::Code;
 use verifier_cli::progress::Progress;
 use verifier_cli::source::{Directory, Fetched, Listed, Source, SourceError};
 use verifier_cli::verdict::{AuditVerdict, Outcome};
@@ -63,9 +65,25 @@ fn audit_while_growing(
     files_a_read: usize,
     lists: bool,
 ) -> (AuditVerdict, usize) {
+    audit_with_evidence(
+        world.steps(),
+        &world.keys.election.id(),
+        start,
+        (files_a_read, lists),
+        Vec::new(),
+    )
+}
+
+fn audit_with_evidence(
+    steps: Vec<Step>,
+    id: &ElectionId,
+    start: usize,
+    (files_a_read, lists): (usize, bool),
+    evidence: Vec<PathBuf>,
+) -> (AuditVerdict, usize) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("election");
-    let mut steps: VecDeque<Step> = world.steps().into();
+    let mut steps: VecDeque<Step> = steps.into();
     for (path, bytes) in steps.drain(..start) {
         write(&root, &path, &bytes);
     }
@@ -79,17 +97,11 @@ fn audit_while_growing(
     let options = Options {
         threads: NonZeroUsize::new(2).unwrap(),
         settle: Duration::from_secs(20),
-        evidence: Vec::new(),
+        evidence,
         witnesses: Vec::new(),
         state: None,
     };
-    let verdict = audit::audit(
-        &source,
-        "growing",
-        &world.keys.election.id(),
-        &options,
-        &Progress::hidden(),
-    );
+    let verdict = audit::audit(&source, "growing", id, &options, &Progress::hidden());
     let left = source.to_come.lock().unwrap().len();
     (verdict, left)
 }
@@ -225,5 +237,59 @@ fn a_writer_that_died_at_any_file_leaves_an_election_that_verifies() {
             "Verified Some(Final)",
             "Verified Some(Open)"
         ]
+    );
+}
+
+/// A watch runs on while an audit recounts: what it keeps is newer than what the audit began with.
+#[test]
+fn what_was_kept_since_the_audit_began_is_held_against_what_is_shown_by_then() {
+    let plan = Plan {
+        votes: 120,
+        issued: 200,
+        batch: 40,
+        finished: true,
+    };
+    let mut world = World::new("growing", plan);
+    let id = world.keys.election.id();
+    let kept = tempfile::tempdir().unwrap();
+    world.publish(kept.path());
+    let evidence =
+        ["heads", "cells/0", "cells/1"].map(|log| kept.path().join(log).join("checkpoint"));
+    let honest = world.steps();
+    let mut later = 0;
+    for start in [honest.len() / 3, honest.len() / 2] {
+        let (verdict, _) =
+            audit_with_evidence(world.steps(), &id, start, (2, false), evidence.to_vec());
+        assert_eq!(
+            verdict.verdict,
+            Outcome::Verified,
+            "{:#?}",
+            verdict.findings
+        );
+        let newer = verdict.not_covered.iter();
+        later += newer
+            .filter(|what| what.contains("are newer than this audit"))
+            .count();
+    }
+    assert!(later > 0);
+
+    // Where it went on to another history, both signed, it is one all the same.
+    world.change_votes(0, 2, |votes| {
+        votes.pop();
+    });
+    let other = world.steps();
+    let same = honest
+        .iter()
+        .zip(&other)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let (verdict, _) = audit_with_evidence(other, &id, same, (2, false), evidence.to_vec());
+    assert!(
+        verdict
+            .findings
+            .iter()
+            .any(|finding| finding.code == Code::Equivocation),
+        "{:#?}",
+        verdict.findings
     );
 }

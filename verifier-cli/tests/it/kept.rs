@@ -158,6 +158,80 @@ fn a_file_that_is_no_evidence_is_not_passed_over() {
 }
 
 #[test]
+fn evidence_that_holds_nothing_is_no_evidence() {
+    let fork = Fork::new();
+    let honest = fork.path("honest");
+    let empty = fork.path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let verdict = audited(&honest, &fork.id, &[&empty]);
+    assert_eq!(verdict.verdict, Outcome::Unchecked);
+    let said = verdict.not_covered.join("\n");
+    assert!(said.contains("no file in it holds anything"), "{said}");
+    // And none at all is said.
+    let alone = "nothing that was kept from before was compared";
+    let verdict = audited(&honest, &fork.id, &[]);
+    assert_eq!(verdict.verdict, Outcome::Verified);
+    assert!(verdict.not_covered.join("\n").contains(alone));
+    let verdict = audited(&honest, &fork.id, &[&honest.join("heads/checkpoint")]);
+    assert!(!verdict.not_covered.join("\n").contains(alone));
+}
+
+#[test]
+fn a_log_that_ends_below_much_that_was_kept_is_said_once() {
+    let fork = Fork::new();
+    let older = early(&fork.honest, fork.honest.nth_head(2) + 1);
+    let copy = fork.path("copy");
+    older.publish(&copy);
+    let honest = fork.path("honest");
+    let verdict = audited(&copy, &fork.id, &[&honest]);
+    let mut logs: Vec<String> = Vec::new();
+    for finding in &verdict.findings {
+        assert_eq!(finding.code, Code::CheckpointRollback, "{finding:#?}");
+        logs.push(finding.evidence.split(' ').next().unwrap().to_owned());
+    }
+    let all = logs.len();
+    logs.dedup();
+    assert!(
+        logs.len() == all && logs.contains(&"heads".to_owned()),
+        "{logs:?}"
+    );
+    let heads = verdict
+        .findings
+        .iter()
+        .find(|finding| finding.evidence.starts_with("heads "))
+        .unwrap();
+    assert!(
+        heads
+            .evidence
+            .contains("more of what was kept are beyond it"),
+        "{}",
+        heads.evidence
+    );
+    // The largest is the one that is shown.
+    let newest = std::fs::read_to_string(honest.join("heads/checkpoint")).unwrap();
+    assert!(heads.evidence.contains(newest.lines().nth(2).unwrap()));
+}
+
+#[test]
+fn whole_copies_are_compared_log_by_log() {
+    let fork = Fork::new();
+    let (honest, forged) = (fork.path("honest"), fork.path("forged"));
+    let older = fork.path("older");
+    early(&fork.honest, fork.honest.nth_head(2) + 1).publish(&older);
+    let compare = |a: &Path, b: &Path| consistency::run(a, b, &fork.id, &[text(&honest)]);
+    let same = compare(&older, &honest);
+    assert_eq!(same.verdict, Outcome::Verified, "{same:#?}");
+    let logs = fork.honest.keys.election.logs().len() + 1;
+    assert_eq!(same.logs.len(), logs, "{same:#?}");
+    let split = compare(&forged, &honest);
+    assert_eq!(split.verdict, Outcome::Findings, "{split:#?}");
+    assert!(split.split.is_some());
+    let empty = fork.path("nothing");
+    std::fs::create_dir(&empty).unwrap();
+    assert_eq!(compare(&empty, &honest).verdict, Outcome::Unchecked);
+}
+
+#[test]
 fn nobody_convicts_an_honest_election_by_a_receipt_that_he_made() {
     let fork = Fork::new();
     let honest = fork.path("honest");

@@ -173,6 +173,19 @@ fn forged_receipts_are_refused() {
         codes(&check_bytes(&bytes[1..], &id, None, None)),
         ["receipt-malformed"]
     );
+    // Another file, or another id, is a mistake, and no verdict on anybody.
+    for (bytes, id) in [
+        (&b"holiday photograph"[..], &id),
+        (&b"{\"about\":1}"[..], &id),
+        (&bytes[..], &ElectionId([1; 32])),
+    ] {
+        let verdict = check_bytes(bytes, id, None, None);
+        assert_eq!(
+            (verdict.verdict, verdict.findings.len()),
+            (Outcome::Unchecked, 1)
+        );
+        assert!(verdict.not_covered[0].contains("no receipt of the election"));
+    }
     for at in (0..bytes.len()).step_by(bytes.len() / 60) {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1;

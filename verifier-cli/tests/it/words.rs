@@ -239,6 +239,102 @@ fn a_copy_of_an_election_given_as_evidence_is_no_heap_of_unusable_files() {
 }
 
 #[test]
+fn the_folders_of_our_own_programs_are_evidence_as_they_are() {
+    let site = Site::new();
+    let (copy, state) = (site.path("copy"), site.path("state"));
+    let output = site.run("mirror", &[text(&copy)]);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    site.run("watch", &["--state", text(&state), "--once", "--quiet"]);
+    for folder in [&copy, &state, &state.join("evidence")] {
+        let output = site.run("audit", &["--evidence", text(folder), "--json"]);
+        let verdict = json(&output);
+        assert_eq!(
+            verdict["verdict"],
+            "verified",
+            "{}: {verdict:#}",
+            folder.display()
+        );
+        assert!(verdict["covered"]["evidence"]["files"].as_u64() > Some(1));
+    }
+}
+
+#[test]
+fn a_witness_is_named_by_an_address() {
+    let site = Site::new();
+    let state = site.path("state");
+    for (command, more) in [
+        ("audit", &[][..]),
+        ("watch", &["--once", "--state", text(&state)]),
+    ] {
+        for wrong in ["nothing", "ftp://w.example/", "w1=nothing"] {
+            let output = site.run(command, &[more, &["--witness", wrong]].concat());
+            assert_eq!(output.status.code(), Some(2), "{command} {wrong}");
+            assert!(
+                talk(&output).contains("URL or NAME=URL"),
+                "{}",
+                talk(&output)
+            );
+        }
+    }
+    assert!(!state.exists());
+    // Who does not answer is asked in the only round, and said not to have been heard.
+    let output = site.run(
+        "watch",
+        &[
+            "--once",
+            "--state",
+            text(&state),
+            "--witness",
+            "http://127.0.0.1:1",
+        ],
+    );
+    assert!(
+        words(&output).contains("witness http://127.0.0.1:1 could not be read"),
+        "{}",
+        words(&output)
+    );
+    assert!(
+        talk(&output).contains("0 of 1 witness heard"),
+        "{}",
+        talk(&output)
+    );
+}
+
+#[test]
+fn another_election_is_told_from_none() {
+    let site = Site::new();
+    let root = site.path("site root");
+    let folder = root.join("elections").join(&site.id);
+    fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    let copied = Command::new("cp")
+        .args(["-r", &site.at])
+        .arg(&folder)
+        .status();
+    assert!(copied.unwrap().success());
+    let other = format!(
+        "{}{}",
+        if site.id.starts_with('0') { '1' } else { '0' },
+        &site.id[1..]
+    );
+    for (given, said) in [
+        (&folder, format!("this is the election {}", site.id)),
+        (&root, format!("what is here: {}", site.id)),
+    ] {
+        for command in ["audit", "result"] {
+            let output = run(&[command, text(given), "--election", &other]);
+            assert_eq!(output.status.code(), Some(2), "{}", words(&output));
+            assert!(words(&output).contains(&said), "{}", words(&output));
+        }
+        assert_eq!(
+            run(&["audit", text(given), "--election", &site.id])
+                .status
+                .code(),
+            Some(0)
+        );
+    }
+}
+
+#[test]
 fn a_first_copy_that_fails_says_that_it_is_none() {
     let site = Site::new();
     let dir = site.path("copy");
