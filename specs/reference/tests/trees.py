@@ -86,6 +86,10 @@ def voted(w: World, change: Callable[[bytearray], None], choice: tuple[int, ...]
     return w
 
 
+def flipped(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
 def flip(at: int) -> Callable[[bytearray], None]:
     def change(data: bytearray) -> None:
         data[at] ^= 1
@@ -146,6 +150,10 @@ def _honest() -> Iterator[Tree]:
     w.notice(b"\x01" + u(RETENTION))
     yield "extended as far as retention goes", "open", w, {}
     w = running()
+    w.head(CLOSING)
+    w.notice(b"\x01" + u(CLOSING + 3000))
+    yield "extended behind a head at closing", "open", w, {}
+    w = running()
     w.head(OPENING + 3000)
     yield "two heads at one time", "open", w, {}
 
@@ -186,6 +194,10 @@ def _times() -> Iterator[Tree]:
     w = running()
     w.notice(b"\x01" + u(RETENTION + 1))
     yield "an extension beyond retention", "open", w, {"notice-invalid": 10}
+    w = running()
+    w.head(CLOSING + 1)
+    w.notice(b"\x01" + u(CLOSING + 3000))
+    yield "an extension behind a head later than closing", "open", w, {"notice-invalid": 10}
 
 
 def _heads() -> Iterator[Tree]:
@@ -285,6 +297,10 @@ def _entries() -> Iterator[Tree]:
     w.head(OPENING + 6000)
     yield "an issuance off the roll", "open", w, {"issuance-out-of-roll": 1}
     w = running(1)
+    w.shard.add([b"\x77"])
+    w.head(OPENING + 6000)
+    yield "an entry of no type", "open", w, {"entry-malformed": 1}
+    w = running(1)
     w.shard.add([b"\x06" + u(OPENING + 5000) + u(5) + bytes(32)])
     w.head(OPENING + 6000)
     yield "a count that is not the number of issuances", "open", w, {"count-wrong": 1}
@@ -306,14 +322,11 @@ def _file_changes(w: World) -> Iterator[tuple[str, Change, dict[str, int]]]:
                 files[name] = new
         return make
 
-    def last(data: bytes) -> bytes:
-        return data[:-1] + bytes([data[-1] ^ 1])
-
     heads, cell = w.heads.tree.size, w.cell.tree.size
     tile = next(n for n in lean(w.files) if n.startswith("cells/0/tile/0"))
     bundle = next(n for n in lean(w.files) if n.startswith("cells/0/tile/entries"))
-    yield "a tile with another hash", change(tile, last), {"tile-mismatch": 0}
-    yield "a bundle with another entry", change(bundle, last), {"bundle-mismatch": 0}
+    yield "a tile with another hash", change(tile, flipped), {"tile-mismatch": 0}
+    yield "a bundle with another entry", change(bundle, flipped), {"bundle-mismatch": 0}
     yield "a tile that is not there", change(tile, lambda _: None), {"missing-file": 0}
     yield "a checkpoint that a head names is not there", change("cells/0/checkpoints/4", lambda _: None), {"missing-file": 0}
     yield "a checkpoint that is no text", change(f"cells/0/checkpoints/{cell}", lambda d: d[:-9] + b"\xff" + d[-8:]), {
@@ -326,7 +339,7 @@ def _file_changes(w: World) -> Iterator[tuple[str, Change, dict[str, int]]]:
     yield "an anchor that cannot be decoded", change("anchors/a/0", lambda d: d + b"\0"), {"anchor-malformed": 0}
     yield "an anchor that is empty", change("anchors/a/0", lambda _: None), {"anchor-not-final": 0}
     yield "manifest.json of another election", change("manifest.json", lambda d: d.replace(b"Built", b"Built!")), {"manifest-mismatch": 2**40}
-    yield "a batch with a changed byte", change("registrars/0/0/batches/1", last), {"batch-chain": 10}
+    yield "a batch with a changed byte", change("registrars/0/0/batches/1", flipped), {"batch-chain": 10}
     right = next(d for n, d in w.files.items() if n == tile)
     yield "a tile beyond the log", change("cells/0/tile/0/005", lambda _: right), {"foreign-file": 0}
     yield "a tile of a level that the log has not", change("cells/0/tile/2/000.p/1", lambda _: right[:32]), {"foreign-file": 0}
@@ -428,6 +441,16 @@ def _cases() -> Iterator[Case]:
     yield case("a batch with all but `checkpoint`", "open", dict(files), w, {})
     files = {n: d for n, d in files.items() if n != "cells/0/batches/2" and not n.endswith(f".p/{w.cell.tree.size}")}
     yield case("a checkpoint beyond all batches", "open", files, w, {"checkpoint-rollback": 10})
+    w = running()
+    w.cast(OPENING + 3500, ("v6", (1,)))
+    w.cell.switched = w.cell.tree.size
+    w.notice(b"\x04" + w.cell.log.bytes + u(w.cell.tree.size) + bytes(32))
+    w.cast(OPENING + 4000, ("v7", (1,)))
+    w.head(OPENING + 5000)
+    files = lean(w.finished("open"))
+    files["cells/0/batches/3"] = flipped(files["cells/0/batches/3"])
+    yield case("a switch to another root, and a log that cannot be followed to its end", "open", files, w, {
+        "notice-invalid": 10, "batch-chain": 10, "?results-wrong": 0})
     w = running()
     made = w.finished("open")
     size = w.cell.tree.size
