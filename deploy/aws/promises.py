@@ -98,9 +98,13 @@ def nothing_deleted(templates):
 
 
 def nothing_replaced_blindly(templates):
+    """What moves, moves from what it was; all else is created once."""
     wanted = {"Null": {"s3:if-none-match": "true", "s3:if-match": "true"}}
     [(_, _, it)] = [found for found in resources(templates, "AWS::S3::BucketPolicy") if found[0] == "published-bucket"]
-    return any(it["Effect"] == "Deny" and it["Principal"] == "*" and listed(it["Action"]) == ["s3:PutObject"] and it.get("Condition") == wanted for it in statements(it["PolicyDocument"]))
+    denied = [it for it in statements(it["PolicyDocument"]) if it["Effect"] == "Deny" and it["Principal"] == "*" and listed(it["Action"]) == ["s3:PutObject"]]
+    moves = [{"Fn::Sub": f"${{Bucket.Arn}}/{path}"} for path in ("elections/*/checkpoint", "elections/*/results.json", "probe/*")]
+    return any(it.get("Condition") == wanted and it.get("Resource") == {"Fn::Sub": "${Bucket.Arn}/*"} for it in denied) and \
+        any(it.get("Condition") == {"Null": {"s3:if-none-match": "true"}} and it.get("NotResource") == moves for it in denied)
 
 
 PUBLIC = {"s3:ListBucket", "s3:ListBucketVersions", "s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention"}
@@ -158,6 +162,11 @@ def signs_alone(templates):
             return False
         if "kms:Sign" in actions:
             signers.add(who["Ref"])
+            # From inside the network; the ceremony and the authority are at machines of their own.
+            if who["Ref"] == "SigningRoleArn" and it.get("Condition") != {"Fn::If": ["IsInside", {"StringEquals": {"aws:SourceVpc": {"Ref": "NetworkId"}}}, {"Ref": "AWS::NoValue"}]}:
+                return False
+    if not {"Apart", "Inside"} <= set(templates["log-key"]["Rules"]):
+        return False
     in_ceremony = [it for it in key["KeyPolicy"]["Statement"] if "Fn::If" in it and it["Fn::If"][0] == "InCeremony"]
     # To sign is given by keys alone: no role has it.
     elsewhere = [it for _, _, it in resources(templates, "AWS::IAM::Role")]
@@ -170,9 +179,9 @@ def unwraps_its_own(templates):
         who, actions = it["Principal"].get("AWS"), set(listed(it["Action"]))
         if not (isinstance(who, dict) and set(who) == {"Ref"}) or any("*" in action for action in actions):
             return False
-        if "kms:Decrypt" in actions and (who["Ref"] != "RegistrarRoleArn" or "kms:EncryptionContext:tallyroot-registrar" not in text(it.get("Condition"))):
+        if "kms:Decrypt" in actions and (who["Ref"] != "RegistrarRoleArn" or set(it.get("Condition", {}).get("StringEquals", {})) != {"kms:EncryptionContext:tallyroot-registrar", "aws:SourceVpc"}):
             return False
-    return True
+    return text(templates["wrapping-key"].get("Rules", {}).get("Apart")).count("AdminRoleArn") == 2
 
 
 def stores_open_through_stores(templates):
@@ -189,6 +198,16 @@ def stores_open_through_stores(templates):
         if not it["EnableKeyRotation"]:
             return False
     return True
+
+
+def watched(templates):
+    """Whoever changes the policy of a key or a bucket, or silences this, is seen by others."""
+    found = templates["watch"]["Resources"]
+    names = set(found["Changed"]["Properties"]["EventPattern"]["detail"]["eventName"])
+    wanted = {"PutKeyPolicy", "CreateGrant", "EnableKey", "PutBucketPolicy", "DeleteBucketPolicy", "PutBucketLifecycle", "UpdateAssumeRolePolicy", "CreateAccessEntry", "DeleteRule", "StopLogging"}
+    [target] = found["Changed"]["Properties"]["Targets"]
+    return wanted <= names and target["Arn"] == {"Ref": "Watchers"} and "Subscription" in found["Watchers"]["Properties"] and found["Watchers"]["Properties"].get("KmsMasterKeyId") == {"Ref": "Key"} and \
+        found["Changed"]["Properties"].get("State", "ENABLED") == "ENABLED"
 
 
 def edges(templates):
@@ -231,6 +250,40 @@ def apart(templates):
         not any(it["Properties"].get("SourcePrefixListId") and not name.endswith("FrontFromCloudFront") for name, it in templates["network"]["Resources"].items() if it["Type"].endswith("Ingress"))
 
 
+def no_way_out(templates):
+    """By AWS's endpoints, what is of this account, as somebody of it; and no name is asked for but AWS's and those that are given."""
+    account = {"Ref": "AWS::AccountId"}
+    # Roles are taken before anybody is somebody; layers are fetched by what the registry signed; add-ons are AWS's own; anchors are in accounts of their own.
+    named = {"PodsTakeTheirRoles": "role/${Name}-*", "Images": "-starport-layer-bucket/*", "Addons": "${AddonsAccount}:repository/*", "Anchors": "AnchorBuckets", "AnchorsObjects": "AnchorObjects"}
+    own_resources = {"KmsEndpoint", "SecretsEndpoint", "RegistryEndpoint", "ImagesEndpoint", "StorageEndpoint"}
+    for _, name, it in resources(templates, "AWS::EC2::VPCEndpoint"):
+        for statement in it.get("PolicyDocument", {"Statement": [{}]})["Statement"]:
+            sid, equal = statement.get("Sid"), statement.get("Condition", {}).get("StringEquals", {})
+            if sid in named and named[sid] not in text(statement["Resource"]):
+                return False
+            if sid not in ("PodsTakeTheirRoles", "Images") and equal.get("aws:PrincipalAccount") != account:
+                return False
+            if sid == "OurOwn" and name in own_resources and equal.get("aws:ResourceAccount") != account:
+                return False
+    network = templates["network"]["Resources"]
+    rules = [(it["Action"], it["FirewallDomainListId"]["Ref"]) for it in sorted(network["NamesRules"]["Properties"]["FirewallRules"], key=lambda it: it["Priority"])]
+    return rules == [("ALLOW", "NamesAllowed"), ("ALLOW", "NamesAllowedOutside"), ("BLOCK", "NamesAll")] and network["NamesAll"]["Properties"]["Domains"] == ["*"] and \
+        network["NamesAllowed"]["Properties"]["Domains"] == ["*.amazonaws.com", "*.compute.internal", "*.ec2.internal"] and \
+        network["NamesGuarded"]["Properties"]["FirewallRuleGroupId"] == {"Ref": "NamesRules"}
+
+
+def operators_without_keys(templates):
+    """Who looks after the cluster every day is in a group of Kubernetes with few rights; who can change what runs is given for as long as it takes. Policies hold from a pod's first moment, where that is asked for."""
+    cluster = templates["cluster"]["Resources"]
+    operator, installer = cluster["Operator"]["Properties"], cluster["Installer"]
+    entries = resources(templates, "AWS::EKS::AccessEntry")
+    return len(entries) == 2 and "AccessPolicies" not in operator and operator["KubernetesGroups"] == ["tallyroot-operators"] and \
+        installer.get("Condition") == "IsInstalling" and templates["cluster"]["Parameters"]["InstallerRoleArn"].get("Default") == "" and \
+        cluster["Cluster"]["Properties"]["AccessConfig"] == {"AuthenticationMode": "API", "BootstrapClusterCreatorAdminPermissions": False} and \
+        all("aws:SourceVpc" in text(cluster[role]["Properties"]["AssumeRolePolicyDocument"]) for role in ("VolumesRole", "RoutesRole")) and \
+        'NETWORK_POLICY_ENFORCING_MODE": "${PolicyEnforcement}"' in cluster["Network"]["Properties"]["ConfigurationValues"]["Fn::Sub"]
+
+
 def own_nodes(templates):
     """Each kind of node has its security group, its subnets in three zones, its label; cells and registrars admit nothing else."""
     wanted = {"cells": ("CellTemplate", "CellNodes", "CellsSubnets"), "registrars": ("RegistrarTemplate", "RegistrarNodes", "RegistrarsSubnets"), "services": ("ServiceTemplate", "ServiceNodes", "ServicesSubnets")}
@@ -261,7 +314,7 @@ def least_privilege(templates):
     unit = templates["unit-role"]["Resources"]
     [trust] = statements(unit["Role"]["Properties"]["AssumeRolePolicyDocument"])
     equal = trust["Condition"]["StringEquals"]
-    if trust["Action"] != "sts:AssumeRoleWithWebIdentity" or equal != {"${IdentitiesIssuer}:aud": "sts.amazonaws.com", "${IdentitiesIssuer}:sub": "system:serviceaccount:${Name}-${Unit}:service"}:
+    if trust["Action"] != "sts:AssumeRoleWithWebIdentity" or equal != {"aws:SourceVpc": "${NetworkId}", "${IdentitiesIssuer}:aud": "sts.amazonaws.com", "${IdentitiesIssuer}:sub": "system:serviceaccount:${Name}-${Unit}:service"}:
         return False
     written = {}
     granted = {it["PolicyName"]: it["PolicyDocument"] for it in branches(unit["Role"]["Properties"]["Policies"])}
@@ -344,7 +397,7 @@ def blocks(templates):
     return found
 
 
-PROMISES = [kept, encrypted, nothing_deleted, nothing_replaced_blindly, no_public_writes, only_by_tls, signs_alone, unwraps_its_own, stores_open_through_stores, apart,
+PROMISES = [kept, encrypted, nothing_deleted, nothing_replaced_blindly, no_public_writes, only_by_tls, signs_alone, unwraps_its_own, stores_open_through_stores, watched, apart, no_way_out, operators_without_keys,
             own_nodes, least_privilege, private_edge, limited, agreed]
 
 

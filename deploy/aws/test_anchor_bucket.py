@@ -26,6 +26,13 @@ def broken(template):
     denied = set().union(*(actions(s) for s in statements if s["Effect"] == "Deny" and s["Principal"] == "*" and "Condition" not in s))
     if not {"s3:DeleteObject", "s3:DeleteObjectVersion"} <= denied:
         found.add("delete")
+    conditions = {(code, action): s["Condition"] for s in statements if s["Effect"] == "Deny" and s["Principal"] == "*" for action in actions(s) for code in [s["Sid"]]
+                  if s["Resource"] == {"Fn::Sub": "${Bucket.Arn}/*"} and "Condition" in s}
+    weak = {"NumericLessThan": {"s3:object-lock-remaining-retention-days": {"Ref": "MinimumRetentionDays"}}}
+    wanted = {("OnlyOnce", "s3:PutObject"): {"Null": {"s3:if-none-match": "true"}}, ("OnlyLocked", "s3:PutObject"): {"StringNotEquals": {"s3:object-lock-mode": "COMPLIANCE"}},
+              ("OnlyForLong", "s3:PutObject"): weak, ("OnlyForLong", "s3:PutObjectRetention"): weak}
+    if conditions != wanted:
+        found.add("writes")
     return found
 
 
@@ -38,8 +45,13 @@ class AnchorBucket(unittest.TestCase):
         def suspended(b, s): b["VersioningConfiguration"]["Status"] = "Suspended"
         def writes(b, s): s[1]["Action"].append("s3:PutObject")
         def hidden(b, s): s[0]["Action"].remove("s3:ListBucketVersions")
-        def deletes(b, s): s[3]["Action"].remove("s3:DeleteObjectVersion")
-        for mutate, code in ((governance, "lock"), (suspended, "versions"), (writes, "public"), (hidden, "public"), (deletes, "delete")):
+        def of(s, sid): return next(it for it in s if it["Sid"] == sid)
+        def deletes(b, s): of(s, "NobodyDeletes")["Action"].remove("s3:DeleteObjectVersion")
+        def weaker(b, s): of(s, "OnlyLocked")["Condition"]["StringNotEquals"]["s3:object-lock-mode"] = "GOVERNANCE"
+        def shorter(b, s): of(s, "OnlyForLong")["Action"].remove("s3:PutObject")
+        def twice(b, s): s.remove(of(s, "OnlyOnce"))
+        for mutate, code in ((governance, "lock"), (suspended, "versions"), (writes, "public"), (hidden, "public"), (deletes, "delete"),
+                             (weaker, "writes"), (shorter, "writes"), (twice, "writes")):
             template = copy.deepcopy(TEMPLATE)
             r = template["Resources"]
             mutate(r["Bucket"]["Properties"], r["Policy"]["Properties"]["PolicyDocument"]["Statement"])

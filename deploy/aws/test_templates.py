@@ -51,6 +51,7 @@ class Templates(unittest.TestCase):
         def expires(t): of(t, "published-bucket", "Bucket")["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] = 30
         def unversioned(t): of(t, "published-bucket", "Bucket")["VersioningConfiguration"]["Status"] = "Suspended"
         def blindly(t): published(t, "NobodyReplacesBlindly")["Condition"]["Null"].pop("s3:if-match")
+        def twice(t): published(t, "OnlyCheckpointsAndResultsMove")["NotResource"].append({"Fn::Sub": "${Bucket.Arn}/elections/*/batches/*"})
         def writes(t): anchor(t, "AnyoneReads")["Action"].append("s3:PutObject")
         def readable(t): published(t, "CloudFrontReads").update(Principal="*")
         def acls(t): of(t, "published-bucket", "Bucket")["PublicAccessBlockConfiguration"]["BlockPublicPolicy"] = False
@@ -68,6 +69,13 @@ class Templates(unittest.TestCase):
         def by_role(t): unit_policy(t, 0)["Statement"].append({"Sid": "Signs", "Effect": "Allow", "Action": "kms:Sign", "Resource": "arn:aws:kms:eu-central-1:123456789012:key/1"})
         def unbound(t): del key(t, "Unwrap", "wrapping-key")["Condition"]
         def admin_unwraps(t): key(t, "Administer", "wrapping-key")["Action"].append("kms:Decrypt")
+        def from_anywhere(t): del key(t, "Sign")["Condition"]
+        def one_person(t): del t["log-key"]["Rules"]["Apart"]
+        def unwraps_anywhere(t): key(t, "Unwrap", "wrapping-key")["Condition"]["StringEquals"].pop("aws:SourceVpc")
+        def wraps_alone(t): del t["wrapping-key"]["Rules"]
+        def unseen(t): of(t, "watch", "Changed")["EventPattern"]["detail"]["eventName"].remove("PutKeyPolicy")
+        def asleep(t): of(t, "watch", "Changed")["State"] = "DISABLED"
+        def untold(t): del of(t, "watch", "Watchers")["Subscription"]
         def anyhow(t): del key(t, "ThroughTheStore", "store-keys", "PublishedKey")["Condition"]
         def admin_reads(t): key(t, "Administer", "store-keys", "SecretsKey")["Action"].append("kms:Decrypt")
         def rule(t, kind, source, target):
@@ -82,6 +90,17 @@ class Templates(unittest.TestCase):
         def way_out(t): network(t)["CellsRoutesA"]["Properties"]["RouteTableId"] = {"Ref": "TranslatedA"}
         def leaky(t): network(t)["New"] = {"Type": "AWS::EC2::Route", "Properties": {"RouteTableId": {"Ref": "Closed"}, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": {"Ref": "Gateway"}}}
         def database_for_all(t): of(t, "database", "Access")["SecurityGroupIngress"][0]["SourceSecurityGroupId"] = {"Ref": "Other"}
+        def statement_of(t, endpoint, sid): return statement(of(t, "network", endpoint)["PolicyDocument"], sid)
+        def default_policy(t): del of(t, "network", "KmsEndpoint")["PolicyDocument"]
+        def anybodys_bucket(t): statement_of(t, "StorageEndpoint", "OurOwn")["Condition"]["StringEquals"].pop("aws:ResourceAccount")
+        def anybody(t): statement_of(t, "SecretsEndpoint", "OurOwn")["Condition"]["StringEquals"].pop("aws:PrincipalAccount")
+        def any_role(t): statement_of(t, "StsEndpoint", "PodsTakeTheirRoles")["Resource"] = "*"
+        def any_name(t): of(t, "network", "NamesAllowed")["Domains"].append("*")
+        def unblocked(t): of(t, "network", "NamesRules")["FirewallRules"][2]["Action"] = "ALERT"
+        def administers(t): of(t, "cluster", "Operator")["AccessPolicies"] = of(t, "cluster", "Installer")["AccessPolicies"]
+        def always(t): del t["cluster"]["Resources"]["Installer"]["Condition"]
+        def maker(t): of(t, "cluster", "Cluster")["AccessConfig"]["BootstrapClusterCreatorAdminPermissions"] = True
+        def loose(t): of(t, "cluster", "Network")["ConfigurationValues"] = {"Fn::Sub": '{"enableNetworkPolicy": "true"}'}
         def same_group(t): of(t, "cluster", "CellTemplate")["LaunchTemplateData"]["SecurityGroupIds"] = [{"Ref": "RegistrarNodes"}]
         def one_zone(t): of(t, "cluster", "CellsB")["Subnets"] = [{"Fn::Select": [0, {"Ref": "CellsSubnets"}]}]
         def node_role(t): of(t, "cluster", "RegistrarTemplate")["LaunchTemplateData"]["MetadataOptions"]["HttpPutResponseHopLimit"] = 2
@@ -89,6 +108,9 @@ class Templates(unittest.TestCase):
         def any_account(t):
             trust = of(t, "unit-role", "Role")["AssumeRolePolicyDocument"]["Fn::Sub"]
             trust[0] = trust[0].replace("${Name}-${Unit}:service", "*:service")
+        def carried_out(t):
+            trust = of(t, "unit-role", "Role")["AssumeRolePolicyDocument"]["Fn::Sub"]
+            trust[0] = trust[0].replace('"aws:SourceVpc":"${NetworkId}",', "")
         def all_cells(t): unit_policy(t, 0)["Statement"][2]["Resource"][0]["Fn::If"][1]["Fn::Sub"] = "arn:aws:s3:::b/elections/*/cells/*"
         def all_secrets(t):
             resource = unit_policy(t, 1)["Statement"][0]["Resource"]["Fn::Sub"]
@@ -107,12 +129,13 @@ class Templates(unittest.TestCase):
         def renamed(t): t["network"]["Outputs"]["CellNode"] = t["network"]["Outputs"].pop("CellNodes")
         for promise, mutations in {
                 "kept": (gone,), "encrypted": (plain, unreadable, open_database, default_key, open_disk, open_secrets),
-                "nothing_deleted": (deletes, versions, but_admins, expires, unversioned), "nothing_replaced_blindly": (blindly,),
+                "nothing_deleted": (deletes, versions, but_admins, expires, unversioned), "nothing_replaced_blindly": (blindly, twice),
                 "no_public_writes": (writes, readable, acls), "only_by_tls": (http, unforced, listens, posted, inner),
-                "signs_alone": (admin_signs, account_signs, any_action, other_key, for_ever, by_role), "unwraps_its_own": (unbound, admin_unwraps),
+                "signs_alone": (admin_signs, account_signs, any_action, other_key, for_ever, by_role, from_anywhere, one_person), "unwraps_its_own": (unbound, admin_unwraps, unwraps_anywhere, wraps_alone), "watched": (unseen, asleep, untold),
                 "stores_open_through_stores": (anyhow, admin_reads),
-                "apart": (cell_asks, cell_answers, crossed, by_address, everywhere, way_out, leaky, database_for_all), "own_nodes": (same_group, one_zone, node_role, untainted),
-                "least_privilege": (any_account, all_cells, all_secrets, all_targets), "private_edge": (samples, logs, unguarded, cookies, who, public, impatient),
+                "apart": (cell_asks, cell_answers, crossed, by_address, everywhere, way_out, leaky, database_for_all), "no_way_out": (default_policy, anybodys_bucket, anybody, any_role, any_name, unblocked), "operators_without_keys": (administers, always, maker, loose),
+                "own_nodes": (same_group, one_zone, node_role, untainted),
+                "least_privilege": (any_account, carried_out, all_cells, all_secrets, all_targets), "private_edge": (samples, logs, unguarded, cookies, who, public, impatient),
                 "limited": (unlimited, counted), "agreed": (unknown, renamed)}.items():
             for mutate in mutations:
                 with self.subTest(f"{promise}: {mutate.__name__}"):
@@ -144,14 +167,22 @@ class AndKubernetes(unittest.TestCase):
             rules = [*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])]
             for peer in (peer for rule in rules for peer in [*rule.get("from", []), *rule.get("to", [])]):
                 if (block := peer.get("ipBlock", {}).get("cidr", "0.0.0.0/0")) != "0.0.0.0/0":
-                    named.setdefault((policy["metadata"]["name"], policy["spec"]["policyTypes"][0]), set()).add(ipaddress.ip_network(block))
-        wanted = {("front", "Ingress"): "LoadBalancers", ("aws", "Egress"): "Endpoints", ("to-database", "Egress"): "Databases", ("database", "Ingress"): "ControlPlane"}
+                    named.setdefault(policy["metadata"]["name"], set()).add(ipaddress.ip_network(block))
+        wanted = {"front": {"LoadBalancers"}, "aws": {"Endpoints"}, "to-database": {"Databases"}, "database": {"ControlPlane"}, "secrets-controller": {"ControlPlane", "Endpoints"},
+                  "system": {"ControlPlane", "Endpoints"}, "webhooks": {"ControlPlane"}, "resolver": set()}
         self.assertEqual(set(named), set(wanted))
-        for policy, kind in wanted.items():
-            [block] = named[policy]
+        # Kubernetes by its service: the policies of the VPC's plugin see that address, others the control plane's own.
+        service = ipaddress.ip_network(TEMPLATES["cluster"]["Resources"]["Cluster"]["Properties"]["KubernetesNetworkConfig"]["ServiceIpv4Cidr"])
+        kubernetes = ipaddress.ip_network(f"{service[1]}/32")
+        resolver = {ipaddress.ip_network(it) for it in ("10.40.0.2/32", "169.254.169.253/32")}
+        for policy, kinds in wanted.items():
+            self.assertEqual(kubernetes in named[policy], policy in ("database", "secrets-controller", "system"), policy)
+            self.assertEqual(named[policy] & resolver, resolver if policy == "resolver" else set(), policy)
+            found = named[policy] - {kubernetes} - resolver
+            self.assertEqual(len(found), len(kinds), policy)
             for other, subnets in blocks.items():
                 for subnet in subnets:
-                    self.assertEqual(subnet.subnet_of(block), other == kind, f"{policy}: {block}, {other} {subnet}")
+                    self.assertEqual(any(subnet.subnet_of(block) for block in found), other in kinds, f"{policy}: {found}, {other} {subnet}")
 
     def test_nodes_accounts_secrets_and_ports_are_named_alike(self):
         labels = {it["Labels"]["tallyroot/part"] for _, _, it in promises.resources(TEMPLATES, "AWS::EKS::Nodegroup")}

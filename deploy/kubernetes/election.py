@@ -169,6 +169,8 @@ class Overlay:
         for name in Settings.IMAGES[: 2 if unit.writes else 1]:
             images.append({"name": name, **image(settings.text("images", name))})
         components = []
+        if secrets:
+            components.append(near("components/external-secrets"))
         if unit.writes:
             components.append(near(f"components/{settings.database}"))
             if settings.database == "cloudnative-pg":

@@ -15,11 +15,13 @@ import time
 import urllib.request
 
 import boto3
+import botocore.exceptions
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REGION = "eu-central-1"
 ACCOUNT = "000000000000"
 NAME = "vote-2027"
+NETWORK = "vpc-0123456789abcdef0"
 # Of the cluster's service accounts.
 ISSUER = "oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
 PATIENCE_S = 120
@@ -46,6 +48,10 @@ def shared():
     stand = Stand()
     atexit.register(stand.close)
     return stand
+
+
+def unconditional(policy):
+    return {**policy, "Statement": [{key: value for key, value in it.items() if key != "Condition"} for it in policy["Statement"]]}
 
 
 class Stand:
@@ -154,16 +160,17 @@ class Stand:
             kind, _, index = unit.partition("-")
             more = {"AnchorBuckets": ",".join(buckets), "AnchorObjects": ",".join(f"{it}/*" for it in buckets)} if kind == "anchor" else {}
             self.roles[unit] = self.stack(f"role-{unit}", "unit-role", Name=NAME, Kind=kind, Index=index, PublishedBucket=f"{NAME}-published", PublishedKeyArn=stores["PublishedKeyArn"],
-                                          SecretsKeyArn=stores["SecretsKeyArn"], IdentitiesArn=f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}", IdentitiesIssuer=ISSUER, **more)["RoleArn"]
+                                          SecretsKeyArn=stores["SecretsKeyArn"], IdentitiesArn=f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}", IdentitiesIssuer=ISSUER, NetworkId=NETWORK, **more)["RoleArn"]
+            self.anywhere(unit)
         writers = {"cell-0": self.roles["cell-0"], "cell-1": self.roles["cell-1"], "issuance-0-0": self.roles["registrar-0"], "heads": self.roles["anchor"], "authority": person("authority")}
         self.keys = {}
 
         def key(log, which, ceremony, enabled):
             self.keys[log, which] = self.stack(f"key-{log}-{which}", "log-key", Name=NAME, Log=log, Which=which, SigningRoleArn=writers[log], AdminRoleArn=person("key-administrators"),
-                                               CeremonyRoleArn=ceremony, Enabled=enabled)["KeyArn"]
+                                               CeremonyRoleArn=ceremony, NetworkId="" if log == "authority" else NETWORK, Enabled=enabled)["KeyArn"]
 
         def wrapping(ceremony):
-            return self.stack("wrapping-0", "wrapping-key", Name=NAME, Registrar="0", RegistrarRoleArn=writers["issuance-0-0"], AdminRoleArn=person("key-administrators"), CeremonyRoleArn=ceremony)["KeyArn"]
+            return self.stack("wrapping-0", "wrapping-key", Name=NAME, Registrar="0", RegistrarRoleArn=writers["issuance-0-0"], AdminRoleArn=person("key-administrators"), CeremonyRoleArn=ceremony, NetworkId=NETWORK)["KeyArn"]
 
         all_keys = [(log, which) for which in ("main", "spare") for log in writers]
         for log, which in all_keys:
@@ -176,18 +183,37 @@ class Stand:
                 # Its CloudFormation does not.
                 self.client("kms").disable_key(KeyId=self.keys[log, which])
         wrapping("")
+        # Nor has it networks: what is asked of it comes from none.
+        self.inside = {}
+        for name, arn in self.keys.items():
+            self.inside[name] = self.client("kms").get_key_policy(KeyId=arn, PolicyName="default")["Policy"]
+            self.policy_of(arn, json.dumps(unconditional(json.loads(self.inside[name]))))
         # It does not tell a policy of a request's encryption context, by which the template narrows who unwraps what.
-        kms = self.client("kms")
-        policy = json.loads(kms.get_key_policy(KeyId=self.wrapping, PolicyName="default")["Policy"])
-        kms.put_key_policy(KeyId=self.wrapping, PolicyName="default", Policy=json.dumps({**policy, "Statement": [{key: value for key, value in it.items() if key != "Condition"} for it in policy["Statement"]]}))
+        policy = json.loads(self.client("kms").get_key_policy(KeyId=self.wrapping, PolicyName="default")["Policy"])
+        self.policy_of(self.wrapping, json.dumps(unconditional(policy)))
         s3 = self.client("s3")
         for anchor, region in (("court", REGION), ("university", "eu-west-1")):
             self.client("s3", region).create_bucket(Bucket=f"{NAME}-anchor-{anchor}", ObjectLockEnabledForBucket=True, CreateBucketConfiguration={"LocationConstraint": region})
         self.policy = json.loads(s3.get_bucket_policy(Bucket=f"{NAME}-published")["Policy"])
-        self.without("OnlyByTls", "NobodyReplacesBlindly")
+        self.without(*self.BEYOND)
         public = self.election / "public"
         for path in public.rglob("manifest.json"):
             s3.put_object(Bucket=f"{NAME}-published", Key=str(path.relative_to(public)), Body=path.read_bytes(), IfNoneMatch="*")
+
+    def policy_of(self, key, policy):
+        self.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+
+    def anywhere(self, unit):
+        """The unit's role, as the template makes it but for the network from which it is taken: the server has none, so nobody would be inside."""
+        with contextlib.suppress(botocore.exceptions.ClientError):
+            self.credentials(unit)
+            raise AssertionError(f"{unit}: its role was taken from outside the network")
+        iam, name = self.client("iam"), self.roles[unit].rpartition("/")[2]
+        trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+        del trust["Statement"][0]["Condition"]["StringEquals"]["aws:SourceVpc"]
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
+
+    BEYOND = ("OnlyByTls", "NobodyReplacesBlindly", "OnlyCheckpointsAndResultsMove")
 
     def without(self, *statements):
         """The published bucket's policy without what the stand-in cannot keep: it speaks plain HTTP, and does not tell a policy of If-None-Match."""

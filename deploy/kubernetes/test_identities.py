@@ -59,7 +59,7 @@ class Identities(unittest.TestCase):
         s3 = self.stand.client("s3", credentials=self.stand.credentials("cell-0"))
         s3.list_objects_v2(Bucket=BUCKET)
         self.stand.without()
-        self.addCleanup(self.stand.without, "OnlyByTls", "NobodyReplacesBlindly")
+        self.addCleanup(self.stand.without, *self.stand.BEYOND)
         self.denied(s3.list_objects_v2, Bucket=BUCKET)
 
     def test_each_key_signs_for_its_own_unit(self):
@@ -76,6 +76,14 @@ class Identities(unittest.TestCase):
                         # Disabled until a switch; its public half is shown, so that a start can compare it.
                         with self.assertRaises(kms.exceptions.DisabledException):
                             kms.sign(KeyId=key, **SIGN)
+
+    def test_a_units_role_signs_nothing_from_outside_the_network(self):
+        kms = self.stand.client("kms", credentials=self.stand.credentials("cell-0"))
+        name = self.stand.keys["cell-0", "main"]
+        kms.sign(KeyId=name, **SIGN)
+        self.addCleanup(self.stand.policy_of, name, self.stand.client("kms").get_key_policy(KeyId=name, PolicyName="default")["Policy"])
+        self.stand.policy_of(name, self.stand.inside["cell-0", "main"])
+        self.denied(kms.sign, KeyId=name, **SIGN)
 
     def test_the_ceremony_is_over_and_administrators_do_not_use_keys(self):
         for person in ("ceremony", "key-administrators"):

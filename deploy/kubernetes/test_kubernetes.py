@@ -47,8 +47,9 @@ class Kubernetes(unittest.TestCase):
             for it in deployed.manifests:
                 with self.subTest(f"{database}: {it['kind']} {it['metadata'].get('namespace')}/{it['metadata']['name']}"):
                     self.assertIsNone(manifests.misshapen(it))
-        witness = manifests.render(HERE / "base" / "witness")
-        self.assertEqual([manifests.misshapen(it) for it in witness], [None] * len(witness))
+        for base in ("witness", "operators", "system"):
+            rendered = manifests.render(HERE / "base" / base)
+            self.assertEqual([manifests.misshapen(it) for it in rendered], [None] * len(rendered), base)
 
     def test_a_wrong_shape_is_seen(self):
         deployed = self.deployed["cloudnative-pg"]
@@ -150,6 +151,25 @@ class Kubernetes(unittest.TestCase):
         text = data["config.toml"].replace("/run/secrets/tallyroot", str(folder)).replace("/etc/database", str(folder))
         config.write_text(text)
         return config
+
+    def test_operators_take_no_secret_no_token_and_no_pods_place(self):
+        rendered = {it["kind"]: it for it in manifests.render(HERE / "base" / "operators")}
+        changes = {(resource, verb) for rule in rendered["ClusterRole"]["rules"] for resource in rule["resources"] for verb in rule["verbs"] if verb not in ("get", "list", "watch")}
+        self.assertEqual(changes, {("pods", "delete"), ("pods/eviction", "create"), ("nodes", "patch"), ("statefulsets/scale", "patch"), ("statefulsets/scale", "update")})
+        looked_at = {resource for rule in rendered["ClusterRole"]["rules"] for resource in rule["resources"]}
+        never = {"secrets", "*", "pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "pods/ephemeralcontainers", "serviceaccounts/token", "nodes/proxy", "services/proxy"}
+        self.assertEqual(looked_at & never, set())
+        self.assertEqual(rendered["ClusterRoleBinding"]["subjects"], [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "tallyroot-operators"}])
+
+    def test_each_unit_with_secrets_has_its_own_controller_and_every_system_namespace_its_policies(self):
+        for database, with_secrets in (("cloudnative-pg", {"registrar-0"}), ("aurora", {"registrar-0", "cell-0", "cell-1", "anchor"})):
+            deployed = self.deployed[database]
+            there = {it["metadata"]["namespace"] for it in deployed.kinds("NetworkPolicy") if it["metadata"]["name"] == "secrets-controller"}
+            self.assertEqual(there, {f"{NAME}-{unit}" for unit in with_secrets})
+            self.assertEqual({it["metadata"]["namespace"] for it in deployed.kinds("ExternalSecret")}, there)
+        system = manifests.render(HERE / "base" / "system")
+        everything = {it["metadata"]["namespace"] for it in system if it["spec"]["podSelector"] == {} and it["spec"]["policyTypes"] == ["Ingress", "Egress"]}
+        self.assertEqual(everything, manifests.OUTSIDERS)
 
     def test_the_alert_rules_are_ours(self):
         ours = yaml.safe_load((HERE.parent / "observability" / "alerts.yaml").read_text())["groups"]
