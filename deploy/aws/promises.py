@@ -222,6 +222,14 @@ def edges(templates):
     return out, into
 
 
+def to_provider(templates, name, block):
+    """A way for registrars to what the operator named, which is small, and not there where nothing is named."""
+    network = templates["network"]
+    given = network["Parameters"]["ProviderBlock"]
+    return block == {"Ref": "ProviderBlock"} and network["Resources"][name].get("Condition") == "HasProvider" and given["Default"] == "" and \
+        re.fullmatch(given["AllowedPattern"], "203.0.113.0/24") is not None and not any(re.fullmatch(given["AllowedPattern"], it) for it in ("0.0.0.0/0", "203.0.0.0/16", "203.0.113.0/23"))
+
+
 APART = {"CellNodes", "RegistrarNodes", "CellsFront", "RegistrarsFront"}
 
 
@@ -232,8 +240,8 @@ def apart(templates):
         for source, target, *_ in rules:
             if "Cell" in source and "Registrar" in target or "Registrar" in source and "Cell" in target:
                 return False
-    for _, _, it in resources(templates, "AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress"):
-        if it["GroupId"]["Ref"] in APART and any(word.startswith("Cidr") for word in it):
+    for _, name, it in resources(templates, "AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress"):
+        if it["GroupId"]["Ref"] in APART and any(word.startswith("Cidr") for word in it) and not (it["GroupId"] == {"Ref": "RegistrarNodes"} and to_provider(templates, name, it.get("CidrIp")) and it["FromPort"] == it["ToPort"] == 443):
             return False
     for template, name, it in resources(templates, "AWS::EC2::SecurityGroup"):
         # Without a rule of its own a group lets everything out.
@@ -242,9 +250,13 @@ def apart(templates):
         for rule in it.get("SecurityGroupIngress", []):
             if template != "database" or rule["SourceSecurityGroupId"] != {"Ref": "Nodes"}:
                 return False
-    # Their subnets have no route out.
+    # Their subnets have no route out, but the registrars' to their provider.
     for _, _, it in resources(templates, "AWS::EC2::SubnetRouteTableAssociation"):
-        if it["SubnetId"]["Ref"].startswith(("Cells", "Registrars", "LoadBalancers", "Databases")) and it["RouteTableId"] != {"Ref": "Closed"}:
+        subnet = it["SubnetId"]["Ref"]
+        if subnet.startswith(("Cells", "Registrars", "LoadBalancers", "Databases")) and it["RouteTableId"] != {"Ref": f"Provider{subnet[-1]}" if subnet.startswith("Registrars") else "Closed"}:
+            return False
+    for _, name, it in resources(templates, "AWS::EC2::Route"):
+        if it["RouteTableId"]["Ref"].startswith("Provider") and not to_provider(templates, name, it["DestinationCidrBlock"]):
             return False
     return not any(it["RouteTableId"] == {"Ref": "Closed"} for _, _, it in resources(templates, "AWS::EC2::Route")) and \
         not any(it["Properties"].get("SourcePrefixListId") and not name.endswith("FrontFromCloudFront") for name, it in templates["network"]["Resources"].items() if it["Type"].endswith("Ingress"))

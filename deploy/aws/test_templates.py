@@ -89,6 +89,11 @@ class Templates(unittest.TestCase):
         def everywhere(t): del network(t)["CellNodes"]["Properties"]["SecurityGroupEgress"]
         def way_out(t): network(t)["CellsRoutesA"]["Properties"]["RouteTableId"] = {"Ref": "TranslatedA"}
         def leaky(t): network(t)["New"] = {"Type": "AWS::EC2::Route", "Properties": {"RouteTableId": {"Ref": "Closed"}, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": {"Ref": "Gateway"}}}
+        def anywhere_else(t): network(t)["ProviderRouteA"]["Properties"]["DestinationCidrBlock"] = "0.0.0.0/0"
+        def always_out(t): del network(t)["ProviderRouteB"]["Condition"]
+        def large(t): t["network"]["Parameters"]["ProviderBlock"]["AllowedPattern"] = ".*"
+        def cells_too(t): network(t)["CellsRoutesA"]["Properties"]["RouteTableId"] = {"Ref": "ProviderA"}
+        def any_port(t): network(t)["RegistrarNodesToProvider"]["Properties"]["FromPort"] = 0
         def database_for_all(t): of(t, "database", "Access")["SecurityGroupIngress"][0]["SourceSecurityGroupId"] = {"Ref": "Other"}
         def statement_of(t, endpoint, sid): return statement(of(t, "network", endpoint)["PolicyDocument"], sid)
         def default_policy(t): del of(t, "network", "KmsEndpoint")["PolicyDocument"]
@@ -133,7 +138,7 @@ class Templates(unittest.TestCase):
                 "no_public_writes": (writes, readable, acls), "only_by_tls": (http, unforced, listens, posted, inner),
                 "signs_alone": (admin_signs, account_signs, any_action, other_key, for_ever, by_role, from_anywhere, one_person), "unwraps_its_own": (unbound, admin_unwraps, unwraps_anywhere, wraps_alone), "watched": (unseen, asleep, untold),
                 "stores_open_through_stores": (anyhow, admin_reads),
-                "apart": (cell_asks, cell_answers, crossed, by_address, everywhere, way_out, leaky, database_for_all), "no_way_out": (default_policy, anybodys_bucket, anybody, any_role, any_name, unblocked), "operators_without_keys": (administers, always, maker, loose),
+                "apart": (cell_asks, cell_answers, crossed, by_address, everywhere, way_out, leaky, anywhere_else, always_out, large, cells_too, any_port, database_for_all), "no_way_out": (default_policy, anybodys_bucket, anybody, any_role, any_name, unblocked), "operators_without_keys": (administers, always, maker, loose),
                 "own_nodes": (same_group, one_zone, node_role, untainted),
                 "least_privilege": (any_account, carried_out, all_cells, all_secrets, all_targets), "private_edge": (samples, logs, unguarded, cookies, who, public, impatient),
                 "limited": (unlimited, counted), "agreed": (unknown, renamed)}.items():

@@ -11,6 +11,7 @@ of it is copied. SETTINGS.toml says where things are in AWS (example.toml shows 
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import os
 import pathlib
@@ -25,10 +26,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 ALERTS = HERE.parent / "observability" / "alerts.yaml"
 DATABASES = ("cloudnative-pg", "aurora")
 SERVICE, HEALTH = 7100, 7101
+# The network's own addresses (deploy/aws/network.yaml).
+OURS = ipaddress.IPv4Network("10.0.0.0/8")
 # Each commit is on the primary and on one of the two standbys, and CloudNativePG promotes only when it sees R + W > N: both standbys (R = 2, W = 1, N = 2).
 # The program counts the three names without knowing which is the primary, so its rule, count >= names - failover + 1, asks that all three are compared:
 # the two that are, and the primary itself, which has every commit (specs/architecture.md, deploy/kubernetes).
-STANDBYS = '{ standbys = ["db-1", "db-2", "db-3"], count = 1, failover = 3 }'
+STANDBYS = ["db-1", "db-2", "db-3"]
 
 
 class Failed(Exception):
@@ -38,7 +41,7 @@ class Failed(Exception):
 class Settings:
     """SETTINGS.toml, read strictly: what nobody asks for is refused."""
 
-    KNOWN = {"name", "region", "database", "published", "role", "images", "anchors", "witnesses", "target_groups", "aurora", "volume_key"}
+    KNOWN = {"name", "region", "database", "published", "role", "images", "anchors", "witnesses", "target_groups", "aurora", "volume_key", "standbys", "oidc"}
     IMAGES = ("tallyroot", "tallyroot-secrets", "postgres-for-cloudnative-pg")
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -158,6 +161,11 @@ class Overlay:
         more = {}
         if secrets := self.secrets(unit):
             more["secrets.yaml"] = "---\n".join(map(dump, self.external_secrets(unit, secrets)))
+        if sign_in := self.sign_in(unit):
+            # Policies add up: to the provider, and nobody else.
+            more["sign-in.yaml"] = dump({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "sign-in"}, "spec": {
+                "podSelector": {"matchLabels": {"app.kubernetes.io/name": "tallyroot"}}, "policyTypes": ["Egress"],
+                "egress": [{"to": [{"ipBlock": {"cidr": block}} for block in sign_in["blocks"]], "ports": [{"protocol": "TCP", "port": 443}]}]}})
         if unit.writes:
             patches.append(patch("StatefulSet", self.copied(unit), "service"))
         if settings.given.get("target_groups"):
@@ -242,7 +250,9 @@ class Overlay:
         if unit.kind != "registrar":
             lines += ["", "[key]", *self.keys(f"cells/{unit.index}" if unit.kind == "cell" else "heads")]
         lines += ["", "[database]", f"url = {quoted(self.database_url(unit))}", 'password_file = "/run/secrets/tallyroot/password"',
-                  f"durability = {STANDBYS if self.settings.database == 'cloudnative-pg' else quoted('storage-replicated')}"]
+                  f"durability = {self.durability(unit)}"]
+        if sign_in := self.sign_in(unit):
+            lines += ["", "[oidc]", *(f"{key} = {quoted(value)}" for key, value in sign_in.items() if key != "blocks")]
         if unit.kind == "registrar":
             for shard in range(len(self.manifest["registrars"][unit.index]["shards"])):
                 lines += ["", "[[shards]]", *self.keys(f"registrars/{unit.index}/{shard}")]
@@ -255,6 +265,32 @@ class Overlay:
                 name = vkey.split("+")[0]
                 lines += ["", "[[witnesses]]", f"name = {quoted(name)}", f"url = {quoted(self.settings.text('witnesses', name))}"]
         return text(unit, lines)
+
+    def durability(self, unit: Unit) -> str:
+        if self.settings.database == "aurora":
+            return quoted("storage-replicated")
+        # An instance whose volume was lost comes back under a new name.
+        names = self.settings.given.get("standbys", {}).get(unit.name, STANDBYS)
+        if not isinstance(names, list) or len(set(map(str, names))) != 3 or not all(re.fullmatch(r"db-[1-9][0-9]*", str(name)) for name in names):
+            raise Failed(f"standbys.{unit.name} is {names!r}: give the names of its three instances, as `kubectl get pods` has them, such as {json.dumps(STANDBYS)}")
+        return f"{{ standbys = {json.dumps(names)}, count = 1, failover = 3 }}"
+
+    SIGN_IN = {"issuer", "client_id", "audience", "claim", "scope", "blocks"}
+
+    def sign_in(self, unit: Unit) -> dict:
+        """Where a registrar's voters sign in beside their codes, and the few addresses at which it reads the provider's keys."""
+        given = self.settings.given.get("oidc", {}).get(unit.name, {})
+        if not given:
+            return {}
+        if unit.kind != "registrar" or set(given) - self.SIGN_IN or not all(isinstance(given.get(key), str) for key in set(given) - {"blocks"} | {"issuer", "client_id"}):
+            raise Failed(f"oidc.{unit.name}: give issuer, client_id and blocks of a registrar; there are {', '.join(sorted(self.SIGN_IN))}")
+        try:
+            blocks = [ipaddress.IPv4Network(block) for block in given["blocks"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Failed(f"oidc.{unit.name}.blocks: {error}: give where the provider is, such as [\"203.0.113.16/28\"]") from error
+        if not blocks or any(block.prefixlen < 24 or block.overlaps(OURS) for block in blocks):
+            raise Failed(f"oidc.{unit.name}.blocks: give public addresses, at most 256 each: a registrar reaches nobody else")
+        return given
 
     def database_url(self, unit: Unit) -> str:
         if self.settings.database == "aurora":

@@ -204,6 +204,7 @@ def apart(deployed, name):
 
 
 NODES = [ipaddress.ip_network(block) for block in ("10.40.64.0/18", "10.40.128.0/19", "10.40.160.0/19")]
+OURS, KUBERNETES = ipaddress.ip_network("10.40.0.0/16"), ipaddress.ip_network("172.20.0.1/32")
 OUTSIDERS = {"kube-system", "monitoring", "cnpg-system"}
 
 
@@ -216,7 +217,8 @@ def peer_is_fine(kind, peer):
         if any(block.overlaps(nodes) for nodes in NODES):
             excepted = [ipaddress.ip_network(it) for it in peer["ipBlock"].get("except", [])]
             return kind == "anchor" and all(any(nodes.subnet_of(it) for it in excepted) for nodes in NODES)
-        return True
+        # Outside there is one thing for a registrar: its voters' provider.
+        return block.subnet_of(OURS) or block == KUBERNETES or kind == "registrar" and block.prefixlen >= 24
     # Within its own namespace.
     return bool(peer.get("podSelector", {}).get("matchLabels"))
 

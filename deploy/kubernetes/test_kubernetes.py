@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 import unittest
 
 import manifests
@@ -170,6 +171,32 @@ class Kubernetes(unittest.TestCase):
         system = manifests.render(HERE / "base" / "system")
         everything = {it["metadata"]["namespace"] for it in system if it["spec"]["podSelector"] == {} and it["spec"]["policyTypes"] == ["Ingress", "Egress"]}
         self.assertEqual(everything, manifests.OUTSIDERS)
+
+    def test_a_registrars_voters_sign_in_at_a_provider_and_a_database_has_its_fourth_instance(self):
+        out = self.stand.folder / "further"
+        more = {"# [standbys]": "[standbys]", "# cell-0 =": "cell-0 =", "# [oidc": "[oidc", "# issuer": "issuer", "# client_id": "client_id", "# blocks": "blocks"}
+        ran = written(self.stand, out, "cloudnative-pg", **more)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        deployed = manifests.Deployed(manifests.render(out))
+        self.assertEqual(manifests.broken(deployed) - {"durable_databases"}, set())
+        self.assertEqual([manifests.misshapen(it) for it in deployed.kinds("NetworkPolicy")], [None] * len(deployed.kinds("NetworkPolicy")))
+        ways = {it["metadata"]["namespace"]: it["spec"]["egress"][0]["to"] for it in deployed.kinds("NetworkPolicy") if it["metadata"]["name"] == "sign-in"}
+        self.assertEqual(ways, {f"{NAME}-registrar-0": [{"ipBlock": {"cidr": "203.0.113.16/28"}}]})
+        configs = {namespace: tomllib.loads(deployed.config(namespace)["config.toml"]) for namespace in deployed.namespaces()}
+        self.assertEqual({namespace: config["oidc"] for namespace, config in configs.items() if "oidc" in config}, {f"{NAME}-registrar-0": {"issuer": "https://id.example.org", "client_id": "vote"}})
+        self.assertEqual(configs[f"{NAME}-cell-0"]["database"]["durability"], {"standbys": ["db-1", "db-3", "db-4"], "count": 1, "failover": 3})
+        self.assertEqual(configs[f"{NAME}-cell-1"]["database"]["durability"]["standbys"], ["db-1", "db-2", "db-3"])
+        # The program takes it: what is wrong is that nothing is there.
+        with tempfile.TemporaryDirectory() as folder:
+            config = self.mounted(deployed, f"{NAME}-registrar-0", pathlib.Path(folder))
+            ran = self.stand.run("tallyroot", "serve", "registrar", "--config", config, "--check-config", "--json", identity=self.stand.identity("registrar-0"))
+            self.assertLessEqual({it["check"] for it in json.loads(ran.stdout)["checks"] if not it["ok"]}, {"database", "registrar", "listen", "oidc"})
+        for old, new, words in (('blocks = ["203.0.113.16/28"]', 'blocks = ["203.0.0.0/16"]', "a registrar reaches nobody else"), ('blocks = ["203.0.113.16/28"]', 'blocks = ["10.40.64.0/24"]', "a registrar reaches nobody else"),
+                                ("oidc.registrar-0", "oidc.cell-0", "of a registrar"), ('"db-3", "db-4"', '"db-3"', "its three instances")):
+            with self.subTest(new):
+                ran = written(self.stand, out, "cloudnative-pg", **more, **{old: new})
+                self.assertEqual(ran.returncode, 1)
+                self.assertIn(words, ran.stderr)
 
     def test_the_alert_rules_are_ours(self):
         ours = yaml.safe_load((HERE.parent / "observability" / "alerts.yaml").read_text())["groups"]
