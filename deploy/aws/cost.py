@@ -35,7 +35,7 @@ def cost(cells, registrars, voters, weeks):
         "other nodes, EKS, three load balancers": hours * (3 * (registrars + 1) * P.other_node + P.cluster + 3 * P.balancer),
         "three NATs, nine endpoints in three zones": hours * (3 * P.nat + 27 * P.endpoint),
         "volumes of the databases": logs * A.log_gb * months * P.disk,
-        "keys in KMS: two a log, two of the authority, one a registrar, five of stores": (2 * (logs + 1) + registrars + 5) * months * P.key,
+        "keys in KMS: two a log, two of the authority, one a registrar, five of stores, two of the watch": (2 * (logs + 1) + registrars + 7) * months * P.key,
         "signatures": (batches + heads) * P.signature,
         "S3: requests": (batches * A.batch_puts + heads * A.head_puts) * P.put + batches * A.batch_gets * P.get,
         "S3: what is published, kept": voters * A.vote_bytes / 1e9 * P.stored * A.kept_months,

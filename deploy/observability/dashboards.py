@@ -2,6 +2,7 @@
 """Writes Grafana's dashboards from what stands here: `python3 deploy/observability/dashboards.py`. A test compares them with the files."""
 
 import json
+import re
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "dashboards"
@@ -59,13 +60,19 @@ DASHBOARDS = {
 }
 
 
+def chosen(query):
+    """The same of the elections that are chosen above; of those that have no label, where there is but one."""
+    of = 'election=~"$election"'
+    return re.sub(r"\b(tallyroot_\w+)(?:\{([^}]*)\})?", lambda it: f"{it[1]}{{{of},{it[2]}}}" if it[2] else f"{it[1]}{{{of}}}", query)
+
+
 def dashboard(name, panels):
     """As Grafana imports it (schema 39): two columns, panels in their order."""
     datasource = {"type": "prometheus", "uid": "${datasource}"}
     made = []
     for n, it in enumerate(panels):
         targets = [
-            {"datasource": datasource, "expr": expr, "legendFormat": legend, "refId": chr(ord("A") + k)}
+            {"datasource": datasource, "expr": chosen(expr), "legendFormat": legend, "refId": chr(ord("A") + k)}
             for k, (expr, legend) in enumerate(it["queries"])
         ]
         made.append(
@@ -87,7 +94,12 @@ def dashboard(name, panels):
         "tags": ["tallyroot"],
         "time": {"from": "now-1h", "to": "now"},
         "refresh": "10s",
-        "templating": {"list": [{"name": "datasource", "type": "datasource", "query": "prometheus"}]},
+        "templating": {
+            "list": [
+                {"name": "datasource", "type": "datasource", "query": "prometheus"},
+                {"name": "election", "type": "query", "datasource": datasource, "query": "label_values(tallyroot_process, election)", "refresh": 2, "includeAll": True, "allValue": ".*"},
+            ]
+        },
         "panels": made,
     }
 

@@ -112,6 +112,9 @@ class Observability(unittest.TestCase):
         self.assertEqual(set(written), set((HERE / "dashboards").iterdir()))
         for file, text in written.items():
             self.assertEqual(file.read_text(), text, f"{file.name}: run dashboards.py")
+            # Whichever election is chosen, no panel adds another to it.
+            for expression in (target["expr"] for panel in json.loads(text)["panels"] for target in panel["targets"]):
+                self.assertEqual(len(re.findall(r"\btallyroot_\w+", expression)), expression.count('{election=~"$election"'), expression)
             ids = [panel["id"] for panel in json.loads(text)["panels"]]
             self.assertEqual(len(ids), len(set(ids)))
 
