@@ -203,7 +203,7 @@ def stores_open_through_stores(templates):
 def watched(templates):
     """Whoever changes the policy of a key or a bucket, or silences this, is seen by others."""
     found = templates["watch"]["Resources"]
-    names = set(found["Changed"]["Properties"]["EventPattern"]["detail"]["eventName"])
+    names = {name for either in found["Changed"]["Properties"]["EventPattern"]["detail"]["$or"] for name in either["eventName"]}
     wanted = {"PutKeyPolicy", "CreateGrant", "EnableKey", "PutBucketPolicy", "DeleteBucketPolicy", "PutBucketLifecycle", "UpdateAssumeRolePolicy", "CreateAccessEntry", "DeleteRule", "StopLogging"}
     [target] = found["Changed"]["Properties"]["Targets"]
     return wanted <= names and target["Arn"] == {"Ref": "Watchers"} and "Subscription" in found["Watchers"]["Properties"] and found["Watchers"]["Properties"].get("KmsMasterKeyId") == {"Ref": "Key"} and \

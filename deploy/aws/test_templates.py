@@ -73,7 +73,7 @@ class Templates(unittest.TestCase):
         def one_person(t): del t["log-key"]["Rules"]["Apart"]
         def unwraps_anywhere(t): key(t, "Unwrap", "wrapping-key")["Condition"]["StringEquals"].pop("aws:SourceVpc")
         def wraps_alone(t): del t["wrapping-key"]["Rules"]
-        def unseen(t): of(t, "watch", "Changed")["EventPattern"]["detail"]["eventName"].remove("PutKeyPolicy")
+        def unseen(t): of(t, "watch", "Changed")["EventPattern"]["detail"]["$or"][1]["eventName"].remove("PutKeyPolicy")
         def asleep(t): of(t, "watch", "Changed")["State"] = "DISABLED"
         def untold(t): del of(t, "watch", "Watchers")["Subscription"]
         def anyhow(t): del key(t, "ThroughTheStore", "store-keys", "PublishedKey")["Condition"]

@@ -160,6 +160,11 @@ class Kubernetes(unittest.TestCase):
         looked_at = {resource for rule in rendered["ClusterRole"]["rules"] for resource in rule["resources"]}
         never = {"secrets", "*", "pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "pods/ephemeralcontainers", "serviceaccounts/token", "nodes/proxy", "services/proxy"}
         self.assertEqual(looked_at & never, set())
+        # What a rollout asks for, they may.
+        asked = set(re.findall(r'self\.kubectl\("(\w+)", f?"(\w+)', (HERE / "rollout.py").read_text()))
+        self.assertEqual(asked, {("get", "statefulset"), ("get", "pods"), ("delete", "pod")})
+        given = {(resource, verb) for rule in rendered["ClusterRole"]["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+        self.assertLessEqual({(f"{resource.removesuffix('s')}s", verb) for verb, resource in asked}, given)
         self.assertEqual(rendered["ClusterRoleBinding"]["subjects"], [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "tallyroot-operators"}])
 
     def test_each_unit_with_secrets_has_its_own_controller_and_every_system_namespace_its_policies(self):
