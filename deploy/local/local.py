@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A whole deployment on one machine: every service its own process, every log its own Postgres.
 
-    deploy/local/local.py up DIR [--standbys]    start what does not run yet, and wait until all of it is ready
-    deploy/local/local.py status DIR [--json]    show what runs
-    deploy/local/local.py down DIR               stop everything; `up` goes on from there
+    deploy/local/local.py up DIR [--standbys] [--tls]   start what does not run yet, and wait until all of it is ready
+    deploy/local/local.py status DIR [--json]           show what runs
+    deploy/local/local.py down DIR                      stop everything; `up` goes on from there
 
 DIR holds an election: made by `tallyroot election new … --out DIR`, or by `tallyroot demo --prepare --data DIR`.
 Everything of the deployment is kept below DIR/local: one configuration file, one log file and one Postgres for each.
@@ -26,11 +26,14 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+
+import certificates
 
 HOST = "127.0.0.1"
 PATIENCE_S = 120
@@ -46,6 +49,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start what does not run yet, and wait until all of it is ready")
     up.add_argument("--standbys", action="store_true", help="a second process for each cell, registrar and the anchor")
+    up.add_argument("--tls", action="store_true",
+                    help="TLS between all of them, with certificates of a throwaway authority in DIR/local/tls; kept for next time")
     up.add_argument("--port", type=int, default=0, help="the front's port (default: any free one, kept for next time)")
     status = commands.add_parser("status", help="show what runs")
     down = commands.add_parser("down", help="stop everything; `up` goes on from there")
@@ -58,11 +63,11 @@ def main() -> int:
     try:
         deployment = Deployment(arguments.dir.resolve())
         if arguments.command == "up":
-            deployment.up(arguments.programs.resolve(), arguments.standbys, arguments.port)
+            deployment.up(arguments.programs.resolve(), arguments.standbys, arguments.tls, arguments.port)
         elif arguments.command == "down":
             deployment.down()
         return deployment.show(arguments.json, arguments.command)
-    except Failed as failed:
+    except (Failed, certificates.Unmade) as failed:
         print(f"local: {failed}", file=sys.stderr)
         return 1
 
@@ -87,17 +92,24 @@ class Deployment:
         self.manifest_path = manifest
         self.state_path = self.local / "state.json"
         self.state: dict = {"standbys": False, "ports": {}, "pids": {}}
+        self.authority = certificates.Authority(self.local / "tls")
         with contextlib.suppress(FileNotFoundError):
             self.state = json.loads(self.state_path.read_text())
 
     # -- the three commands
 
-    def up(self, programs: pathlib.Path, standbys: bool, port: int) -> None:
+    def up(self, programs: pathlib.Path, standbys: bool, tls: bool, port: int) -> None:
         program = programs / "tallyroot"
         if not program.is_file():
             raise Failed(f"{program} is not there: run `make build` first, or name its folder with --programs")
         self.local.mkdir(mode=0o711, exist_ok=True)
         self.state["standbys"] = standbys or self.state["standbys"]
+        if tls and not self.tls():
+            if self.state["pids"]:
+                raise Failed(f"it runs, or ran, without TLS: give --tls at the first `up` of {self.folder}")
+            self.state["tls"] = True
+        if self.tls():
+            self.authority.make()
         if port:
             self.state["ports"]["front"] = port
         for name in self.databases():
@@ -144,12 +156,15 @@ class Deployment:
         rows.append({"name": "front", "pid": self.state["pids"].get("front") if running else None,
                      "state": "running" if running else "stopped", "listen": self.front()})
         if as_json:
-            print(json.dumps({"election_id": self.election, "url": f"http://{self.front()}", "processes": rows}))
+            print(json.dumps({"election_id": self.election, "url": self.url(), "processes": rows,
+                              **({"root_certificate": str(self.authority.certificate)} if self.tls() else {})}))
         else:
             for row in rows:
                 health = f"  health {row['health']}" if "health" in row else ""
                 print(f"{row['name']:<24} {row['state']:<9} {row['pid'] or '-':>8}  {row['listen']:<21}{health}".rstrip())
-            print(f"\nhttp://{self.front()}/elections/{self.election}/")
+            print(f"\n{self.url()}/elections/{self.election}/")
+            if self.tls():
+                print(f"for its clients: export SSL_CERT_FILE={self.authority.certificate}")
         whole = all(row["state"] != "stopped" for row in rows)
         return 0 if whole or command != "status" else 3
 
@@ -184,6 +199,19 @@ class Deployment:
 
     def front(self) -> str:
         return f"{HOST}:{self.port('front')}"
+
+    def tls(self) -> bool:
+        return self.state.get("tls", False)
+
+    def scheme(self) -> str:
+        return "https" if self.tls() else "http"
+
+    def url(self) -> str:
+        return f"{self.scheme()}://{self.front()}"
+
+    def trust(self) -> dict:
+        """The environment of a process that speaks to others: it trusts this deployment's authority, and nobody else."""
+        return {"env": {**os.environ, "SSL_CERT_FILE": str(self.authority.certificate)}} if self.tls() else {}
 
     def port(self, name: str) -> int:
         """A free port for each name, chosen once."""
@@ -247,7 +275,8 @@ class Service:
         write_private(self.config, self.configuration())
         if self.role == "registrar" and not self.standby:
             run([program, "roll", "load", "--config", self.config])
-        self.deployment.remember(self.name, spawn([program, "serve", self.role, "--config", self.config], self.log))
+        command = [program, "serve", self.role, "--config", self.config]
+        self.deployment.remember(self.name, spawn(command, self.log, **self.deployment.trust()))
 
     def configuration(self) -> str:
         deployment, folder = self.deployment, self.deployment.folder
@@ -276,7 +305,12 @@ class Service:
                 place = folder / "public" / "elections" / deployment.election / "anchors" / anchor["name"]
                 lines += ["", "[[anchors]]", f'name = "{anchor["name"]}"', f'directory = "{place}"']
             for witness in deployment.witnesses():
-                lines += ["", "[[witnesses]]", f'name = "{witness.title}"', f'url = "http://{witness.address()}"']
+                lines += ["", "[[witnesses]]", f'name = "{witness.title}"', f'url = "{deployment.scheme()}://{witness.address()}"']
+        if deployment.tls():
+            # By this name, which the standby has too, the front knows it.
+            pair = deployment.authority.server(self.name, self.database or self.name)
+            lines += ["", "[tls]", f'certificate = "{pair.certificate}"', f'key = "{pair.key}"',
+                      f'clients = "{deployment.authority.certificate}"']
         return "\n".join([f"# {self.name}: all that this process is told.", *lines, ""])
 
     def writer(self, folder: pathlib.Path) -> list[str]:
@@ -322,6 +356,9 @@ class Witness:
         command = [program, "witness", "serve", "--key", self.folder / "key", "--state", self.folder / "state",
                    "--election", self.deployment.election, "--source", self.deployment.folder / "public",
                    "--listen", self.address(), "--health", self.health()]
+        if self.deployment.tls():
+            pair = self.deployment.authority.server(self.name, HOST)
+            command += ["--certificate", pair.certificate, "--certificate-key", pair.key]
         self.deployment.remember(self.name, spawn(command, self.log))
 
     def address(self) -> str:
@@ -370,7 +407,8 @@ class Postgres:
         self.bin = postgres_programs()
 
     def url(self) -> str:
-        return f"postgres://{self.role}@{HOST}:{self.deployment.port(self.name)}/{self.role}"
+        trust = f"?sslmode=verify-full&sslrootcert={self.deployment.authority.certificate}" if self.deployment.tls() else ""
+        return f"postgres://{self.role}@{HOST}:{self.deployment.port(self.name)}/{self.role}{trust}"
 
     def start(self) -> None:
         if self.deployment.running(self.name):
@@ -382,6 +420,8 @@ class Postgres:
         log = self.deployment.local / f"{self.name}.log"
         command = [self.bin / "postgres", "-D", self.folder, "-p", str(port), "-c", f"listen_addresses={HOST}",
                    "-c", "unix_socket_directories=", "-c", "shared_buffers=64MB"]
+        if self.deployment.tls():
+            command += self.secure()
         pid = spawn(command, log, **as_postgres())
         self.deployment.remember(self.name, pid)
         deadline = time.monotonic() + PATIENCE_S
@@ -391,6 +431,14 @@ class Postgres:
             time.sleep(LOOK_S)
         if fresh:
             self.make_role(port)
+
+    def secure(self) -> list[str]:
+        """Its certificate, and nobody let in without TLS."""
+        account = pwd.getpwnam("postgres") if as_postgres() else None
+        owner = (account.pw_uid, account.pw_gid) if account else None
+        self.deployment.authority.server(self.name, HOST).lend(self.folder, owner)
+        (self.folder / "pg_hba.conf").write_text(f"hostssl all all {HOST}/32 scram-sha-256\n")
+        return ["-c", "ssl=on", "-c", "ssl_cert_file=server.crt", "-c", "ssl_key_file=server.key"]
 
     def make(self) -> None:
         parent = self.folder.parent
@@ -424,11 +472,12 @@ class Postgres:
         password = secrets.token_hex(24)
         write_private(self.password_file, password)
         superuser = (self.deployment.local / f"{self.name}.superuser").read_text()
+        trust = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(self.deployment.authority.certificate)} if self.deployment.tls() else {}
         sql = (f"CREATE ROLE {self.role} LOGIN PASSWORD '{password}';\n"
                f"CREATE DATABASE {self.role} OWNER {self.role};\n"
                f"REVOKE CONNECT ON DATABASE {self.role} FROM PUBLIC;\n")
         run([self.bin / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", HOST, "-p", str(port), "-U", "postgres", "-d", "postgres"],
-            input=sql, text=True, env={**os.environ, "PGPASSWORD": superuser})
+            input=sql, text=True, env={**os.environ, "PGPASSWORD": superuser, **trust})
 
 
 class Front:
@@ -450,13 +499,15 @@ class Front:
         log = self.folder / "error.log"
         self.deployment.remember("front", spawn([nginx, "-p", self.folder, "-e", log, "-c", config, "-g", "daemon off;"], log))
         deadline = time.monotonic() + PATIENCE_S
-        while answer(f"http://{self.deployment.front()}/elections/{self.deployment.election}/manifest.json") != 200:
+        trusts = self.deployment.authority.certificate if self.deployment.tls() else None
+        while answer(f"{self.deployment.url()}/elections/{self.deployment.election}/manifest.json", trusts) != 200:
             if time.monotonic() > deadline or not self.deployment.running("front"):
                 raise Failed(f"the front does not start:\n{tail(log)}")
             time.sleep(LOOK_S)
 
     def configuration(self) -> str:
         deployment, base = self.deployment, f"/elections/{self.deployment.election}"
+        scheme = deployment.scheme()
         template = (pathlib.Path(__file__).parent / "nginx.conf").read_text()
         upstreams, locations = [], []
         groups: dict[str, list[Service]] = {}
@@ -466,23 +517,39 @@ class Front:
             servers = "".join(f" server {service.address()} max_fails=0;" for service in services)
             upstreams.append(f"    upstream {name} {{{servers} keepalive 64; }}")
         for k, name in enumerate(deployment.cells()):
-            locations.append(f"        location = {base}/cells/{k}/ballots {{ proxy_pass http://{name}; }}")
+            locations.append(f"        location = {base}/cells/{k}/ballots {{ proxy_pass {scheme}://{name}; }}")
         for r, name in enumerate(deployment.registrars()):
             for path in ("credentials", "sign-in"):
-                locations.append(f"        location = {base}/registrars/{r}/{path} {{ proxy_pass http://{name}; }}")
-        locations.append(f"        location = {base}/notices {{ proxy_pass http://anchor; }}")
-        locations.append(f"        location = {base}/events {{ proxy_pass http://tally; proxy_buffering off; proxy_read_timeout 1h; }}")
+                locations.append(f"        location = {base}/registrars/{r}/{path} {{ proxy_pass {scheme}://{name}; }}")
+        locations.append(f"        location = {base}/notices {{ proxy_pass {scheme}://anchor; }}")
+        locations.append(f"        location = {base}/events {{ proxy_pass {scheme}://tally; proxy_buffering off; proxy_read_timeout 1h; }}")
         # Who has the site alone, or leaves the slash out, finds the page.
         locations.append(f"        location = / {{ return 307 {base}/; }}")
         locations.append(f"        location = {base} {{ return 308 {base}/; }}")
         for page in ("", "(vote|receipt|audit|[a-z-]+[.](js|css|txt))"):
             how = "=" if not page else "~"
             where = f"{base}/" if not page else f"^{re.escape(base)}/{page}$"
-            locations.append(f'        location {how} "{where}" {{ proxy_pass http://tally; }}')
+            locations.append(f'        location {how} "{where}" {{ proxy_pass {scheme}://tally; }}')
         user = f"user {pwd.getpwuid(os.getuid()).pw_name};" if os.getuid() == 0 else ""
-        return (template.replace("@USER@", user).replace("@LISTEN@", deployment.front())
+        listen = deployment.front()
+        if deployment.tls():
+            listen += " ssl"
+            upstreams += self.secure()
+        return (template.replace("@USER@", user).replace("@LISTEN@", listen)
                 .replace("@PUBLIC@", str(deployment.folder / "public"))
                 .replace("@UPSTREAMS@", "\n".join(upstreams)).replace("@LOCATIONS@", "\n".join(locations)))
+
+    def secure(self) -> list[str]:
+        """TLS outside and inside. What resumes a session would join a sign-in to a cast, so nothing does: not outside, and inside connections are kept."""
+        own = self.deployment.authority.server("front", HOST)
+        shown = self.deployment.authority.client("front-as-client")
+        return [f"    {directive};" for directive in (
+            f"ssl_certificate {own.certificate}", f"ssl_certificate_key {own.key}", "ssl_protocols TLSv1.2 TLSv1.3",
+            "ssl_session_tickets off", "ssl_session_cache off",
+            # A service is known by the name of its upstream, which is what its certificate is for.
+            "proxy_ssl_verify on", f"proxy_ssl_trusted_certificate {self.deployment.authority.certificate}",
+            "proxy_ssl_server_name on", "proxy_ssl_protocols TLSv1.2 TLSv1.3", "proxy_ssl_session_reuse off",
+            f"proxy_ssl_certificate {shown.certificate}", f"proxy_ssl_certificate_key {shown.key}")]
 
 
 # -- processes
@@ -550,9 +617,10 @@ def write_private(path: pathlib.Path, text: str) -> None:
     beside.replace(path)
 
 
-def answer(url: str) -> int | None:
+def answer(url: str, trusts: pathlib.Path | None = None) -> int | None:
+    context = ssl.create_default_context(cafile=trusts) if trusts else None
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=5, context=context) as response:
             return response.status
     except urllib.error.HTTPError as error:
         return error.code

@@ -27,6 +27,7 @@ DASHBOARDS = {
         panel("Time to the answer, 99th percentile", (quantile("tallyroot_http_request_seconds", "route"), "{{route}}"), unit="s"),
         panel("Refused, by code", ("sum by (code) (rate(tallyroot_refusals_total[1m]))", "{{code}}")),
         panel("In flight", ("tallyroot_http_requests_in_flight", "{{instance}}")),
+        panel("TLS handshakes a second, and when certificates expire", ("sum by (instance, outcome) (rate(tallyroot_tls_handshakes_total[5m]))", "{{outcome}} {{instance}}"), ("(tallyroot_tls_certificate_not_after_timestamp_seconds - time()) / 86400", "days left {{instance}}")),
         panel("Age of the newest head", ("time() - max(tallyroot_schedule_head_timestamp_seconds)", "head"), ("time() - tallyroot_schedule_checked_timestamp_seconds", "followed by {{instance}}"), unit="s"),
         panel("Results", ("rate(tallyroot_results_written_total[5m])", "{{outcome}}"), ("tallyroot_results_cell_stale == 1", "cell {{cell}} stale")),
     ],

@@ -22,6 +22,12 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Header fields of a request.
     pub headers_max: usize,
+    /// TLS handshakes under way. Further ones wait, within their own time.
+    pub handshakes_max: usize,
+    /// From a connection's start to the end of its TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Between two looks whether the certificate's files have changed.
+    pub certificate_look: Duration,
     /// How long requests in flight may take to end after shutdown was asked for.
     pub drain_timeout: Duration,
 }
@@ -37,6 +43,9 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(30),
             header_bytes_max: 16 * 1024,
             headers_max: 64,
+            handshakes_max: 1_024,
+            handshake_timeout: Duration::from_secs(10),
+            certificate_look: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -7,10 +7,13 @@ use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use metrics::{counter, describe_counter, describe_histogram, gauge, histogram};
 
+use crate::tls;
+
 const REQUESTS: &str = "tallyroot_http_requests_total";
 const SECONDS: &str = "tallyroot_http_request_seconds";
 const IN_FLIGHT: &str = "tallyroot_http_requests_in_flight";
 const REFUSALS: &str = "tallyroot_refusals_total";
+pub(crate) const HANDSHAKES: &str = "tallyroot_tls_handshakes_total";
 
 /// Names and explains the counters of this crate, for whoever installs a recorder.
 pub fn describe_metrics() {
@@ -26,6 +29,18 @@ pub fn describe_metrics() {
     describe_counter!(
         REFUSALS,
         "Errors told to clients, by their stable code (specs/protocol.md, section 14)."
+    );
+    describe_counter!(
+        HANDSHAKES,
+        "TLS handshakes that ended: done, failed, or late."
+    );
+    metrics::describe_gauge!(
+        tls::NOT_AFTER,
+        "When the listener's certificate expires, or the first of those that it rests on."
+    );
+    metrics::describe_gauge!(
+        tls::UNREAD,
+        "1 while the certificate's files hold what cannot be used, and an older one is shown."
     );
     gauge!(IN_FLIGHT).set(0);
 }

@@ -1,4 +1,4 @@
-//! The server: HTTP/1.1 over TCP, with every wait and every size bounded.
+//! The server: HTTP/1.1 over TCP or TLS, with every wait and every size bounded.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -13,13 +13,15 @@ use axum::response::{IntoResponse as _, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use metrics::counter;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
-use crate::meter::Meter;
-use crate::{ApiError, Limits};
+use crate::meter::{HANDSHAKES, Meter};
+use crate::{ApiError, Limits, Tls};
 
 /// The pause after a failed accept. It fails when file descriptors run out, and then would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -30,6 +32,42 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// HTTP/2 is left to what stands in front: one protocol with known bounds is easier to defend than two.
 pub async fn serve(
     listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    accept(listener, None, router, limits, shutdown).await;
+}
+
+/// As [`serve`], over TLS alone: who speaks plain HTTP gets no answer.
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: Tls,
+    router: Router,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let keep_up = tls.clone().keep_up(limits.certificate_look);
+    let secured = Secured {
+        tls,
+        handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
+    };
+    tokio::select! {
+        () = accept(listener, Some(secured), router, limits, shutdown) => {}
+        () = keep_up => {}
+    }
+}
+
+/// A certificate, and how many at once may be shown it.
+#[derive(Clone)]
+struct Secured {
+    tls: Tls,
+    handshakes: Arc<Semaphore>,
+}
+
+async fn accept(
+    listener: TcpListener,
+    secured: Option<Secured>,
     router: Router,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
@@ -51,7 +89,7 @@ pub async fn serve(
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             (permit, accepted) = accepted => match accepted {
                 Ok((stream, _address_unused)) => {
-                    let connection = connection(stream, router.clone(), limits, stopping.clone());
+                    let connection = connection(stream, secured.clone(), router.clone(), limits, stopping.clone());
                     tasks.spawn(async move {
                         connection.await;
                         drop(permit);
@@ -81,22 +119,50 @@ pub async fn serve(
 
 async fn connection(
     stream: TcpStream,
+    secured: Option<Secured>,
     router: Router,
     limits: Limits,
     mut stopping: watch::Receiver<bool>,
 ) {
     // Answers are small and waited for.
     let _ = stream.set_nodelay(true);
+    let stream = Box::pin(unread_for(limits.write_timeout, stream));
+    let Some(secured) = secured else {
+        return http(stream, router, limits, stopping).await;
+    };
+    let handshake = async {
+        // An error is a semaphore that was closed, which this one never is.
+        let _permit = secured.handshakes.acquire().await;
+        secured.tls.acceptor().accept(stream).await
+    };
+    let outcome = tokio::select! {
+        handshake = tokio::time::timeout(limits.handshake_timeout, handshake) => handshake,
+        _ = stopping.wait_for(|stop| *stop) => return,
+    };
+    let counted = match &outcome {
+        Ok(Ok(_)) => "done",
+        Ok(Err(_)) => "failed",
+        Err(_) => "late",
+    };
+    counter!(HANDSHAKES, "outcome" => counted).increment(1);
+    if let Ok(Ok(stream)) = outcome {
+        http(stream, router, limits, stopping).await;
+    }
+}
+
+async fn http(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    router: Router,
+    limits: Limits,
+    mut stopping: watch::Receiver<bool>,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_headers(limits.headers_max)
         .max_buf_size(limits.header_bytes_max.max(8192))
         .half_close(false)
-        .serve_connection(
-            TokioIo::new(Box::pin(unread_for(limits.write_timeout, stream))),
-            TowerToHyperService::new(router),
-        );
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
     tokio::select! {
         // Whatever a stranger does to a connection is no event of ours.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::demo::PATIENCE;
-use crate::{Said, arg, program, run};
+use crate::{Environment, Said, arg, program, run, run_with};
 
 /// A deployment. It is stopped when this goes away.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Local {
     options: Vec<String>,
     /// The front, without a slash at the end.
     pub url: String,
+    /// The certificate that clients trust, with `--tls`.
+    pub root_certificate: Option<PathBuf>,
 }
 
 impl Local {
@@ -39,6 +41,7 @@ impl Local {
             data: data.to_owned(),
             options: demo.iter().map(ToString::to_string).collect(),
             url: String::new(),
+            root_certificate: None,
         };
         local.up(up);
         local
@@ -51,6 +54,7 @@ impl Local {
     pub fn up(&mut self, options: &[&str]) -> Value {
         let shown = self.command("up", options);
         self.url = shown["url"].as_str().expect("a URL").to_owned();
+        self.root_certificate = shown["root_certificate"].as_str().map(PathBuf::from);
         shown
     }
 
@@ -160,7 +164,15 @@ impl Local {
     pub fn play(&self, more: &[&str]) -> Said {
         let arguments = self.playing(more);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        run("tallyroot", &arguments)
+        run_with("tallyroot", &arguments, &self.environment())
+    }
+
+    /// What its clients are told: whom to trust.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        let root = self.root_certificate.iter();
+        root.map(|root| ("SSL_CERT_FILE", arg(root).to_owned()))
+            .collect()
     }
 
     fn command(&self, command: &str, options: &[&str]) -> Value {

@@ -38,14 +38,16 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0  verified: everything that was checked is right
   1  findings: something is wrong; each finding has a code, a place and evidence
-  2  could not check: bad arguments, unreachable source, network or disk failure
+  2  could not check: bad arguments, unreachable source, network or disk failure, or something that was asked for and not there
+
+A site whose certificate is of an authority of its own: name its root, as PEM, in the variable SSL_CERT_FILE.
 
 Examples:
   tallyroot-verify audit https://votes.example.org --election 6b3f…
   tallyroot-verify audit ./mirror --election 6b3f… --json > verdict.json
   tallyroot-verify watch https://votes.example.org --election 6b3f… --state ./watch
   tallyroot-verify mirror https://votes.example.org ./mirror --election 6b3f…
-  tallyroot-verify audit ./mirror --election 6b3f… --evidence ./watch/evidence
+  tallyroot-verify audit ./mirror --election 6b3f… --evidence ./kept
   tallyroot-verify receipt my-receipt.json --election 6b3f…
   tallyroot-verify dispute my-receipt.json --election 6b3f… --source https://votes.example.org --out dispute.json
   tallyroot-verify consistency yesterday.checkpoint today.checkpoint --election 6b3f… --source ./mirror

@@ -229,6 +229,7 @@ const STATUS_HELP: &str = "A service tells how it is at an address of its own, w
 are: --health 127.0.0.1:7101 --health 127.0.0.1:7103
 
 A log that is frozen, or whose time is over, says what its close waits for.
+A site whose certificate is of an authority of its own: name its root, as PEM, in SSL_CERT_FILE.
 
 Exit codes: 0 all is well; 1 nothing could be looked at; 3 something is stale, halted or does not answer.";
 

@@ -124,6 +124,22 @@ s3:DeleteObject too (the tally writes results.json alone).
 "#
     };
 }
+// Of all roles.
+macro_rules! tls {
+    () => {
+        r#"What stands in front is spoken to by TLS 1.3 or 1.2, if there is a certificate, and else by plain HTTP:
+
+  [tls]
+  certificate = "tls.crt"              # PEM: its own first, then those that it rests on
+  key = "tls.key"                      # PEM; nobody but its owner and its group may read it
+  clients = "fronts.pem"               # optional: only who shows a certificate of these roots is served
+
+Renewed files are read again within 20 seconds. Who is spoken to is trusted by the machine's root
+certificates, or by those in the file that the variable SSL_CERT_FILE names.
+
+"#
+    };
+}
 // What the configurations of all roles have in common.
 macro_rules! head {
     () => {
@@ -132,7 +148,7 @@ macro_rules! head {
   manifest = "manifest.json"           # the election's
   election = "64 hexadecimal digits"   # its id, from elsewhere than the manifest
   listen = "127.0.0.1:7100"
-  health_listen = 7101                 # /livez, /readyz, /status; on 127.0.0.1
+  health_listen = 7101                 # /livez, /readyz, /status; on 127.0.0.1, always plain HTTP
 "#
     };
 }
@@ -182,6 +198,7 @@ const SERVE_CELL_HELP: &str = concat!(
 "#,
     kms!(),
     bucket!(),
+    tls!(),
     variables!(),
     second!(),
     exit!()
@@ -222,6 +239,7 @@ const SERVE_REGISTRAR_HELP: &str = concat!(
 "#,
     kms!(),
     bucket!(),
+    tls!(),
     variables!(),
     second!(),
     exit!()
@@ -258,6 +276,7 @@ const SERVE_ANCHOR_HELP: &str = concat!(
 "#,
     kms!(),
     bucket!(),
+    tls!(),
     variables!(),
     second!(),
     exit!()
@@ -274,6 +293,7 @@ It needs no key and no database.
 
 "#,
     bucket!(),
+    tls!(),
     variables!(),
     exit!()
 );

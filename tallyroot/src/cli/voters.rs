@@ -124,6 +124,8 @@ const VOTE_HELP: &str = "A form is TOML, with the registrars' codes in the manif
 Without a code (or with an empty one, \"\") it prints the page of the registrar's OpenID provider, where it
 has one: open that in a browser on this machine, and sign in there.
 
+A site whose certificate is of an authority of its own: name its root, as PEM, in SSL_CERT_FILE.
+
 Run it again after any failure: the same secret and choices can never be counted twice.
 A receipt shows how you voted; whoever reads it knows your vote.
 

@@ -8,6 +8,7 @@ use ledger::heads::name_of;
 use ledger::publisher::Publisher as _;
 use ledger::schedule::{self, CLOCKS_DIFFER_MAX, Schedule};
 use ledger::store::postgres::Postgres;
+use listener::Tls;
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 use registrar::oidc::{Oidc, ProviderError};
 use serde_json::{Value, json};
@@ -17,6 +18,10 @@ use tokio::sync::watch;
 use super::config::{Config, Database, LogPlace, Published, Role};
 use super::service::{Prepared, Surroundings};
 use super::{parts, patience};
+use crate::election::notices::time;
+
+/// A certificate that expires within this time should have been renewed.
+const RENEWED_BY: Duration = Duration::from_secs(7 * 86_400);
 
 /// How long the published heads log may take to be read.
 const SCHEDULE_KNOWN: Duration = Duration::from_secs(60);
@@ -27,7 +32,7 @@ const WITNESS_REACHED: Duration = Duration::from_secs(2);
 /// One thing that was looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct Check {
-    /// A stable name: `key`, `database`, `published`, `schedule`, `clock`, `registrar`, `anchors`, `witnesses`, `listen`.
+    /// A stable name: `key`, `database`, `published`, `schedule`, `clock`, `registrar`, `anchors`, `witnesses`, `tls`, `listen`.
     pub(crate) name: &'static str,
     /// What was found, or what is wrong and what to do.
     pub(crate) outcome: Result<String, String>,
@@ -213,6 +218,20 @@ async fn known(schedule: &watch::Receiver<Schedule>) -> Result<String> {
         0 => "no head is published yet".to_owned(),
         size => format!("the heads log is read and checked up to size {size}"),
     })
+}
+
+/// Until when the certificate does; what does not go on to the end of the election should be renewed in time.
+pub(super) fn certificate(tls: &Tls, around: &Surroundings) -> String {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let until = ms(tls.not_after());
+    let found = format!("the certificate is valid until {}", time(until));
+    let soon = until < around.clock.now_ms().saturating_add(ms(RENEWED_BY));
+    if soon && until < around.schedule.borrow().in_force().closing() {
+        let wrong = format!("{found}, which is before the election closes: have it renewed");
+        tracing::warn!("tls: {wrong}");
+        return wrong;
+    }
+    found
 }
 
 /// A clock that is behind would date entries into the past and keep the election open too long; one that is ahead would end it too early. The newest head shows which it is, if it is new:

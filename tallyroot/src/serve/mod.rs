@@ -31,7 +31,7 @@ use futures::future::select_all;
 use ledger::clock::{Clock, SystemClock};
 use ledger::schedule;
 use ledger::sequencer::Handle;
-use listener::Limits;
+use listener::{Limits, Tls};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -108,6 +108,16 @@ pub async fn run(command: &ServeCommand) -> Result<ExitCode> {
         clock,
     };
     let (mut checks, prepared) = check::all(&config, &around).await;
+    let tls = config.tls.clone().map(Tls::open).transpose();
+    match &tls {
+        Ok(None) => {}
+        Ok(Some(tls)) => checks.push(Check::of("tls", Ok(check::certificate(tls, &around)))),
+        Err(error) => checks.push(Check {
+            name: "tls",
+            outcome: Err(format!("[tls]: {error}")),
+            passes: false,
+        }),
+    }
     let listeners = listen(&config).await;
     checks.push(Check::of(
         "listen",
@@ -136,11 +146,11 @@ pub async fn run(command: &ServeCommand) -> Result<ExitCode> {
     let right = checks
         .iter()
         .all(|check| check.outcome.is_ok() || check.passes);
-    let (Ok(listeners), true) = (listeners, right) else {
+    let (Ok(listeners), Ok(tls), true) = (listeners, tls, right) else {
         tracing::error!("{} was not started: see above", config.role.title());
         return Ok(ExitCode::from(FAILED));
     };
-    let code = live(&config, prepared, &around, listeners).await?;
+    let code = live(&config, prepared, &around, listeners, tls).await?;
     follower.abort();
     Ok(ExitCode::from(code))
 }
@@ -215,12 +225,23 @@ struct Server {
 }
 
 impl Server {
-    fn start(listener: TcpListener, router: axum::Router, limits: Limits) -> Self {
+    fn start(
+        listener: TcpListener,
+        tls: Option<Tls>,
+        router: axum::Router,
+        limits: Limits,
+    ) -> Self {
         let (stop, mut stopping) = watch::channel(false);
-        let task = tokio::spawn(listener::serve(listener, router, limits, async move {
+        let stopped = async move {
             // An error is this server, dropped: that too is the time to stop.
             let _ = stopping.wait_for(|stop| *stop).await;
-        }));
+        };
+        let task = tokio::spawn(async move {
+            match tls {
+                None => listener::serve(listener, router, limits, stopped).await,
+                Some(tls) => listener::serve_tls(listener, tls, router, limits, stopped).await,
+            }
+        });
         Self { stop, task }
     }
 
@@ -238,6 +259,7 @@ async fn live(
     prepared: Option<Prepared>,
     around: &Surroundings,
     listeners: Listeners,
+    tls: Option<Tls>,
 ) -> Result<u8> {
     let title = config.role.title();
     let mut asked = Asked::new()?;
@@ -248,7 +270,8 @@ async fn live(
     );
     let gate = Gate::new(vitals.clone());
     tracing::info!(
-        "{title}: at http://{}, health at http://{}",
+        "{title}: at {}://{}, health at http://{}",
+        if tls.is_some() { "https" } else { "http" },
         listeners.service.local_addr()?,
         listeners.health.local_addr()?
     );
@@ -258,7 +281,7 @@ async fn live(
         drain_timeout: Duration::from_secs(1),
         ..Limits::default()
     };
-    let health = Server::start(listeners.health, vitals.router(), health_limits);
+    let health = Server::start(listeners.health, None, vitals.router(), health_limits);
     // Whoever waits for a batch when the process is asked to stop still gets her answer.
     let batch_wait = Duration::from_millis(config.election.manifest().batch_wait_ms);
     let limits = Limits::default();
@@ -266,7 +289,7 @@ async fn live(
         drain_timeout: limits.drain_timeout.max(batch_wait + PUBLISHED),
         ..limits
     };
-    let server = Server::start(listeners.service, gate.router(), limits);
+    let server = Server::start(listeners.service, tls, gate.router(), limits);
 
     let begun = async {
         let prepared = prepare(config, prepared, &vitals).await?;

@@ -9,6 +9,7 @@ use ledger::clock::{Clock, SystemClock};
 use serde_json::Value;
 use tests::serve::{Plan, Role, World};
 use tests::{arg, folder, run};
+use throwaway_certificates::{Authority, put};
 use throwaway_postgres::{Server, Setup};
 
 const CELL: Role = Role::Cell(0);
@@ -136,6 +137,45 @@ fn keys() {
     std::fs::set_permissions(&rsa, Permissions::from_mode(0o600)).unwrap();
     change(&world, registrar, "\"code.key\"", "\"rsa.pem\"");
     refused(&world, registrar, "registrar", &["`code_key`"]);
+}
+
+#[test]
+fn certificates() {
+    let folder = folder();
+    let world = World::new(folder.path(), &Plan::default());
+    let ca = Authority::new("a CA");
+    let own = world.data.join(CELL.folder());
+    let text = world.configuration(CELL);
+    world.configure(
+        CELL,
+        &format!("{text}\n[tls]\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\n"),
+    );
+    refused(&world, CELL, "tls", &["[tls]", "tls.crt cannot be read"]);
+    let hour = 3_600;
+    let day = 24 * hour;
+    ca.issue_for("cell", -day, -hour).write(&own);
+    refused(&world, CELL, "tls", &["expired at", "have it renewed"]);
+    ca.issue_for("cell", hour, day).write(&own);
+    refused(&world, CELL, "tls", &["is not valid before"]);
+    let (certificate, key) = ca.issue("cell").write(&own);
+    put(&key, &ca.issue("cell").key);
+    refused(&world, CELL, "tls", &["do not go together"]);
+    ca.issue("cell").write(&own);
+    std::fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    refused(&world, CELL, "tls", &["tls.key has mode 0644", "chmod 600"]);
+    put(&certificate, b"");
+    refused(&world, CELL, "tls", &["holds no certificate"]);
+
+    // It may expire before the election closes (in an hour), which is said.
+    ca.issue_for("cell", -day, 2 * day).write(&own);
+    let said = world.check(CELL);
+    assert_eq!(said.code, 0, "{said:#?}");
+    assert!(!said.stdout.contains("renewed"), "{said:#?}");
+    ca.issue_for("cell", -day, hour / 2).write(&own);
+    let said = world.check(CELL);
+    assert_eq!(said.code, 0, "{said:#?}");
+    let words = "before the election closes: have it renewed";
+    assert!(said.stdout.contains(words), "{said:#?}");
 }
 
 #[test]

@@ -179,13 +179,16 @@ async fn a_scrape_shows_every_metric_and_nothing_of_a_voter() {
         shown.extend(samples.into_keys());
     }
 
-    // Of witnesses there are none here, and nothing went wrong.
+    // Of witnesses and certificates there are none here, and nothing went wrong.
     let named = named();
     let elsewhere = [
         "tallyroot_cosigned_size",
         "tallyroot_witness_size",
         "tallyroot_witness_wrong",
         "tallyroot_log_retries_total",
+        "tallyroot_tls_certificate_not_after_timestamp_seconds",
+        "tallyroot_tls_certificate_unread",
+        "tallyroot_tls_handshakes_total",
     ];
     let missing: Vec<_> = named
         .iter()

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use listener::{Tls, TlsFiles};
 use protocol::ids::ElectionId;
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 use tokio::net::TcpListener;
@@ -48,7 +49,9 @@ Serves C2SP tlog-witness:
   GET  /<origin hash>/checkpoint    the newest cosigned checkpoint of a log; the hash is SHA-256 of the origin, in hex
 and, at --health: GET /livez, GET /metrics.
 
-Put something that ends TLS in front of it. A log that signs two histories gets no second cosignature, and what it signed is kept below <state>/logs/*/evidence.
+It speaks plain HTTP where it has no certificate: then put something that ends TLS in front of it. Renewed files are read again within 20 seconds.
+
+A log that signs two histories gets no second cosignature, and what it signed is kept below <state>/logs/*/evidence.
 
 Never serve from a copy of the state that is older than what was answered: a witness that forgets cosigns a fork. If the state is lost, retire the key.";
 
@@ -88,6 +91,12 @@ struct ServeArgs {
     /// Where its operator sees how it is: /livez and /metrics
     #[arg(long, value_name = "ADDRESS")]
     health: Option<SocketAddr>,
+    /// Speak TLS at --listen, with this certificate and those that it rests on, as PEM
+    #[arg(long, value_name = "FILE", requires = "certificate_key")]
+    certificate: Option<PathBuf>,
+    /// The certificate's private key, as PEM
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    certificate_key: Option<PathBuf>,
 }
 
 /// Runs the command; what it prints is returned.
@@ -147,6 +156,15 @@ async fn listen(args: &ServeArgs, witness: &Arc<Witness>) -> Result<()> {
             .await
             .with_context(|| format!("cannot listen on {address}: is the port taken?"))
     };
+    let files = args.certificate.clone().zip(args.certificate_key.clone());
+    let tls = files.map(|(certificate, key)| {
+        Tls::open(TlsFiles {
+            certificate,
+            key,
+            clients: None,
+        })
+    });
+    let tls = tls.transpose()?;
     let listener = bind(args.listen).await?;
     let limits = http::limits();
     if let Some(address) = args.health {
@@ -160,8 +178,9 @@ async fn listen(args: &ServeArgs, witness: &Arc<Witness>) -> Result<()> {
         ));
     }
     tracing::info!(
-        "{} serves at http://{}",
+        "{} serves at {}://{}",
         witness.key().public().name(),
+        if tls.is_some() { "https" } else { "http" },
         listener
             .local_addr()
             .context("the listener has no address")?
@@ -172,7 +191,11 @@ async fn listen(args: &ServeArgs, witness: &Arc<Witness>) -> Result<()> {
             _ = interrupted.recv() => {}
         }
     };
-    listener::serve(listener, http::router(witness), limits, stop).await;
+    let router = http::router(witness);
+    match tls {
+        None => listener::serve(listener, router, limits, stop).await,
+        Some(tls) => listener::serve_tls(listener, tls, router, limits, stop).await,
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod oidc;
 mod section;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use aws::Aws;
 use ledger::bucket::Place;
 use ledger::postgres::Location;
 use ledger::store::postgres::Durability;
+use listener::TlsFiles;
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 use registrar::oidc::Oidc;
@@ -118,6 +120,8 @@ pub struct Config {
     pub election: Election,
     /// Where it serves.
     pub listen: SocketAddr,
+    /// The certificate that it shows there; `None`: it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Where it tells how it is: `/livez`, `/readyz`, `/status`.
     pub health_listen: SocketAddr,
     /// Where files are published.
@@ -285,6 +289,7 @@ impl Config {
                 format!("it is {health_listen}, which `listen` is too: give another port"),
             ));
         }
+        let tls = tls::tls(&root)?;
         let aws = key::aws(&root)?;
         let published = published(&root, role, &aws)?;
         let role = match role {
@@ -300,6 +305,7 @@ impl Config {
         Ok(Self {
             election,
             listen,
+            tls,
             health_listen,
             published: published.0,
             role,

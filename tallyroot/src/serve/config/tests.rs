@@ -356,6 +356,21 @@ async fn each_mistake_is_named_with_what_to_do() {
             "serve.toml: published.directory",
             "it is missing",
         ),
+        (
+            format!("{cell}\n[tls]\nkey = \"tls.key\"\n"),
+            "serve.toml: tls.certificate",
+            "it is missing: give the file of the certificate",
+        ),
+        (
+            format!("{cell}\n[tls]\ncertificate = \"tls.crt\"\nclients = \"ca.pem\"\n"),
+            "serve.toml: tls.key",
+            "it is missing: give the file of the certificate's private key",
+        ),
+        (
+            format!("{cell}\n[tls]\nclients = \"ca.pem\"\n"),
+            "serve.toml: tls.certificate",
+            "it is missing",
+        ),
         ("a = [".to_owned(), "serve.toml", "not TOML"),
     ] {
         let error = at.refused(RoleName::Cell, &text, &[]);
