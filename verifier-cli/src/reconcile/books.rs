@@ -186,6 +186,12 @@ fn read_shard(
         }
         end = first;
     }
+    context.add(
+        Code::GrammarBroken,
+        Place::at(format!("{log}/checkpoint"), 0),
+        Votes::AtMost(1),
+        "the log does not begin with its genesis",
+    );
     None
 }
 

@@ -1,6 +1,7 @@
 //! A dishonest operator who holds every key of the election but the voters': everything is signed again after each change.
 
 use protocol::ballot::Ballot;
+use protocol::batch::BatchFile;
 use protocol::checkpoint::Checkpoint;
 use protocol::entry::{
     Close, Count, Entry, Genesis, HeadLog, Issuance, LogState, NoticeAction, Tally, Vote,
@@ -21,10 +22,14 @@ const PLAN: Plan = Plan {
     finished: true,
 };
 
-fn judge(world: &World) -> AuditVerdict {
+fn folder_of(world: &World) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     world.publish(folder.path());
-    audit(folder.path(), &world.keys.election.id())
+    folder
+}
+
+fn judge(world: &World) -> AuditVerdict {
+    audit(folder_of(world).path(), &world.keys.election.id())
 }
 
 /// The change must be found by exactly this code (and by others only where the test names them).
@@ -641,7 +646,7 @@ fn entries_where_they_do_not_belong() {
         Event::Batch(LogId::Cell(cell), vec![vote.encode(), tally]),
     );
     world.retally();
-    finds(
+    let verdict = finds(
         &world,
         "grammar-broken",
         &[
@@ -651,6 +656,13 @@ fn entries_where_they_do_not_belong() {
             "final-head-early",
         ],
     );
+    let mut broken = verdict.findings.iter();
+    let broken = broken.find(|finding| finding.code.name() == "grammar-broken");
+    // The entry that should not follow: the tally, behind the vote.
+    let place = &broken.unwrap().place;
+    let batch = std::fs::read(folder_of(&world).path().join(&place.file)).unwrap();
+    let batch = BatchFile::decode(&batch, &world.keys.election).unwrap();
+    assert_eq!(place.index, Some(batch.old_size + 1));
 
     let mut world = self::world();
     world.batch_of_votes(1, 0).insert(0, vec![0x77, 1, 2, 3]);
@@ -819,8 +831,15 @@ fn a_log_that_was_longer_once() {
     crate::common::write(folder.path(), &path, &bytes);
     assert_eq!(
         found(&audit(folder.path(), &id)),
-        [("checkpoint-rollback", path)]
+        [("checkpoint-rollback", path.clone())]
     );
+    // The newest one under that name convicts nobody: it says no more than the log holds.
+    std::fs::copy(
+        folder.path().join("cells/0/checkpoint"),
+        folder.path().join(&path),
+    )
+    .unwrap();
+    assert_eq!(found(&audit(folder.path(), &id)), [("foreign-file", path)]);
 }
 
 #[test]

@@ -8,9 +8,11 @@
 )]
 
 mod asked;
+mod bounds;
 mod command;
 mod common;
 mod copies;
+mod counted;
 mod damage;
 mod differential;
 mod dishonest;

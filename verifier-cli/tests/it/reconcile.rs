@@ -141,12 +141,16 @@ fn counts_beyond_what_the_log_holds() {
     let shards = verdict.registrars.iter().map(|books| books.shards.len());
     let found = verdict.findings_by_code.get("count-wrong");
     assert_eq!(found, Some(&(shards.sum::<usize>() as u64)), "{verdict:#?}");
+    let wrong = verdict.findings.iter();
+    let mut wrong = wrong.filter(|finding| finding.code.name() == "count-wrong");
+    assert!(wrong.all(|finding| finding.votes_at_most == 100));
 }
 
 #[test]
 fn an_open_election_is_held_against_its_newest_head() {
     let world = World::new("receipts", PLAN);
     let world = early(&world, world.nth_head(4) + 1);
+    let mut missing = 0;
     let verdict = books(&world, |root| {
         let mut sizes: Vec<u64> = std::fs::read_dir(root.join("cells/0/checkpoints"))
             .unwrap()
@@ -155,11 +159,12 @@ fn an_open_election_is_held_against_its_newest_head() {
         sizes.sort_unstable();
         let old = root.join(format!("cells/0/checkpoints/{}", sizes[1]));
         std::fs::copy(old, root.join("cells/0/checkpoint")).unwrap();
+        missing = sizes.last().unwrap() - sizes[1];
     });
-    assert!(
-        verdict.findings_by_code.contains_key("checkpoint-rollback"),
-        "{verdict:#?}"
-    );
+    let findings = verdict.findings.iter();
+    let mut findings = findings.filter(|finding| finding.code.name() == "checkpoint-rollback");
+    let bound = findings.next().map(|finding| finding.votes_at_most);
+    assert_eq!(bound, Some(missing), "{verdict:#?}");
 }
 
 #[test]

@@ -39,6 +39,12 @@ pub fn read() -> Trees {
 }
 
 impl Trees {
+    /// A case by its reason, and its number.
+    pub fn case(&self, why: &str) -> (usize, &Case) {
+        let mut cases = self.cases.iter().enumerate();
+        cases.find(|(_, case)| case.why == why).unwrap()
+    }
+
     /// The files of a case.
     pub fn files(&self, case: usize) -> BTreeMap<String, Vec<u8>> {
         let bytes = |blob: &usize| STANDARD.decode(&self.blobs[*blob]).unwrap();

@@ -82,7 +82,8 @@ impl World {
         Self::with(Keys::with(seed, ROLL, 3, 2), plan)
     }
 
-    fn with(keys: Keys, plan: Plan) -> Self {
+    /// With keys, and so with a manifest, of one's own.
+    pub fn with(keys: Keys, plan: Plan) -> Self {
         let mut world = Self {
             keys,
             events: Vec::new(),
