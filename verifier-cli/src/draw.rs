@@ -68,5 +68,8 @@ mod tests {
         assert!(draw(1).iter().all(|n| *n < 7));
         assert_eq!(Draw::new([1; 32]).below(0), 0);
         assert_ne!(Draw::fresh_seed(), Draw::fresh_seed());
+        // By hand: SHA-256 of the seed and eight zero bytes begins with this number.
+        let number = 1_326_242_002_051_960_478;
+        assert_eq!(Draw::new([1; 32]).below(u64::MAX), number);
     }
 }

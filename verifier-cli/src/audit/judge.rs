@@ -187,3 +187,54 @@ impl Opinion {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of section 16.
+    #[test]
+    fn every_rule_is_the_finding_that_the_specification_names() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/protocol.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let section = page.split("are these codes:").nth(1).unwrap();
+        let table: Vec<&str> = section
+            .lines()
+            .skip_while(|line| !line.starts_with("| `"))
+            .take_while(|line| line.starts_with("| `"))
+            .collect();
+        for (rule, code) in [
+            (GrammarCode::Malformed, Code::EntryMalformed),
+            (GrammarCode::Genesis, Code::GenesisWrong),
+            (GrammarCode::Order, Code::GrammarBroken),
+            (GrammarCode::AfterEnd, Code::GrammarBroken),
+            (GrammarCode::Unsorted, Code::BatchOrder),
+            (GrammarCode::WrongCell, Code::VoteWrongCell),
+            (GrammarCode::DuplicateVote, Code::VoteDuplicate),
+            (GrammarCode::TallyBatch, Code::TallyWrong),
+            (GrammarCode::TallySum, Code::TallyWrong),
+            (GrammarCode::TimeFalls, Code::TimeBackwards),
+            (GrammarCode::TimeGrain, Code::TimeBackwards),
+            (GrammarCode::WrongCount, Code::CloseWrong),
+            (GrammarCode::OffRoll, Code::IssuanceOutOfRoll),
+            (GrammarCode::WrongShard, Code::IssuanceOutOfRoll),
+            (GrammarCode::DuplicateIssuance, Code::IssuanceDuplicate),
+            (GrammarCode::CountFalls, Code::CountWrong),
+            (GrammarCode::SizeFalls, Code::HeadFalls),
+            (GrammarCode::Fork, Code::HeadRoot),
+            (GrammarCode::Stale, Code::HeadStale),
+            (GrammarCode::Reopened, Code::HeadReopened),
+            (GrammarCode::IssuanceOpen, Code::IssuanceClosedLate),
+            (GrammarCode::ClosedEarly, Code::ClosedEarly),
+            (GrammarCode::EarlyFinal, Code::FinalHeadEarly),
+            (GrammarCode::NoticeSequence, Code::NoticeInvalid),
+            (GrammarCode::Notice, Code::NoticeInvalid),
+        ] {
+            assert_eq!(code_of(rule), code, "{rule}");
+            let names = |line: &&str| {
+                line.contains(&format!("`{rule}`")) && line.contains(&format!("`{}`", code.name()))
+            };
+            assert!(table.iter().any(names), "{rule}, {}", code.name());
+        }
+    }
+}

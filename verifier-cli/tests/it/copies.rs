@@ -1,7 +1,9 @@
 //! `mirror`: copies that verify by themselves, at every moment, and never forget.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use protocol::anchor::AnchorObject;
 use protocol::batch::BatchFile;
@@ -18,6 +20,7 @@ use verifier_cli::verdict::Outcome;
 use crate::common::world::{Plan, World};
 use crate::common::{audit, files, found, options, write};
 use crate::receipts::{PLAN, early};
+use crate::web::{Answer, serve};
 
 pub struct Scene {
     folder: tempfile::TempDir,
@@ -529,7 +532,7 @@ fn cosignatures_that_nothing_names_are_copied_too() {
     // The same where the source cannot list its files.
     fs::remove_dir_all(scene.path("copy")).unwrap();
     let verdict = mirror::run(
-        &crate::web::serve(&site, |_, _| None),
+        &serve(&site, |_, _| None),
         &scene.path("copy"),
         &scene.id,
         Some(&options()),
@@ -703,5 +706,55 @@ fn damage_to_the_copys_own_files_blames_nobody() {
     assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
     for (path, bytes) in bytes_of(&scene.copy()) {
         assert!(whole.contains(&(path.clone(), bytes)), "{path}");
+    }
+}
+
+/// Right behind the final head, its cosignatures, anchors and results are still to come: they are waited for.
+#[test]
+fn what_follows_the_final_head_is_waited_for() {
+    let scene = Scene::of(World::witnessed("mirror", PLAN));
+    let site = scene.path("site");
+    let election = &scene.world.keys.election;
+    let last = |folder: &str| {
+        let names = fs::read_dir(site.join(folder)).unwrap();
+        let names = names.map(|name| name.unwrap().file_name().into_string().unwrap());
+        let number = names.map(|name| name.parse::<u64>().unwrap()).max();
+        format!("{folder}/{}", number.unwrap())
+    };
+    let anchors = &election.manifest().anchors;
+    let late = [
+        last(&format!("anchors/{}", anchors[0].name)),
+        last("heads/cosigned"),
+    ];
+    let right = fs::read(site.join("results.json")).unwrap();
+    let mut open = Results::parse(&right, election).unwrap();
+    open.status = Status::Open;
+    for contest in &mut open.contests {
+        contest.winner = None;
+        contest.rounds = None;
+        contest.tie_broken = None;
+    }
+    let open = open.to_bytes().unwrap();
+    let asked = Mutex::new(BTreeSet::new());
+    let address = serve(&site, move |path, _| {
+        let is_first = |path: &str| asked.lock().unwrap().insert(path.to_owned());
+        if path == "results.json" && is_first(path) {
+            return Some(Answer::Bytes(open.clone()));
+        }
+        (late.iter().any(|late| late == path) && is_first(path)).then_some(Answer::Status(404, ""))
+    });
+    let verdict = mirror::run(
+        &address,
+        &scene.path("copy"),
+        &scene.id,
+        None,
+        &Progress::hidden(),
+    );
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+    for (path, bytes) in bytes_of(&site) {
+        if path.starts_with("anchors/") || path == "results.json" || path == last("heads/cosigned")
+        {
+            assert_eq!(fs::read(scene.copy().join(&path)).unwrap(), bytes, "{path}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use verifier_cli::{reconcile, result, sample};
 
 use crate::common::keys::{CLOSING, GRACE};
 use crate::common::world::{Event, Plan, World};
-use crate::common::write;
+use crate::common::{audit, found, write};
 use crate::receipts::{PLAN, early};
 use crate::trees;
 
@@ -140,4 +140,57 @@ fn an_issuance_log_ends_once_and_begins_once() {
         let codes: Vec<_> = verdict.findings_by_code.keys().collect();
         assert_eq!(codes, [&"grammar-broken"], "{verdict:#?}");
     }
+}
+
+/// A log that grows between two checkpoints: the newest one's partial tiles are gone already where the full ones stand.
+#[test]
+fn a_full_tile_stands_in_for_the_partial_one() {
+    let plan = Plan {
+        issued: 640,
+        votes: 0,
+        batch: 1,
+        finished: false,
+    };
+    let world = World::new("receipts", plan);
+    let log = LogId::Issuance {
+        registrar: 0,
+        shard: 0,
+    };
+    let is_issuances = |event: &Event| matches!(event, Event::Batch(of, entries) if *of == log && entries.len() > 1);
+    let first = world.events.iter().position(is_issuances).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    early(&world, first + 1).publish(root);
+    let prefix = "registrars/0/0";
+    for (path, bytes) in world.steps() {
+        let is_ahead = path.starts_with(&format!("{prefix}/tile/"))
+            || path.starts_with(&format!("{prefix}/batches/"));
+        if is_ahead && !root.join(&path).exists() {
+            write(root, &path, &bytes);
+        }
+    }
+    for kind in ["0", "entries"] {
+        assert!(root.join(format!("{prefix}/tile/{kind}/001")).exists());
+        fs::remove_file(root.join(format!("{prefix}/tile/{kind}/001.p/45"))).unwrap();
+    }
+    let id = world.keys.election.id();
+    assert_eq!(found(&audit(root, &id)), []);
+    let books = reconcile::run(root.to_str().unwrap(), &id, &Progress::hidden());
+    assert_eq!(books.verdict, Outcome::Verified, "{books:#?}");
+    assert_eq!(books.registrars[0].issued, 300);
+
+    // Without the full ones they are missing.
+    for kind in ["0", "entries"] {
+        fs::remove_file(root.join(format!("{prefix}/tile/{kind}/001"))).unwrap();
+    }
+    let missing = |kind| ("missing-file", format!("{prefix}/tile/{kind}/001.p/45"));
+    let found = found(&audit(root, &id));
+    for kind in ["0", "entries"] {
+        assert!(found.contains(&missing(kind)), "{found:?}");
+    }
+    let books = reconcile::run(root.to_str().unwrap(), &id, &Progress::hidden());
+    assert!(
+        books.findings_by_code.contains_key("missing-file"),
+        "{books:#?}"
+    );
 }

@@ -21,6 +21,7 @@ mod evidence;
 mod evidence_cases;
 mod growing;
 mod kept;
+mod notices;
 mod packages;
 mod receipts;
 mod reconcile;

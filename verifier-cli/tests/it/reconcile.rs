@@ -5,6 +5,7 @@ use std::process::Command;
 use protocol::entry::{Count, Entry};
 use verifier_cli::progress::Progress;
 use verifier_cli::reconcile::{self, Moment, ReconcileVerdict};
+use verifier_cli::sample;
 use verifier_cli::verdict::Outcome;
 
 use crate::common::world::{Event, Plan, World};
@@ -62,6 +63,12 @@ fn the_books_are_those_of_the_audit() {
     for (ours, theirs) in verdict.cells.iter().zip(&audited.covered.cells) {
         assert_eq!((ours.size, ours.votes), (theirs.size, theirs.votes));
     }
+    // Batches that reach over several tiles are stretches as well.
+    let given = folder.path().to_str().unwrap();
+    let id = world.keys.election.id();
+    let drawn = sample::run(given, &id, 100, Some([1; 32]), &Progress::hidden());
+    assert_eq!(drawn.verdict, Outcome::Verified, "{drawn:#?}");
+    assert_eq!(drawn.checked_batches, 12);
     assert!(verdict.identities.len() >= 9);
     assert!(verdict.identities.iter().all(|identity| identity.holds));
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use protocol::batch::BatchFile;
 use protocol::entry::{Close, Entry, Tally, Vote};
 use protocol::ids::LogId;
+use protocol::merkle::leaf_hash;
 use verifier_cli::progress::Progress;
 use verifier_cli::sample::{self, SampleVerdict};
 use verifier_cli::verdict::Outcome;
@@ -303,4 +304,33 @@ fn files_that_are_not_what_was_signed() {
     other_vote.change_votes(0, 0, |votes| votes[0] = votes[1].clone());
     other_vote.publish(other.path());
     finds(&world, "head-root", swap("cells/0/checkpoint"));
+}
+
+#[test]
+fn a_batch_file_is_the_stretch_that_the_tree_holds() {
+    let world = World::new("receipts", PLAN);
+    let election = &world.keys.election;
+    let folder = tempfile::tempdir().unwrap();
+    world.publish(folder.path());
+    let read = |n: u64| std::fs::read(folder.path().join(format!("cells/0/batches/{n}"))).unwrap();
+    let (first, second) = (read(1), read(2));
+    let batch = |bytes| BatchFile::decode(bytes, election).unwrap();
+    // Roots that nobody signed, around the right entries.
+    let mut wrong_root = batch(&first);
+    wrong_root.old_root = leaf_hash(b"another");
+    // Two batches as one, which ends elsewhere.
+    let (mut both, two) = (batch(&first), batch(&second));
+    (both.new_size, both.new_root) = (two.new_size, two.new_root);
+    both.entries.extend(two.entries);
+    // One vote is another's, in as many entries.
+    let mut forged = World::new("receipts", PLAN);
+    forged.change_votes(0, 0, |votes| votes[0] = votes[1].clone());
+    let mut steps = forged.steps().into_iter();
+    let other = steps.find(|(path, _)| path == "cells/0/batches/1").unwrap();
+    for bytes in [wrong_root.encode(), both.encode(), other.1] {
+        write(folder.path(), "cells/0/batches/1", &bytes);
+        let verdict = draw(&world, folder.path(), ALL, 1);
+        let codes: Vec<_> = verdict.findings_by_code.keys().collect();
+        assert_eq!(codes, [&"batch-chain"], "{verdict:#?}");
+    }
 }

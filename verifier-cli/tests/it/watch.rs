@@ -212,6 +212,21 @@ fn false_results() {
 }
 
 #[test]
+fn a_heads_log_whose_entries_are_not_the_signed_ones() {
+    let scene = Scene::new();
+    let mut watcher = scene.watcher(&["site"]);
+    let folder = scene.path("site/heads/tile/entries/000.p");
+    for bundle in std::fs::read_dir(folder).unwrap() {
+        let path = bundle.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+    raises(&mut watcher, "bundle-mismatch");
+}
+
+#[test]
 fn a_false_tally_in_a_new_batch() {
     for then in [1, 4] {
         let mut scene = Scene::new();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use verifier_cli::audit;
 use verifier_cli::progress::Progress;
-use verifier_cli::source::{Http, Source as _};
+use verifier_cli::source::{Fetched, Http, Source as _};
 use verifier_cli::verdict::{AuditVerdict, Outcome};
 
 use crate::common::keys::{CLOSING, GRACE};
@@ -410,4 +410,43 @@ fn an_answer_that_drips_is_given_up() {
     let server = Http::with_timeout(&site, Duration::from_millis(300)).unwrap();
     let error = server.read("file", 1_000_000).unwrap_err();
     assert!(error.problem.contains("time"), "{error}");
+}
+
+/// How often a reader asks, and what it gets.
+fn asked(answer: impl Fn(&str, u64) -> Option<Answer> + Send + Sync + 'static) -> (u64, bool) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), b"right").unwrap();
+    let times = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&times);
+    let address = serve(folder.path(), move |path, n| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        answer(path, n)
+    });
+    let source = Http::new(&address).unwrap();
+    let read = source.read("file", 100);
+    let is_right = matches!(read, Ok(Fetched::File(bytes)) if bytes == b"right");
+    (times.load(Ordering::SeqCst), is_right)
+}
+
+#[test]
+fn what_will_not_pass_is_asked_for_once() {
+    for status in [400, 403, 451] {
+        let refused = move |_: &str, _| Some(Answer::Status(status, ""));
+        assert_eq!(asked(refused), (1, false), "{status}");
+    }
+    let elsewhere = |_: &str, _| Some(Answer::Redirect("http://127.0.0.1:9/file".to_owned()));
+    assert_eq!(asked(elsewhere), (1, false));
+    for status in [408, 429, 500] {
+        let once = move |_: &str, n| (n == 0).then_some(Answer::Status(status, ""));
+        assert_eq!(asked(once), (2, true), "{status}");
+    }
+}
+
+#[test]
+fn redirects_within_the_site_are_followed_so_far() {
+    for (redirects, is_followed) in [(1, true), (5, true), (6, false)] {
+        let (_, is_right) =
+            asked(move |_, n| (n < redirects).then(|| Answer::Redirect("/file".to_owned())));
+        assert_eq!(is_right, is_followed, "{redirects}");
+    }
 }
