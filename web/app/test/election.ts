@@ -64,6 +64,11 @@ export class Election {
     return `/elections/${this.id}/`;
   }
 
+  /** Who answers there: one program, for all parts. */
+  upstream(_path: string): string {
+    return this.url;
+  }
+
   file(name: string): Buffer {
     return readFileSync(join(this.data, "public/elections", this.id, name));
   }

@@ -3,7 +3,9 @@ import { existsSync, readFileSync } from "node:fs";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import type { Election } from "./election.js";
+
+/** What stands behind it. */
+export interface Site { readonly path: string; upstream(path: string): string }
 
 /** What becomes of a file: other bytes, or null for none. */
 export type Tamper = (path: string, bytes: Buffer) => Buffer | string | null;
@@ -22,16 +24,16 @@ export class Stage {
   /** What becomes of an answer to one. */
   answerPost: (path: string, status: number, bytes: Buffer) => { status: number; body: string; headers?: Record<string, string> } | undefined = () => undefined;
   readonly asked: string[] = [];
-  private readonly election: Election;
+  private readonly election: Site;
   private readonly watchers = new Set<http.ServerResponse>();
   private readonly server: http.Server;
 
-  private constructor(election: Election) {
+  private constructor(election: Site) {
     this.election = election;
     this.server = http.createServer((request, response) => void this.answer(request, response));
   }
 
-  static async open(election: Election): Promise<Stage> {
+  static async open(election: Site): Promise<Stage> {
     const stage = new Stage(election);
     await new Promise<void>((done) => stage.server.listen(0, "127.0.0.1", done));
     stage.url = `http://localhost:${(stage.server.address() as AddressInfo).port}`;
@@ -74,7 +76,7 @@ export class Stage {
       response.on("close", () => this.watchers.delete(response));
       return;
     }
-    const upstream = http.request(this.election.url + (request.url ?? ""), { method: request.method, headers: { ...request.headers, "accept-encoding": "identity" } }, (answer) => {
+    const upstream = http.request(this.election.upstream(path) + (request.url ?? ""), { method: request.method, headers: { ...request.headers, "accept-encoding": "identity" } }, (answer) => {
       if (name === "events") {
         response.writeHead(answer.statusCode ?? 500, answer.headers);
         answer.pipe(response);

@@ -10,7 +10,7 @@ import { Election, folder, tallyroot } from "./election.js";
 const run = promisify(execFile);
 
 /** What stands in an election's description in front of its contests. */
-export async function describe(contests: string, options: { voters: number; delay?: number; registrars?: number; closing?: number }): Promise<{ election: Election; codes: string[][] }> {
+export async function describe(contests: string, options: { voters: number; delay?: number; registrars?: number; closing?: number; times?: readonly [opening: string, closing: string] }): Promise<{ election: Election; codes: string[][] }> {
   const made = folder();
   const [data, when] = [join(made, "data"), (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString()];
   writeFileSync(join(made, "roll.csv"), `identity\n${Array.from({ length: options.voters }, (_, i) => `voter ${i}`).join("\n")}\n`);
@@ -19,9 +19,9 @@ export async function describe(contests: string, options: { voters: number; dela
 title = "A vote"
 base = "voting.example.org"
 roll = "roll.csv"
-registration = ${when(-1)}
-opening = ${when(-1)}
-closing = ${when(options.closing ?? 24)}
+registration = ${options.times?.[0] ?? when(-1)}
+opening = ${options.times?.[0] ?? when(-1)}
+closing = ${options.times?.[1] ?? when(options.closing ?? 24)}
 demo = true
 batch_min = 1
 head_interval_ms = 500
