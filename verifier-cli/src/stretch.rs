@@ -269,3 +269,42 @@ fn contradiction(batch: &BatchFile<'_>, tiles: &Tiles) -> Option<String> {
             format!("its entry {index} is not the one that stands at this index of the signed tree")
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use protocol::ids::ElectionId;
+    use protocol::merkle::Hash;
+
+    use super::*;
+
+    #[test]
+    fn the_tiles_of_a_batch_show_each_of_its_leaves_and_both_its_ends() {
+        for (old_size, new_size, size) in [
+            (1, 5, 5),
+            (250, 256, 300),
+            (256, 512, 5_000),
+            (300, 1_100, 70_000),
+            (255, 1_025, 1_025),
+        ] {
+            let batch = BatchFile {
+                election: ElectionId([1; 32]),
+                log: LogId::Cell(0),
+                n: 1,
+                old_size,
+                old_root: Hash([0; 32]),
+                new_size,
+                new_root: Hash([0; 32]),
+                entries: Vec::new(),
+            };
+            let expected: BTreeSet<TileId> = (old_size..new_size)
+                .flat_map(|index| inclusion_tiles(index, size))
+                .chain(consistency_tiles(old_size, size))
+                .chain(consistency_tiles(new_size, size))
+                .collect();
+            let tiles = tiles_of(&batch, size);
+            assert_eq!(tiles, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
