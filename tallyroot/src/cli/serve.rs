@@ -264,8 +264,9 @@ const SERVE_ANCHOR_HELP: &str = concat!(
 
   [[anchors]]                          # one for each anchor of the manifest, in its order
   name = "local"
-  directory = "/srv/anchor"            # optional, as is `unfinished`, a folder on the same file system
-  # or bucket = "name" (prefix, region, endpoint as below), with Object Lock: s3:PutObject,
+  # for demos: nothing more, and it is a folder among the published files; or directory = "/srv/anchor",
+  # from which it is shown there (and `unfinished`, a folder on the same file system)
+  # else bucket = "name" (prefix, region, endpoint as below), with Object Lock: s3:PutObject,
   # s3:PutObjectRetention, s3:GetObjectVersion, s3:GetObjectRetention, s3:ListBucketVersions,
   # s3:GetBucketVersioning, s3:GetBucketObjectLockConfiguration
 

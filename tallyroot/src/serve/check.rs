@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use signer::OpenError;
 use tokio::sync::watch;
 
-use super::config::{Config, Database, LogPlace, Published, Role};
+use super::config::{Config, Database, LogPlace, Objects, Published, Role};
 use super::service::{Prepared, Surroundings};
 use super::{parts, patience};
 use crate::election::notices::time;
@@ -89,7 +89,21 @@ pub(super) async fn all(config: &Config, around: &Surroundings) -> (Vec<Check>, 
         let opened = parts::open_anchors(anchors, &config.published, &config.election).await;
         checks.push(Check::of(
             "anchors",
-            opened.map(|opened| format!("{} of the manifest's", opened.len())),
+            opened.map(|opened| {
+                let places = anchors.iter().map(|anchor| match &anchor.objects {
+                    Objects::Directory { folder, .. } => format!(
+                        "{} in {} (who runs this machine can delete it)",
+                        anchor.name,
+                        folder.display()
+                    ),
+                    Objects::Bucket(place) => format!("{} in {place}", anchor.name),
+                });
+                format!(
+                    "{} of the manifest's: {}",
+                    opened.len(),
+                    places.collect::<Vec<_>>().join("; ")
+                )
+            }),
         ));
         if !witnesses.is_empty() {
             let found = reach(&config.election, witnesses).await;

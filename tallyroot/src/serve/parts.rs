@@ -105,6 +105,12 @@ pub fn located(postgres: &config::Postgres) -> Result<Location> {
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| anyhow!("`password_file`: {} is not UTF-8 text", path.display()))?;
     let password = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
+    if password.is_empty() {
+        bail!(
+            "`password_file`: {} is empty: put the role's password in it, or take `password_file` out where the server asks for none",
+            path.display()
+        );
+    }
     Ok(postgres.location.as_ref().clone().with_password(&password))
 }
 
@@ -350,7 +356,10 @@ pub async fn open_anchors(
             }
         };
         let stands_published = match (&place.objects, published) {
-            (Objects::Directory { .. }, Published::Directory(_)) => true,
+            (Objects::Directory { folder, .. }, Published::Directory(public)) => {
+                let shown = public.join("elections").join(election.id().to_string());
+                is_same(folder, &shown.join("anchors").join(name))
+            }
             (Objects::Directory { .. }, Published::Bucket(_)) | (Objects::Bucket(_), _) => false,
         };
         anchors.push(match stands_published {
@@ -362,6 +371,11 @@ pub async fn open_anchors(
         });
     }
     Ok(anchors)
+}
+
+/// Whether two paths lead to one folder. One that is not there is no other's.
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Starts the anchoring service.

@@ -277,6 +277,15 @@ async fn a_damaged_copy_is_not_an_archive() {
 async fn a_cancelled_election_counts_nothing() {
     let folder = folder();
     let world = World::new(folder.path(), &Plan::default());
+    // The anchor is a folder elsewhere: it is shown among the published files all the same.
+    let elsewhere = folder.path().join("elsewhere");
+    let place = format!(
+        "name = \"local\"\ndirectory = \"{}\"\nunfinished = \"{}\"\n",
+        arg(&elsewhere),
+        arg(&folder.path().join("unfinished"))
+    );
+    let text = world.configuration(Role::Anchor);
+    world.configure(Role::Anchor, &text.replace("name = \"local\"\n", &place));
     let services = world.start_all();
     let site = world.site(&services);
     let votes = [voter(&world, &site, 0).await, voter(&world, &site, 1).await];
@@ -302,6 +311,7 @@ async fn a_cancelled_election_counts_nothing() {
         (0, &json!("cancelled")),
         "{verdict:#}"
     );
+    assert!(elsewhere.join("0").is_file());
 }
 
 #[tokio::test]

@@ -535,9 +535,28 @@ fn anchor(
                     ));
                 }
             };
+            // As for the log's own store: what its operator can delete anchors nothing.
+            if matches!(objects, Objects::Directory { .. }) && !election.manifest().demo {
+                return Err(section.error(
+                    "bucket",
+                    "it is missing: the anchors of an election that is no rehearsal (`demo` in the manifest) are buckets with Object Lock, since whoever runs this machine can delete a folder",
+                ));
+            }
             Ok(AnchorPlace { name, objects })
         })
         .collect::<Result<Vec<_>, ConfigError>>()?;
+    for (n, anchor) in anchors.iter().enumerate() {
+        let same = anchors
+            .iter()
+            .take(n)
+            .find(|other| other.objects == anchor.objects);
+        if let Some(other) = same {
+            return Err(root.error(
+                "anchors",
+                format!("{} and {} are in one place: give each a bucket of its own, best in another account", other.name, anchor.name),
+            ));
+        }
+    }
     let given: Vec<&str> = anchors.iter().map(|anchor| anchor.name.as_str()).collect();
     if given != names {
         return Err(root.error(

@@ -134,15 +134,18 @@ impl Document {
                 "the configuration cannot be read ({cause}): it must be UTF-8 text"
             ))
         })?;
+        // The line itself is not shown: it may hold a password.
         let table = text.parse::<Table>().map_err(|cause| {
-            error(format!(
-                "it is not TOML: {}",
-                cause.to_string().trim_end().replace('\n', "\n  ")
-            ))
+            let before = cause.span().and_then(|span| text.get(..span.start));
+            let line = before.map_or(0, |before| before.matches('\n').count()) + 1;
+            error(format!("it is not TOML: line {line}: {}", cause.message()))
         })?;
         Ok(Self {
             file: file.to_owned(),
-            folder: file.parent().unwrap_or(Path::new("")).to_owned(),
+            folder: match file.parent() {
+                Some(folder) if folder != Path::new("") => folder.to_owned(),
+                _ => PathBuf::from("."),
+            },
             table,
             environment: environment
                 .filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(FOREIGN_PREFIX))
@@ -208,6 +211,12 @@ impl Document {
             }),
         }
     }
+}
+
+/// Whether a text that should be a path is what a key's file holds: 64 hexadecimal digits, PEM, or another text of several lines.
+fn is_a_secret(text: &str) -> bool {
+    let is_hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex || text.contains("-----BEGIN") || text.contains('\n')
 }
 
 impl<'a> Section<'a> {
@@ -312,7 +321,8 @@ impl<'a> Section<'a> {
     /// # Errors
     /// As [`Section::text`].
     pub(super) fn path(&self, key: &str, what: &str) -> Result<PathBuf, ConfigError> {
-        Ok(self.document.folder.join(self.text(key, what)?))
+        self.path_if_any(key, what)?
+            .ok_or_else(|| self.missing(key, what))
     }
 
     /// A path that stands within a value; a relative one is taken from the folder of the file.
@@ -330,8 +340,17 @@ impl<'a> Section<'a> {
         key: &str,
         what: &str,
     ) -> Result<Option<PathBuf>, ConfigError> {
-        let text = self.text_if_any(key, what)?;
-        Ok(text.map(|text| self.document.folder.join(text)))
+        let Some(text) = self.text_if_any(key, what)? else {
+            return Ok(None);
+        };
+        // It is not shown: logs are read by others.
+        if is_a_secret(&text) {
+            return Err(self.error(
+                key,
+                format!("it holds a key, and not the path of its file: put the key into a file that its owner alone may read, and give {what}. Whoever can read this configuration has had the key: make a new one"),
+            ));
+        }
+        Ok(Some(self.document.folder.join(text)))
     }
 
     /// A number of at least 0.

@@ -28,6 +28,10 @@ impl Fixture {
     }
 
     async fn with_witnesses(names: &[&str]) -> Self {
+        Self::of(names, true, &["local"]).await
+    }
+
+    async fn of(names: &[&str], demo: bool, anchors: &[&str]) -> Self {
         let vkey = |name: &&str| {
             let (key, _) = verifier_cli::witness::key::CosigningKey::generate(name).unwrap();
             WitnessDescription {
@@ -44,7 +48,7 @@ impl Fixture {
             closing: Moment(3_000),
             grace_s: 60,
             retention: None,
-            demo: true,
+            demo,
             cells: 2,
             registrars: vec!["R".to_owned()],
             shards: 2,
@@ -52,7 +56,7 @@ impl Fixture {
             batch_wait_ms: 1_000,
             cast_delay_s: 0,
             head_interval_ms: 1_000,
-            anchors: vec!["local".to_owned()],
+            anchors: anchors.iter().map(ToString::to_string).collect(),
             witnesses: names.iter().map(vkey).collect(),
             quorum: None,
             keys: Keys::default(),
@@ -372,13 +376,39 @@ async fn each_mistake_is_named_with_what_to_do() {
             "it is missing",
         ),
         ("a = [".to_owned(), "serve.toml", "not TOML"),
+        // No line of the file is shown, and no key that was pasted in its file's place.
+        (
+            format!("{cell}\n[aws]\nregion = \"postgres://r:hunter2@h/db\n"),
+            "serve.toml",
+            "not TOML: line 14",
+        ),
+        (
+            cell.replace("\"main.key\"", &format!("\"{}\"", "0c".repeat(32))),
+            "serve.toml: key.main",
+            "it holds a key, and not the path of its file",
+        ),
+        (
+            cell.replace("\"main.key\"", "\"-----BEGIN PRIVATE KEY-----hunter2\""),
+            "serve.toml: key.main",
+            "it holds a key, and not the path of its file",
+        ),
+        (
+            format!(
+                "{cell}\n[tls]\ncertificate = \"tls.crt\"\nkey = \"\"\"\nhunter2\nhunter2\"\"\"\n"
+            ),
+            "serve.toml: tls.key",
+            "it holds a key, and not the path of its file",
+        ),
     ] {
         let error = at.refused(RoleName::Cell, &text, &[]);
         assert!(
             error.starts_with(&format!("{place}: ")) && error.contains(words),
             "{error}\n  wanted {place}: … {words}\n{text}"
         );
-        assert!(!error.contains("hunter2"), "{error}");
+        assert!(
+            !error.contains("hunter2") && !error.contains("0c0c"),
+            "{error}"
+        );
     }
     // Another election's id: the manifest is not its.
     let id = at.election.id().to_string();

@@ -239,3 +239,36 @@ async fn another_roles_configuration_is_recognised() {
     let said = at.refused(RoleName::Cell, &at.common(), &[]);
     assert!(!said.contains("this is the configuration"), "{said}");
 }
+
+#[tokio::test]
+async fn an_anchor_is_a_place_of_its_own_and_for_a_real_election_no_folder() {
+    let anchor = |at: &Fixture, anchors: &[&str]| {
+        format!(
+            "{}[published]\ndirectory = \"public\"\n[key]\nmain = \"main.key\"\n[database]\nsqlite = \"log.sqlite\"\n{}",
+            at.common(),
+            anchors.concat()
+        )
+    };
+    let at = Fixture::of(&[], true, &["one", "two"]).await;
+    let place = |name: &str, folder: &str| {
+        format!("[[anchors]]\nname = \"{name}\"\ndirectory = \"{folder}\"\n")
+    };
+    let apart = [place("one", "a"), place("two", "b")];
+    let apart = anchor(&at, &[&apart[0], &apart[1]]);
+    at.load(RoleName::Anchor, &apart, &[]).unwrap();
+    let same = apart.replace("\"b\"", "\"a\"");
+    let error = at.refused(RoleName::Anchor, &same, &[]);
+    assert!(error.contains("one and two are in one place"), "{error}");
+
+    let at = Fixture::of(&[], false, &["one"]).await;
+    for folder in [
+        place("one", "a"),
+        "[[anchors]]\nname = \"one\"\n".to_owned(),
+    ] {
+        let error = at.refused(RoleName::Anchor, &anchor(&at, &[&folder]), &[]);
+        assert!(error.contains("buckets with Object Lock"), "{error}");
+    }
+    let bucket = "[[anchors]]\nname = \"one\"\nbucket = \"court-2027\"\n";
+    at.load(RoleName::Anchor, &anchor(&at, &[bucket]), &[])
+        .unwrap();
+}
