@@ -23,14 +23,13 @@ const KEPT_LEN_MAX: u64 = 32 << 20;
 const KEPT_FILES_MAX: usize = 100_000;
 
 /// What `watch` and `mirror` keep beside their evidence: see there.
-const OWN_FILES: [&str; 7] = [
+const OWN_FILES: [&str; 6] = [
     "lock",
     "unfinished",
     "election",
     "events.jsonl",
     "state.json",
     "shown.json",
-    "conflicts",
 ];
 
 /// How a `.tlog-proof` begins (C2SP tlog-proof).
@@ -93,9 +92,9 @@ pub fn files(path: &Path) -> Result<Found, KeptError> {
         if is_copy {
             found.copies.push(folder.clone());
         }
-        // A folder that `watch` or `mirror` works in: what they remember there is no evidence.
+        // A folder that `watch` or `mirror` works in: what they remember there is no evidence. What `mirror` put aside, below `conflicts`, is: a checkpoint that contradicts the copy above all.
         let is_ours = folder.join("lock").is_file() && folder.join("unfinished").is_dir();
-        let within = within || is_copy;
+        let within = within || is_copy || is_ours;
         let entries = fs::read_dir(&folder).map_err(|error| problem(&folder, error.to_string()))?;
         for entry in entries {
             let entry = entry.map_err(|error| problem(&folder, error.to_string()))?;

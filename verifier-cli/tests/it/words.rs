@@ -256,6 +256,26 @@ fn the_folders_of_our_own_programs_are_evidence_as_they_are() {
         );
         assert!(verdict["covered"]["evidence"]["files"].as_u64() > Some(1));
     }
+    // What the mirror put aside convicts; a batch that it put aside beside it is no evidence.
+    let aside = copy.join("conflicts/heads");
+    fs::create_dir_all(aside.join("batches")).unwrap();
+    fs::write(aside.join("batches/7.0123"), b"a batch").unwrap();
+    let mut forged = World::new("words", PLAN);
+    forged.change_votes(0, 0, |votes| {
+        votes.remove(0);
+    });
+    let other = site.path("other");
+    forged.publish(&other);
+    fs::copy(
+        other.join("heads/checkpoint"),
+        aside.join("checkpoint.0123"),
+    )
+    .unwrap();
+    let output = site.run("audit", &["--evidence", text(&copy), "--json"]);
+    let verdict = json(&output);
+    assert_eq!(output.status.code(), Some(1), "{verdict:#}");
+    assert_eq!(verdict["findings"][0]["code"], "equivocation");
+    assert_eq!(verdict["covered"]["evidence"]["unusable"], 0);
 }
 
 #[test]
