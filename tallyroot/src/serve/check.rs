@@ -12,7 +12,7 @@ use listener::Tls;
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 use registrar::oidc::{Oidc, ProviderError};
 use serde_json::{Value, json};
-use signer::OpenError;
+use signer::{KeySource, OpenError};
 use tokio::sync::watch;
 
 use super::config::{Config, Database, LogPlace, Objects, Published, Role};
@@ -332,6 +332,10 @@ async fn key(
         let expected = *expected.as_bytes();
         let opened = parts::check_key(election, source, expected).await;
         match opened.with_context(|| format!("`{name}` in [key] of {log}")) {
+            // Whoever breaks into the process would have both, and a switch nothing to switch to.
+            Ok(_) if name == "spare" && !in_force && matches!(source, KeySource::File(_)) => {
+                besides = "; its spare key is here as well: keep it elsewhere until a notice calls for it".to_owned();
+            }
             Ok(_) => {}
             // Another key than the manifest's is a mistake in the configuration, whenever it would be found.
             Err(error) if in_force || error.downcast_ref::<OpenError>().is_none() => {

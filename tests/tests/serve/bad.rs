@@ -78,6 +78,13 @@ fn keys() {
             ..Plan::default()
         },
     );
+    // Both keys in one place are no mistake, and are said.
+    let said = world.check(CELL);
+    assert_eq!(said.code, 0, "{said:#?}");
+    assert!(
+        said.stdout.contains("its spare key is here as well"),
+        "{said:#?}"
+    );
     // Another log's, the spare in the main one's place, none, and one that others can read.
     change(&world, CELL, "\"main.key\"", "\"../1/main.key\"");
     refused(

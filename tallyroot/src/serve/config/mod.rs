@@ -241,6 +241,23 @@ pub enum Objects {
     Bucket(Place),
 }
 
+impl Objects {
+    /// Whether whoever deletes one of the two has the other: one folder by whatever path, one bucket with whatever prefix.
+    fn is_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Directory { folder, .. }, Self::Directory { folder: other, .. }) => {
+                let there = |path: &Path| path.canonicalize().ok();
+                folder == other || there(folder).is_some_and(|one| there(other) == Some(one))
+            }
+            (Self::Bucket(place), Self::Bucket(other)) => {
+                place.bucket() == other.bucket() && place.aws() == other.aws()
+            }
+            (Self::Directory { .. }, Self::Bucket(_))
+            | (Self::Bucket(_), Self::Directory { .. }) => false,
+        }
+    }
+}
+
 const WHAT_MANIFEST: &str = "the path of the election's manifest.json";
 const WHAT_ELECTION: &str =
     "the election id, 64 hexadecimal digits, from a source that is not the manifest's";
@@ -549,7 +566,7 @@ fn anchor(
         let same = anchors
             .iter()
             .take(n)
-            .find(|other| other.objects == anchor.objects);
+            .find(|other| other.objects.is_with(&anchor.objects));
         if let Some(other) = same {
             return Err(root.error(
                 "anchors",

@@ -260,6 +260,24 @@ async fn an_anchor_is_a_place_of_its_own_and_for_a_real_election_no_folder() {
     let error = at.refused(RoleName::Anchor, &same, &[]);
     assert!(error.contains("one and two are in one place"), "{error}");
 
+    // One folder by two paths, one bucket under two prefixes.
+    std::fs::create_dir_all(at.folder.path().join("a/b")).unwrap();
+    let error = at.refused(RoleName::Anchor, &apart.replace("\"b\"", "\"a/b/..\""), &[]);
+    assert!(error.contains("in one place"), "{error}");
+    let bucket = |name: &str, bucket: &str, prefix: &str| {
+        format!("[[anchors]]\nname = \"{name}\"\nbucket = \"{bucket}\"\nprefix = \"{prefix}\"\n")
+    };
+    let both = |first: &str, second: &str| {
+        anchor(
+            &at,
+            &[&bucket("one", first, "a"), &bucket("two", second, "b")],
+        )
+    };
+    let error = at.refused(RoleName::Anchor, &both("court", "court"), &[]);
+    assert!(error.contains("in one place"), "{error}");
+    at.load(RoleName::Anchor, &both("court", "press"), &[])
+        .unwrap();
+
     let at = Fixture::of(&[], false, &["one"]).await;
     for folder in [
         place("one", "a"),
