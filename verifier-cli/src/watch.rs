@@ -236,12 +236,13 @@ impl Watcher {
         let look = self.jobs.limits.look;
         // Before the sources: whatever a witness cosigned by now is published by the time when they are read.
         self.ask();
-        self.wait(Instant::now() + look / 6, &mut shown, now, say, |watcher| {
-            !watcher
-                .witnesses
-                .iter()
-                .any(|witness| witness.task.is_running())
-        })?;
+        self.wait(
+            Instant::now() + look / 6,
+            &mut shown,
+            now,
+            say,
+            Self::are_witnesses_done,
+        )?;
         self.look();
         self.wait(Instant::now() + look, &mut shown, now, say, |watcher| {
             !watcher
@@ -251,22 +252,24 @@ impl Watcher {
         })?;
         // Only the first look told which election this is: who is asked once is asked now.
         if self.ask_first() {
-            self.wait(Instant::now() + look / 6, &mut shown, now, say, |watcher| {
-                !watcher
-                    .witnesses
-                    .iter()
-                    .any(|witness| witness.task.is_running())
-            })?;
+            self.wait(
+                Instant::now() + look / 6,
+                &mut shown,
+                now,
+                say,
+                Self::are_witnesses_done,
+            )?;
         }
         self.leave_behind(&mut shown);
         if let Some(election) = self.memory.election() {
             self.compare(&election);
-            self.wait(Instant::now() + look / 6, &mut shown, now, say, |watcher| {
-                !watcher
-                    .witnesses
-                    .iter()
-                    .any(|witness| witness.task.is_running())
-            })?;
+            self.wait(
+                Instant::now() + look / 6,
+                &mut shown,
+                now,
+                say,
+                Self::are_witnesses_done,
+            )?;
             self.judge(&election, now, &shown);
         }
         for witness in &self.witnesses {
@@ -314,6 +317,11 @@ impl Watcher {
         self.metrics
             .update(self.round, clock, &shown, behind, &self.alarms);
         Ok(())
+    }
+
+    fn are_witnesses_done(&self) -> bool {
+        let mut witnesses = self.witnesses.iter();
+        !witnesses.any(|witness| witness.task.is_running())
     }
 
     fn judge(&mut self, election: &Election, now: Option<u64>, shown: &Shown) {
