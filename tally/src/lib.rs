@@ -15,4 +15,4 @@ mod web;
 
 pub use meter::describe_metrics;
 pub use service::{ResultsFile, Tally, TallyConfig};
-pub use web::Watchers;
+pub use web::{Providers, Watchers};

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::cell::{CellReader, Part};
-use crate::web::{self, Watchers};
+use crate::web::{self, Providers, Watchers};
 use crate::{meter, recount};
 
 /// Where `results.json` stands.
@@ -55,6 +55,8 @@ pub struct TallyConfig {
     pub parallel: usize,
     /// Bounds on watchers.
     pub watchers: Watchers,
+    /// Where voters may sign in.
+    pub providers: Providers,
 }
 
 impl TallyConfig {
@@ -67,6 +69,7 @@ impl TallyConfig {
             read_timeout: Duration::from_secs(5),
             parallel: 32,
             watchers: Watchers::default(),
+            providers: Providers::default(),
         }
     }
 }
@@ -76,6 +79,7 @@ pub struct Tally {
     election: Election,
     results: watch::Receiver<Option<Bytes>>,
     updates: web::LiveUpdates,
+    providers: Providers,
     done: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
@@ -89,6 +93,7 @@ impl Tally {
         let (done_sender, done) = watch::channel(false);
         let election = config.election.clone();
         let updates = web::LiveUpdates::new(events, config.watchers);
+        let providers = config.providers.clone();
         let follower = Follower {
             heads: HeadsFollower::new(Arc::clone(&reader), &election),
             parts: (0..election.cells()).map(|_| Part::nothing()).collect(),
@@ -110,6 +115,7 @@ impl Tally {
             election,
             results,
             updates,
+            providers,
             done,
             task,
         }
@@ -117,7 +123,7 @@ impl Tally {
 
     /// The live page and the stream of results; see the crate's documentation for the paths.
     pub fn router(&self) -> axum::Router {
-        web::router(self.election.id(), self.updates.clone())
+        web::router(self.election.id(), self.updates.clone(), &self.providers)
     }
 
     /// Ends every watcher's stream, now and from now on. Call it when the server that serves the router is asked to stop, or that waits for its watchers.

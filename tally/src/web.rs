@@ -1,6 +1,7 @@
 //! What watchers are given: the live page, which verifies by itself, and the stream of results.
 
 mod page;
+mod providers;
 mod stream;
 
 use axum::Router;
@@ -8,6 +9,7 @@ use axum::response::Redirect;
 use axum::routing::get;
 use protocol::ids::ElectionId;
 
+pub use providers::Providers;
 pub use stream::Watchers;
 
 use stream::Updates;
@@ -21,13 +23,14 @@ pub(crate) use stream::{Updates as LiveUpdates, event};
 ///
 /// The page also fetches `manifest.json` and `results.json` beside it: those are the published tree's, which somebody else serves.
 /// All paths hold the id itself, so the router can be merged with others, of other elections too.
-pub(crate) fn router(election: ElectionId, updates: Updates) -> Router {
+pub(crate) fn router(election: ElectionId, updates: Updates, providers: &Providers) -> Router {
     let root = format!("/elections/{election}");
     let mut router = Router::new();
     for asset in page::ASSETS {
+        let policy = page::policy(asset, providers);
         router = router.route(
             &format!("{root}/{}", asset.name),
-            get(move || async { page::serve(asset) }),
+            get(move || async move { page::serve(asset, policy) }),
         );
     }
     let page = format!("{root}/");

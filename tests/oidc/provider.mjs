@@ -1,6 +1,6 @@
 // An OpenID provider for tests: `oidc-provider` with its own pages for login and consent, on a free port of 127.0.0.1.
 //
-//   node provider.mjs '{"port": 0, "keys": [JWK, …], "clients": ["a", …]}'
+//   node provider.mjs '{"port": 0, "keys": [JWK, …], "clients": ["a", …], "redirects": [URL, …]}'
 //
 // A key of {"alg", "kid", "use"} alone is made. It writes one line, {"issuer": …, "keys": […]}, once it answers. Then each line on standard input is {"sign": {"header": …, "claims": …, "kid": …}}, signed with the
 // named key whatever is in it, and answered by a line {"token": …}: how a provider's own key can sign what the provider never would.
@@ -16,7 +16,7 @@ const { default: Provider } = await import('oidc-provider');
 const require = createRequire(import.meta.url);
 const jose = await import(pathToFileURL(require.resolve('jose')).href);
 
-const { port, keys: wanted, clients } = JSON.parse(process.argv[2]);
+const { port, keys: wanted, clients, redirects = ['http://127.0.0.1/callback'] } = JSON.parse(process.argv[2]);
 const keys = await Promise.all(wanted.map(async (key) => {
   if (key.kty) return key;
   const { privateKey } = await jose.generateKeyPair(key.alg, { extractable: true });
@@ -34,7 +34,7 @@ const provider = new Provider(issuer, {
     client_id,
     application_type: 'native',
     token_endpoint_auth_method: 'none',
-    redirect_uris: ['http://127.0.0.1/callback'],
+    redirect_uris: redirects,
     grant_types: ['authorization_code'],
     response_types: ['code'],
   })),
@@ -44,6 +44,8 @@ const provider = new Provider(issuer, {
   features: { encryption: { enabled: true }, requestObjects: { request: true } },
   claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
   conformIdTokenClaims: false,
+  // A page may ask for its token.
+  clientBasedCORS: () => true,
   cookies: { keys: ['tests only'] },
   // Whoever is named at the login page has that account.
   findAccount: (_, id) => ({

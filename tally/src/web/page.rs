@@ -3,6 +3,8 @@
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
+use super::Providers;
+
 /// One file of the pages.
 pub(super) struct Asset {
     /// Its name below `/elections/<id>/`; empty for the results page.
@@ -63,10 +65,20 @@ const fn asset(name: &'static str, media_type: &'static str, text: &'static str)
 /// and the election's own data.
 const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types tallyroot";
 
-pub(super) fn serve(asset: &Asset) -> Response {
-    let headers: [(HeaderName, &'static str); 7] = [
+/// The policy of one file. The voting page's worker asks the identity providers, and a worker has the policy that its own script came with.
+pub(super) fn policy(asset: &Asset, providers: &Providers) -> HeaderValue {
+    let only_here = HeaderValue::from_static(POLICY);
+    match asset.name {
+        "vote" | "voter.js" => {
+            HeaderValue::from_str(&providers.within(POLICY)).unwrap_or(only_here)
+        }
+        _ => only_here,
+    }
+}
+
+pub(super) fn serve(asset: &Asset, policy: HeaderValue) -> Response {
+    let headers: [(HeaderName, &'static str); 6] = [
         (header::CONTENT_TYPE, asset.media_type),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "public, max-age=60"),
@@ -80,6 +92,7 @@ pub(super) fn serve(asset: &Asset) -> Response {
         ),
     ];
     (
+        [(header::CONTENT_SECURITY_POLICY, policy)],
         headers.map(|(name, value)| (name, HeaderValue::from_static(value))),
         asset.text,
     )

@@ -286,6 +286,8 @@ const SERVE_ANCHOR_HELP: &str = concat!(
 const SERVE_TALLY_HELP: &str = concat!(
     head!(),
     r#"
+  sign_in_at = ["https://id.example.org"]  # optional: OpenID providers that the voting page may reach, so that voters can sign in with an account
+
   [published]
   directory = "/srv/tallyroot/public"  # holds elections/<id>/manifest.json; or bucket = "name", as below
   serve = true                         # optional: serve the published files too, where nothing else does

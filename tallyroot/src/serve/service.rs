@@ -199,13 +199,11 @@ impl Service {
                 vitals.anchor(anchoring.anchored(), anchoring.cosigned());
                 Self::Anchor(anchoring)
             }
-            (Role::Tally { .. }, _) => {
+            (Role::Tally { providers, .. }, _) => {
                 let results = parts::results_file(&config.published, election).await?;
-                Self::Tally(Tally::start(
-                    TallyConfig::new(election),
-                    Arc::clone(&around.reader),
-                    results,
-                ))
+                let mut tally = TallyConfig::new(election);
+                tally.providers.clone_from(providers);
+                Self::Tally(Tally::start(tally, Arc::clone(&around.reader), results))
             }
         };
         vitals.write(service.handles());
@@ -230,9 +228,9 @@ impl Service {
             Self::Registrar(registrar) => registrar.router().fallback(listener::not_found),
             Self::Anchor(anchoring) => anchoring.router().fallback(listener::not_found),
             Self::Tally(tally) => match &config.role {
-                Role::Tally { serve_files: true } => {
-                    published_files(tally.router(), &config.published, reader, &config.election)
-                }
+                Role::Tally {
+                    serve_files: true, ..
+                } => published_files(tally.router(), &config.published, reader, &config.election),
                 _ => tally.router().fallback(listener::not_found),
             },
         }

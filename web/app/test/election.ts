@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 
-const BINARY = process.env["TALLYROOT"] ?? resolve(process.env["CARGO_TARGET_DIR"] ?? "../../target", "debug/tallyroot");
+export const BINARY = process.env["TALLYROOT"] ?? resolve(process.env["CARGO_TARGET_DIR"] ?? "../../target", "debug/tallyroot");
 const run = promisify(execFile);
 
 export async function tallyroot(...args: readonly string[]): Promise<string> {

@@ -10,6 +10,9 @@ export interface Site { readonly path: string; upstream(path: string): string }
 /** What becomes of a file: other bytes, or null for none. */
 export type Tamper = (path: string, bytes: Buffer) => Buffer | string | null;
 
+/** Where a page may ask. */
+const REACH = /connect-src [^;]*/;
+
 export class Stage {
   url = "";
   tamper: Tamper = (_, bytes) => bytes;
@@ -24,6 +27,8 @@ export class Stage {
   /** What becomes of an answer to one. */
   answerPost: (path: string, status: number, bytes: Buffer) => { status: number; body: string; headers?: Record<string, string> } | undefined = () => undefined;
   readonly asked: string[] = [];
+  /** As if the tally were told of no provider. */
+  alone = false;
   private readonly election: Site;
   private readonly watchers = new Set<http.ServerResponse>();
   private readonly server: http.Server;
@@ -96,12 +101,17 @@ export class Stage {
     await (typeof late === "number" ? new Promise((resolve) => setTimeout(resolve, late)) : late);
   }
 
+  private policy({ headers }: http.IncomingMessage): string {
+    const policy = String(headers["content-security-policy"] ?? "");
+    return this.alone ? policy.replace(REACH, "connect-src 'self'") : policy;
+  }
+
   private give(request: http.IncomingMessage, response: http.ServerResponse, name: string | undefined, answer: http.IncomingMessage, bytes: Buffer): void {
     // While the pages are written: those that were built last, whatever is in the program.
     const built = name !== undefined && process.env["TALLYROOT_PAGES"] !== undefined ? join(process.env["TALLYROOT_PAGES"], name === "" ? "index.html" : /^(vote|receipt|audit)$/.test(name) ? `${name}.html` : name) : "";
     if (/^[a-z-]*(\.(js|css|txt))?$/.test(name ?? "/") && existsSync(built)) {
       const type = { js: "text/javascript", css: "text/css", txt: "text/plain", html: "text/html" }[built.split(".").at(-1) ?? ""] ?? "text/plain";
-      response.writeHead(200, { "content-type": `${type}; charset=utf-8`, "content-security-policy": process.env["TALLYROOT_POLICY"] ?? "" });
+      response.writeHead(200, { "content-type": `${type}; charset=utf-8`, "content-security-policy": (process.env["TALLYROOT_POLICY"] ?? "").replace(REACH, REACH.exec(this.policy(answer))?.[0] ?? "connect-src 'self'") });
       return void response.end(readFileSync(built));
     }
     const other = request.method === "POST" ? this.answerPost(name ?? "", answer.statusCode ?? 500, bytes) : undefined;
@@ -111,6 +121,7 @@ export class Stage {
     const headers = { ...answer.headers };
     // A tampered file must not be taken for the cached one.
     for (const header of ["content-length", "etag", "last-modified", "transfer-encoding", "connection"]) delete headers[header];
+    if (headers["content-security-policy"] !== undefined) headers["content-security-policy"] = this.policy(answer);
     if (request.method === "HEAD") headers["content-length"] = answer.headers["content-length"] ?? "0";
     response.writeHead(answer.statusCode ?? 500, headers);
     response.end(request.method === "HEAD" ? undefined : changed);

@@ -9,8 +9,16 @@ import { Election, folder, tallyroot } from "./election.js";
 
 const run = promisify(execFile);
 
-/** What stands in an election's description in front of its contests. */
-export async function describe(contests: string, options: { voters: number; delay?: number; registrars?: number; closing?: number; times?: readonly [opening: string, closing: string] }): Promise<{ election: Election; codes: string[][] }> {
+interface Described { readonly voters: number; readonly delay?: number; readonly registrars?: number; readonly closing?: number; readonly times?: readonly [opening: string, closing: string] }
+
+/** An election of these contests, which runs. */
+export async function describe(contests: string, options: Described): Promise<{ election: Election; codes: string[][] }> {
+  const data = await make(contests, options);
+  return { election: await Election.start(data), codes: codesOf(data) };
+}
+
+/** The folder of a new election of these contests. */
+export async function make(contests: string, options: Described): Promise<string> {
   const made = folder();
   const [data, when] = [join(made, "data"), (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString()];
   writeFileSync(join(made, "roll.csv"), `identity\n${Array.from({ length: options.voters }, (_, i) => `voter ${i}`).join("\n")}\n`);
@@ -30,7 +38,7 @@ cast_delay_s = ${options.delay ?? 0}
 ${(options.registrars ?? 1) > 1 ? registrars : ""}
 ${contests}`);
   await tallyroot("election", "new", join(made, "election.toml"), "--out", data);
-  return { election: await Election.start(data), codes: codesOf(data) };
+  return data;
 }
 
 /** The codes of each voter, one a registrar; a demo's guests come last. */

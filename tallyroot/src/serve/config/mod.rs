@@ -26,6 +26,7 @@ use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 use registrar::oidc::Oidc;
 use registrar::rsa::RsaKeySource;
+use tally::Providers;
 
 pub(super) use database::no_password_in;
 pub use section::{ConfigError, PREFIX};
@@ -171,6 +172,8 @@ pub enum Role {
     Tally {
         /// Whether it serves the published files too, where nothing else does.
         serve_files: bool,
+        /// Where voters may sign in with an account (`sign_in_at`).
+        providers: Providers,
     },
 }
 
@@ -278,6 +281,7 @@ impl Config {
             RoleName::Anchor => anchor(&root, &election, &published.0, &aws)?,
             RoleName::Tally => Role::Tally {
                 serve_files: published.1,
+                providers: providers(&root)?,
             },
         };
         root.finish()?;
@@ -383,6 +387,23 @@ fn published(
     let serve = role == RoleName::Tally && section.flag("serve")?;
     section.finish()?;
     Ok((published, serve))
+}
+
+const WHAT_PROVIDERS: &str = "the origins of OpenID providers that the voting page may reach, such as [\"https://id.example.org\"]: https, no path, at most 16";
+
+/// Where voters may sign in with an account; nowhere, if it is not given.
+fn providers(root: &Section<'_>) -> Result<Providers, ConfigError> {
+    let wrong = |why: &str| root.error("sign_in_at", format!("it {why}: give {WHAT_PROVIDERS}"));
+    let Some(value) = root.any("sign_in_at") else {
+        return Ok(Providers::default());
+    };
+    let origins: Option<Vec<String>> = value.as_array().and_then(|all| {
+        all.iter()
+            .map(|one| one.as_str().map(str::to_owned))
+            .collect()
+    });
+    let origins = origins.ok_or_else(|| wrong("is no list of texts"))?;
+    Providers::new(origins).map_err(|bad| wrong(&format!("has {bad:?}")))
 }
 
 fn cell(root: &Section<'_>, election: &Election, aws: &Aws) -> Result<Role, ConfigError> {

@@ -56,6 +56,7 @@ const KEYS: &[&str] = &[
     "scope",
     "serve",
     "shards",
+    "sign_in_at",
     "spare",
     "sqlite",
     "tls",

@@ -19,7 +19,7 @@ export type Choices = readonly (readonly number[])[];
 
 /** Why it does not go on. The first group is for the voter to mend; the second is trouble that may pass; the third does not fit what was signed. */
 export type ProblemId =
-  | "badCode" | "otherCode" | "unknownCode" | "otherDevice" | "notOpen" | "closed" | "refused" | "firstVote"
+  | "badCode" | "otherCode" | "unknownCode" | "noAccounts" | "notThisSignIn" | "notSignedIn" | "notOnRoll" | "provider" | "otherDevice" | "notOpen" | "closed" | "refused" | "firstVote"
   | "noAnswer" | "busy" | "noStorage"
   | "rules" | "registrarSignature" | "issuance" | "wrongVoter" | "wrongBallot" | "wrongPlace" | "notProven";
 
@@ -59,6 +59,9 @@ export interface OnRoll {
   readonly salt: string;
 }
 
+/** The page of a provider at which the voter is to sign in. */
+export interface Leave { readonly registrar: number; readonly host: string; readonly page: string }
+
 export interface VotingState {
   readonly kind: "state";
   readonly step: Step;
@@ -76,10 +79,13 @@ export interface VotingState {
   /** Whether the vote has left the device: then it cannot be changed. */
   readonly sent: boolean;
   readonly receipt: ReceiptView | undefined;
+  readonly leave: Leave | undefined;
 }
 
 export type ToVoter =
-  | { readonly kind: "open"; readonly base: string; readonly id: string }
+  /** `back`: what an identity provider sent the voter back with. */
+  | { readonly kind: "open"; readonly base: string; readonly id: string; readonly back: string | undefined }
+  | { readonly kind: "account"; readonly registrar: number }
   | { readonly kind: "sign-in"; readonly codes: readonly string[] }
   | { readonly kind: "cast"; readonly choices: Choices }
   | { readonly kind: "change" | "again" | "forget" };

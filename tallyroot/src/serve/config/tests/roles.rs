@@ -99,8 +99,28 @@ async fn registrars_anchors_and_the_tally_have_their_own() {
         at.common()
     );
     let config = at.load(RoleName::Tally, &tally, &[]).unwrap();
-    assert!(matches!(config.role, Role::Tally { serve_files: true }));
+    assert!(matches!(
+        config.role,
+        Role::Tally {
+            serve_files: true,
+            ..
+        }
+    ));
     assert!(config.logs().is_empty());
+    let with = |list: &str| format!("sign_in_at = {list}\n{tally}");
+    let config = at
+        .load(RoleName::Tally, &with("[\"https://id.example.org\"]"), &[])
+        .unwrap();
+    let wanted = Providers::new(vec!["https://id.example.org".to_owned()]).unwrap();
+    assert!(matches!(config.role, Role::Tally { providers, .. } if providers == wanted));
+    for bad in [
+        "[\"https://id.example.org/\"]",
+        "\"https://id.example.org\"",
+        "[1]",
+    ] {
+        let error = at.refused(RoleName::Tally, &with(bad), &[]);
+        assert!(error.contains("sign_in_at: it "), "{error}");
+    }
     let error = at.refused(
         RoleName::Tally,
         &format!("{tally}[key]\nmain = \"main.key\"\n"),

@@ -5,22 +5,26 @@ import type { Choices, Problem, ProblemId, ToVoter, VotingState } from "../messa
 import { Contest } from "./ballot.js";
 import { Chosen } from "./choices.js";
 import { OnRoll } from "./onroll.js";
-import { Frame, PLACE, type Speech, StepTitle, firstSpeech, save, script, useLanguage, useSpeech } from "./parts.js";
+import { Frame, PLACE, Sentence, type Speech, StepTitle, firstSpeech, save, script, useLanguage, useSpeech } from "./parts.js";
 import { Recorded } from "./recorded.js";
 
 const DISHONEST: ReadonlySet<ProblemId> = new Set(["rules", "registrarSignature", "issuance", "wrongVoter", "wrongBallot", "wrongPlace", "notProven"]);
 const nothing: VotingState = {
-  kind: "state", step: "loading", election: undefined, signed: 0, onRoll: [], busy: false, problem: undefined, castFrom: undefined, choices: undefined, sent: false, receipt: undefined,
+  kind: "state", step: "loading", election: undefined, signed: 0, onRoll: [], busy: false, problem: undefined, castFrom: undefined, choices: undefined, sent: false, receipt: undefined, leave: undefined,
 };
 
 type Send = (message: ToVoter) => void;
+
+/** What an identity provider sent the voter back with. It is taken out of the address: whoever comes by the back button or a bookmark does not come with it again. */
+const BACK = [location.hash.slice(1), location.search.slice(1)].find((text) => /(^|&)state=/.test(text));
+if (BACK !== undefined) history.replaceState(null, "", location.pathname);
 
 function Page({ first, worker }: { first: Speech; worker: Worker | undefined }) {
   const [speech, setSpeech] = useLanguage(first);
   const [state, setState] = useState(nothing);
   useEffect(() => {
     worker?.addEventListener("message", ({ data }: MessageEvent<VotingState | { kind: "forgotten" }>) => (data.kind === "state" ? setState(data) : location.reload()));
-    worker?.postMessage({ kind: "open", base: PLACE.base, id: PLACE.id } satisfies ToVoter);
+    worker?.postMessage({ kind: "open", base: PLACE.base, id: PLACE.id, back: BACK } satisfies ToVoter);
   }, [worker]);
   const send: Send = (message) => worker?.postMessage(message);
   return (
@@ -99,6 +103,19 @@ function SignIn({ state, send }: { state: VotingState; send: Send }) {
         <p id="code-form" class="quiet">{speech.say("codeForm")}</p>
         <p><button type="submit" id="confirm" aria-disabled={state.busy}>{speech.say(state.busy ? "signingIn" : "signInButton")}</button></p>
       </form>
+      {state.leave === undefined
+        ? (
+          <details>
+            <summary>{speech.say("noCode")}</summary>
+            <p><button type="button" id="account" aria-disabled={state.busy} onClick={() => !state.busy && send({ kind: "account", registrar: state.signed })}>{speech.say("accountButton", { name: registrars[state.signed] ?? "" })}</button></p>
+          </details>
+        )
+        : (
+          <div role="status">
+            <p><Sentence name="leaveHelp" parts={{ host: <bdi dir="ltr"><b>{state.leave.host}</b></bdi> }} /></p>
+            <p><a id="leave" class="button" href={state.leave.page} rel="noreferrer">{speech.say("leaveButton")}</a></p>
+          </div>
+        )}
       <p class="quiet">{speech.say("remembered")}</p>
       <MayForget opening={state.election?.opening ?? 0} />
     </section>

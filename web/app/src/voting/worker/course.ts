@@ -1,11 +1,12 @@
 // A voter's course, from codes to a sealed receipt. Each step is on the disk before the next one begins; each can be done again.
 import { type Bytes, type Manifest, cellOf, fromBase64, fromUtf8, openManifest, sha256, toBase64, toHex, utf8, verifyReceipt } from "../../../../verifier/src/index.js";
 import { type Source, Unreachable } from "../../worker/source.js";
-import type { Choices, ElectionView, Problem, ProblemId, ReceiptView, Step, VotingState } from "../messages.js";
+import type { Choices, ElectionView, Leave, Problem, ProblemId, ReceiptView, Step, VotingState } from "../messages.js";
 import { Untrue, checkIssued, checkRecorded, untrueAs } from "./answers.js";
 import { normalize } from "./code.js";
 import { Device } from "./device.js";
 import type { Kept, Storage } from "./kept.js";
+import { SignInError, codeOf, nonceOf, prepare, redeem } from "./provider.js";
 import { type Rules, recordedReceipt, sealedReceipt, viewOf } from "./receipts.js";
 import { type Answer, pause, post } from "./site.js";
 
@@ -20,7 +21,7 @@ const LOOK_AT_CLOCK_MS = 5_000;
 /** Between two tries where the cell says that voting has not begun: this device's clock is ahead of its. */
 const NOT_OPEN_PAUSE_MS = 5_000;
 
-const PROBLEMS: Readonly<Record<string, ProblemId>> = { "unknown-code": "unknownCode", "other-message": "otherDevice", "not-open": "notOpen", closed: "closed" };
+const PROBLEMS: Readonly<Record<string, ProblemId>> = { "unknown-code": "unknownCode", "not-on-roll": "notOnRoll", "bad-token": "notSignedIn", "other-message": "otherDevice", "not-open": "notOpen", closed: "closed" };
 
 const fromBase64url = (text: string): Bytes => fromBase64(text.replace(/-/g, "+").replace(/_/g, "/").padEnd(Math.ceil(text.length / 4) * 4, "="));
 
@@ -53,7 +54,7 @@ export class Course {
   /** A wait that ends when the voter changes her mind. */
   private wake: () => void = () => undefined;
 
-  static async open(source: Source, manifestBytes: Bytes, id: string, storage: Storage, tell: (state: VotingState) => void): Promise<Course> {
+  static async open(source: Source, manifestBytes: Bytes, id: string, storage: Storage, tell: (state: VotingState) => void, back?: string): Promise<Course> {
     const manifest = await openManifest(manifestBytes, id);
     const stored = await storage.read();
     const kept: Kept = stored ?? { secret: crypto.getRandomValues(new Uint8Array(32)), signatures: [], marks: [] };
@@ -62,6 +63,7 @@ export class Course {
     const rules = { manifest, text: fromUtf8(manifestBytes), id };
     const course = new Course(source, rules, storage, tell, kept, await Device.open(kept.secret, manifest.election));
     await course.recall();
+    if (back !== undefined && course.step() === "signIn") void course.comeBack(back);
     return course;
   }
 
@@ -115,16 +117,52 @@ export class Course {
   private async signInAt(registrar: number, typed: string): Promise<void> {
     const code = normalize(typed);
     if (code === undefined) throw new Stopped({ id: "badCode", detail: "", registrar });
+    await this.issueAt(registrar, code, { code });
+  }
+
+  private leave: Leave | undefined;
+
+  /** The voter wants to sign in with an account: where this registrar sends her to. */
+  async leaveFor(registrar: number): Promise<void> {
+    const key = this.manifest.registrars[registrar]?.rsa;
+    if (this.busy || key === undefined || registrar !== this.kept.signatures.length) return;
+    this.leave = undefined;
+    await this.attempt(async () => {
+      const digest = await sha256((await this.device.blind(registrar, key)).message);
+      const answer = await this.until(() => post(`${this.source.base}registrars/${registrar}/sign-in`, { digest: toBase64(digest) }, true));
+      if (answer.kind === "refused") throw new Stopped({ id: answer.code === "not-found" ? "noAccounts" : "refused", detail: `${answer.code}: ${answer.message}`, registrar });
+      const nonce = await nonceOf(this.manifest.election, registrar, digest, String(answer.body["ticket"]));
+      const { page, pending } = await prepare(answer.body, registrar, nonce, `${this.source.base}vote`);
+      await this.keep({ pending });
+      this.leave = { registrar, host: new URL(page).host, page };
+    });
+  }
+
+  /** She is back. What was kept of her sign-in is deleted before it is used: what breaks off now is begun anew, and gets the same credential. */
+  private async comeBack(back: string): Promise<void> {
+    await this.attempt(async () => {
+      const code = codeOf(back, this.kept.pending);
+      const { pending, ...rest } = this.kept;
+      await this.write(rest);
+      this.kept = rest;
+      if (pending === undefined || pending.registrar !== rest.signatures.length) return;
+      const { token, account } = await redeem(code, pending);
+      await this.issueAt(pending.registrar, account, { id_token: token, ticket: pending.ticket });
+    });
+  }
+
+  /** Asks a registrar for its signature; `whose` tells a voter's code or account from others. */
+  private async issueAt(registrar: number, whose: string, shown: Readonly<Record<string, string>>): Promise<void> {
     const key = this.manifest.registrars[registrar]?.rsa;
     if (key === undefined) return;
     // Whose credential this is was settled by the first code that was sent: another one is another voter's.
-    const mark = toHex(await sha256(utf8("tallyroot vote: the code of this secret\0"), this.kept.secret, utf8(code)));
+    const mark = toHex(await sha256(utf8("tallyroot vote: the code of this secret\0"), this.kept.secret, utf8(whose)));
     if ((this.kept.marks[registrar] ?? mark) !== mark) throw new Stopped({ id: "otherCode", detail: "", registrar });
     await this.keep({ marks: [...this.kept.marks.slice(0, registrar), mark] });
     const blinded = await this.device.blind(registrar, key);
-    const answer = await this.until(() => post(`${this.source.base}registrars/${registrar}/credentials`, { blinded: toBase64(blinded.message), code }));
+    const answer = await this.until(() => post(`${this.source.base}registrars/${registrar}/credentials`, { blinded: toBase64(blinded.message), ...shown }));
     if (answer.kind === "refused") {
-      // Nothing was issued for this code, so another one may be tried.
+      // Nothing was issued for this one, so another one may be tried.
       await this.keep({ marks: this.kept.marks.slice(0, registrar) });
       throw new Stopped({ id: PROBLEMS[answer.code] ?? "refused", detail: `${answer.code}: ${answer.message}`, registrar });
     }
@@ -134,6 +172,7 @@ export class Course {
       if (signature === undefined) throw new Untrue("registrarSignature", "the registrar did not sign what was sent");
       const signatures = [...this.kept.signatures, signature];
       const whole = signatures.length === this.manifest.registrars.length;
+      this.leave = undefined;
       await this.keep({ signatures, onRoll: [...(this.kept.onRoll ?? []), onRoll], ...(whole ? { castFrom: this.drawCastFrom() } : {}) });
     });
   }
@@ -223,7 +262,7 @@ export class Course {
       const receipt = await untrueAs("notProven", () => recordedReceipt(this.source, this.rules, cell, proof));
       const view = viewOf(await verifyReceipt(utf8(receipt), this.rules.id), receipt);
       // What told codes apart, who it was, and when it was cast, is of no more use.
-      const { castFrom: _, onRoll: __, ...rest } = this.kept;
+      const { castFrom: _, onRoll: __, pending: ___, ...rest } = this.kept;
       const kept: Kept = { ...rest, marks: [], receipt };
       // It is recorded, whether this device can write that down or not: the page shows the receipt, and a reload would cast the same bytes again.
       this.receipt = view;
@@ -295,7 +334,7 @@ export class Course {
     try {
       await action();
     } catch (error) {
-      this.problem = error instanceof Stopped ? error.problem : { id: error instanceof DOMException ? "noStorage" : "refused", detail: String(error) };
+      this.problem = error instanceof Stopped ? error.problem : error instanceof SignInError ? { id: error.id, detail: error.message } : { id: error instanceof DOMException ? "noStorage" : "refused", detail: String(error) };
     }
     this.busy = false;
     this.say();
@@ -314,7 +353,7 @@ export class Course {
     const { kept } = this;
     this.tell({
       kind: "state", step: this.step(), election: electionView(this.rules), signed: kept.signatures.length, onRoll: kept.onRoll ?? [], busy: this.busy, problem: this.problem, castFrom: kept.castFrom,
-      choices: kept.choices, sent: kept.sent === true, receipt: this.receipt,
+      choices: kept.choices, sent: kept.sent === true, receipt: this.receipt, leave: this.leave,
     });
   }
 }

@@ -1,6 +1,7 @@
 // What a voter's device keeps, in the browser's own storage: written down before anything is sent, so that a closed tab costs nothing.
 
 import type { OnRoll } from "../messages.js";
+import type { Pending } from "./provider.js";
 
 /** One election's vote, on this device. Times, codes' marks and the voter's name are deleted once the vote is recorded. */
 export interface Kept {
@@ -11,6 +12,8 @@ export interface Kept {
   readonly marks: readonly string[];
   /** In whose name each of them has issued. */
   readonly onRoll?: readonly OnRoll[];
+  /** While the voter is at an identity provider. */
+  readonly pending?: Pending;
   /** Drawn once, when the last registrar has signed. */
   readonly castFrom?: number;
   readonly choices?: readonly (readonly number[])[];

@@ -13,20 +13,21 @@ export type Answer =
   | { readonly kind: "unknown"; readonly why: string; readonly busy: boolean; readonly afterMs: number };
 
 /** One try. Nothing of the page goes with it: no cookie, no referrer, no copy in a cache. */
-export async function post(url: string, body: object): Promise<Answer> {
+export async function post(url: string, body: object, mayLack = false): Promise<Answer> {
   try {
     const response = await fetch(url, {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), cache: "no-store", credentials: "omit", redirect: "error", referrerPolicy: "no-referrer",
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
     const text = await bounded(response);
-    return judge(response.status, response.headers.get("retry-after"), text);
+    return judge(response.status, response.headers.get("retry-after"), text, mayLack);
   } catch (error) {
     return { kind: "unknown", why: String(error), busy: false, afterMs: 0 };
   }
 }
 
-async function bounded(response: Response): Promise<string> {
+/** The text of an answer, as long as an answer may be. */
+export async function bounded(response: Response): Promise<string> {
   const reader = response.body?.getReader();
   const decoder = new TextDecoder();
   let [text, length] = ["", 0];
@@ -42,14 +43,14 @@ async function bounded(response: Response): Promise<string> {
   }
 }
 
-function judge(status: number, retryAfter: string | null, text: string): Answer {
+function judge(status: number, retryAfter: string | null, text: string, mayLack: boolean): Answer {
   const body = object(text);
   if (status === 200 && body !== undefined) return { kind: "done", body, text };
   const error = body?.["error"] as { code?: unknown; message?: unknown } | undefined;
   const code = typeof error?.code === "string" ? error.code : undefined;
   const message = typeof error?.message === "string" ? error.message : "";
-  // 421 is a front that leads elsewhere: the cell follows from the key alone.
-  if (status >= 400 && status < 500 && ![404, 408, 421, 429].includes(status) && body !== undefined && code !== undefined) return { kind: "refused", code, message, body, text };
+  // 421 is a front that leads elsewhere: the cell follows from the key alone. So is 404, but where a service need not have what is asked.
+  if (status >= 400 && status < 500 && ![...(mayLack ? [] : [404]), 408, 421, 429].includes(status) && body !== undefined && code !== undefined) return { kind: "refused", code, message, body, text };
   const seconds = /^[0-9]{1,4}$/.test(retryAfter ?? "") ? Math.min(Number(retryAfter), RETRY_AFTER_MAX_S) : 0;
   return { kind: "unknown", why: `${status} ${message}`, busy: status === 503, afterMs: 1_000 * seconds };
 }

@@ -11,20 +11,20 @@ const POLL_MS = 5_000;
 
 const tell = (state: VotingState): void => postMessage(state);
 const empty = (step: Step, problem?: VotingState["problem"]): void =>
-  tell({ kind: "state", step, election: undefined, signed: 0, onRoll: [], busy: false, problem, castFrom: undefined, choices: undefined, sent: false, receipt: undefined });
+  tell({ kind: "state", step, election: undefined, signed: 0, onRoll: [], busy: false, problem, castFrom: undefined, choices: undefined, sent: false, receipt: undefined, leave: undefined });
 
 let course: Course | undefined;
 
-async function open(base: string, id: string): Promise<void> {
+async function open(base: string, id: string, back: string | undefined): Promise<void> {
   if (!(await canVerify())) return empty("incapable");
   // Two windows must not use one secret at once.
   const locks = (navigator as { locks?: LockManager }).locks;
-  if (locks === undefined) return run(base, id);
+  if (locks === undefined) return run(base, id, back);
   let mine = false;
   setTimeout(() => mine || empty("otherWindow"), 500);
   const held = locks.request(`tallyroot-vote-${id}`, async () => {
     mine = true;
-    await run(base, id);
+    await run(base, id, back);
     // Held until this window is gone.
     await new Promise(() => undefined);
   });
@@ -34,13 +34,13 @@ async function open(base: string, id: string): Promise<void> {
   });
 }
 
-async function run(base: string, id: string): Promise<void> {
+async function run(base: string, id: string, back: string | undefined): Promise<void> {
   const source = new Source(base);
   const storage = await Storage.open(id).catch(() => undefined);
   if (storage === undefined) return empty("stopped", { id: "noStorage", detail: "" });
   for (;;) {
     try {
-      course = await Course.open(source, await source.need("manifest.json", MANIFEST_MAX), id, storage, tell);
+      course = await Course.open(source, await source.need("manifest.json", MANIFEST_MAX), id, storage, tell, back);
       return;
     } catch (error) {
       if (error instanceof VerifierError) return empty("stopped", { id: "rules", detail: `${error.code}: ${error.message}` });
@@ -53,7 +53,8 @@ async function run(base: string, id: string): Promise<void> {
 
 addEventListener("message", ({ data }: MessageEvent<ToVoter>) => {
   switch (data.kind) {
-    case "open": return void open(data.base, data.id);
+    case "open": return void open(data.base, data.id, data.back);
+    case "account": return void course?.leaveFor(data.registrar);
     case "sign-in": return void course?.signIn(data.codes);
     case "cast": return void course?.decide(data.choices);
     case "change": return void course?.change();
