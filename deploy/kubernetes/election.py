@@ -19,6 +19,7 @@ import re
 import shutil
 import sys
 import tomllib
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -245,6 +246,8 @@ class Overlay:
                       'code_key = "/run/secrets/tallyroot/code.key"']
         lines += ["", "[aws]", f"region = {quoted(self.settings.region)}", "", "[published]", f"bucket = {quoted(self.settings.published)}"]
         if unit.kind == "tally":
+            if places := self.sign_in_at():
+                lines.insert(2, f"sign_in_at = {json.dumps(places)}")
             # CloudFront serves the files; this is for "/", which leads to the page.
             return text(unit, [*lines, "serve = true"])
         if unit.kind != "registrar":
@@ -252,7 +255,7 @@ class Overlay:
         lines += ["", "[database]", f"url = {quoted(self.database_url(unit))}", 'password_file = "/run/secrets/tallyroot/password"',
                   f"durability = {self.durability(unit)}"]
         if sign_in := self.sign_in(unit):
-            lines += ["", "[oidc]", *(f"{key} = {quoted(value)}" for key, value in sign_in.items() if key != "blocks")]
+            lines += ["", "[oidc]", *(f"{key} = {quoted(value)}" for key, value in sign_in.items() if key not in ("blocks", "origins"))]
         if unit.kind == "registrar":
             for shard in range(len(self.manifest["registrars"][unit.index]["shards"])):
                 lines += ["", "[[shards]]", *self.keys(f"registrars/{unit.index}/{shard}")]
@@ -275,22 +278,34 @@ class Overlay:
             raise Failed(f"standbys.{unit.name} is {names!r}: give the names of its three instances, as `kubectl get pods` has them, such as {json.dumps(STANDBYS)}")
         return f"{{ standbys = {json.dumps(names)}, count = 1, failover = 3 }}"
 
-    SIGN_IN = {"issuer", "client_id", "audience", "claim", "scope", "blocks"}
+    SIGN_IN = {"issuer", "client_id", "audience", "claim", "scope", "blocks", "origins"}
 
     def sign_in(self, unit: Unit) -> dict:
         """Where a registrar's voters sign in beside their codes, and the few addresses at which it reads the provider's keys."""
         given = self.settings.given.get("oidc", {}).get(unit.name, {})
         if not given:
             return {}
-        if unit.kind != "registrar" or set(given) - self.SIGN_IN or not all(isinstance(given.get(key), str) for key in set(given) - {"blocks"} | {"issuer", "client_id"}):
+        if unit.kind != "registrar" or set(given) - self.SIGN_IN or not all(isinstance(given.get(key), str) for key in set(given) - {"blocks", "origins"} | {"issuer", "client_id"}):
             raise Failed(f"oidc.{unit.name}: give issuer, client_id and blocks of a registrar; there are {', '.join(sorted(self.SIGN_IN))}")
         try:
             blocks = [ipaddress.IPv4Network(block) for block in given["blocks"]]
         except (KeyError, TypeError, ValueError) as error:
             raise Failed(f"oidc.{unit.name}.blocks: {error}: give where the provider is, such as [\"203.0.113.16/28\"]") from error
+        origins = given.get("origins", [])
+        if not isinstance(origins, list) or not all(re.fullmatch(r"https://[a-z0-9.-]+(:[0-9]+)?", str(origin)) for origin in origins):
+            raise Failed(f"oidc.{unit.name}.origins: give where a voter's browser reaches the provider, such as [\"https://id.example.org\"], without a path")
         if not blocks or any(block.prefixlen < 24 or block.overlaps(OURS) for block in blocks):
             raise Failed(f"oidc.{unit.name}.blocks: give public addresses, at most 256 each: a registrar reaches nobody else")
         return given
+
+    def sign_in_at(self) -> list[str]:
+        """Where the voting page may send its questions, so that voters sign in there: an issuer's own origin, if no others are given."""
+        origins = []
+        for unit in self.units():
+            if given := self.sign_in(unit):
+                issuer = urlsplit(given["issuer"])
+                origins += given.get("origins", [f"{issuer.scheme}://{issuer.netloc}"])
+        return sorted(set(origins))
 
     def database_url(self, unit: Unit) -> str:
         if self.settings.database == "aurora":

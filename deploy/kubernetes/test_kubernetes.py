@@ -189,6 +189,7 @@ class Kubernetes(unittest.TestCase):
         self.assertEqual(ways, {f"{NAME}-registrar-0": [{"ipBlock": {"cidr": "203.0.113.16/28"}}]})
         configs = {namespace: tomllib.loads(deployed.config(namespace)["config.toml"]) for namespace in deployed.namespaces()}
         self.assertEqual({namespace: config["oidc"] for namespace, config in configs.items() if "oidc" in config}, {f"{NAME}-registrar-0": {"issuer": "https://id.example.org", "client_id": "vote"}})
+        self.assertEqual({namespace: config["sign_in_at"] for namespace, config in configs.items() if "sign_in_at" in config}, {f"{NAME}-tally": ["https://id.example.org"]})
         self.assertEqual(configs[f"{NAME}-cell-0"]["database"]["durability"], {"standbys": ["db-1", "db-3", "db-4"], "count": 1, "failover": 3})
         self.assertEqual(configs[f"{NAME}-cell-1"]["database"]["durability"]["standbys"], ["db-1", "db-2", "db-3"])
         # The program takes it: what is wrong is that nothing is there.
@@ -197,7 +198,7 @@ class Kubernetes(unittest.TestCase):
             ran = self.stand.run("tallyroot", "serve", "registrar", "--config", config, "--check-config", "--json", identity=self.stand.identity("registrar-0"))
             self.assertLessEqual({it["check"] for it in json.loads(ran.stdout)["checks"] if not it["ok"]}, {"database", "registrar", "listen", "oidc"})
         for old, new, words in (('blocks = ["203.0.113.16/28"]', 'blocks = ["203.0.0.0/16"]', "a registrar reaches nobody else"), ('blocks = ["203.0.113.16/28"]', 'blocks = ["10.40.64.0/24"]', "a registrar reaches nobody else"),
-                                ("oidc.registrar-0", "oidc.cell-0", "of a registrar"), ('"db-3", "db-4"', '"db-3"', "its three instances")):
+                                ('blocks = ["203.0.113.16/28"]', 'blocks = ["203.0.113.16/28"]\norigins = ["https://id.example.org/x"]', "without a path"), ("oidc.registrar-0", "oidc.cell-0", "of a registrar"), ('"db-3", "db-4"', '"db-3"', "its three instances")):
             with self.subTest(new):
                 ran = written(self.stand, out, "cloudnative-pg", **more, **{old: new})
                 self.assertEqual(ran.returncode, 1)
