@@ -163,16 +163,19 @@ class Audit:
                                 number - self.m.roll_size)
 
     def _totals(self) -> None:
-        """Section 8. "whatever heads call stale: the votes at the last head's sizes <= all that each registrar has issued in its published logs" """
-        if not self.grammar.heads or any(log.cut for log in self.logs.values()):
+        """Section 8. "whatever heads call stale: the votes at the last head's sizes <= all that each registrar has issued in its published logs <= `roll.size`" """
+        if any(log.cut for log in self.logs.values()):
             return
-        last = self.grammar.heads[-1][1]
-        votes = sum(self._votes_at(log, state.size) for log, state in zip(self.m.logs, last.logs) if log.kind == CELL)
+        last = self.grammar.heads[-1][1].logs if self.grammar.heads else []
+        votes = sum(self._votes_at(log, state.size) for log, state in zip(self.m.logs, last) if log.kind == CELL)
         for registrar in range(len(self.m.registrars)):
             issued = sum(known.number for log, known in self.logs.items() if log.kind == ISSUANCE and log.a == registrar)
             if votes > issued:
                 self.report("votes-exceed-issued", f"registrars/{registrar}/0/checkpoint",
                             f"the last head covers {votes} votes, and registrar {registrar} issued {issued} in all", votes=votes - issued)
+            if issued > self.m.roll_size:
+                self.report("issued-exceeds-roll", f"registrars/{registrar}/0/checkpoint", f"registrar {registrar} issued {issued} to a roll of {self.m.roll_size}",
+                            votes=issued - self.m.roll_size)
 
     def _unclosed(self) -> None:
         """Section 8. "A log that it lists with state other than 2 is finding `unclosed`." """

@@ -1,7 +1,7 @@
 """Sections 4, 8, 9: one published log, read from its batches and compared with its checkpoints and tiles."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import batches, notes, tiles
 from .canonical import decimal
@@ -15,7 +15,7 @@ from .source import Source
 MAX_FINDINGS = 200  # of one log; what is more is not written down
 # What is wrong with a checkpoint, by the codes of section 16.
 _CODES = {"note": "checkpoint-malformed", "checkpoint": "checkpoint-malformed", "malformed": "checkpoint-malformed",
-          "extra-line": "checkpoint-extra-line", "signature": "checkpoint-signature", "place": "checkpoint-place",
+          "extra-line": "checkpoint-extra-line", "signature": "checkpoint-signature",
           "no-end": "checkpoint-place", "beyond": "checkpoint-rollback", "root": "checkpoint-root"}
 
 
@@ -142,19 +142,24 @@ class Log:
             try:
                 self.checkpoints[size] = data = self.source.read(f"{self.name}/{file}", notes.MAX_NOTE) or b""
                 k = notes.parse_checkpoint(data, self.m.origin(self.log), self.m.keys_of(self.log))
-                if k.size != size:
-                    raise Invalid("place", f"is a checkpoint of size {k.size}")
-                self.judge_checkpoint(k, switch)
+                self.judge_checkpoint(k, switch, size)
             except Invalid as error:
-                self.report(_CODES.get(error.code, error.code), file, error.text, votes=0 if error.code == "no-end" else None)
+                # Whether something names this size is not known yet: see `need`.
+                unnamed = error.code == "no-end" and size != self.signed
+                self.report(_CODES.get(error.code, error.code), file, error.text, votes=0 if unnamed else None)
         if newest is not None and self.checkpoints.get(self.signed) != newest:
             there = f"{self.name}/checkpoints/{self.signed}" in self.source.files
             self.report("checkpoint-differs" if there else "missing-file", "checkpoint" if there else f"checkpoints/{self.signed}",
                         "`checkpoint` and the checkpoints/<size> of its size are not both there and byte-equal", votes=0)
 
-    def judge_checkpoint(self, k: notes.Checkpoint, switch: tuple[int, bytes] | None) -> None:
+    def judge_checkpoint(self, k: notes.Checkpoint, switch: tuple[int, bytes] | None, name: int) -> None:
         if k.key != (1 if switch and k.size > switch[0] else 0):
             raise Invalid("signature", "is signed by the wrong one of the log's two keys")
+        if k.size != name:
+            self.report("checkpoint-place", f"checkpoints/{name}", f"is a checkpoint of size {k.size}", votes=None if name == self.signed else 0)
+            if self.cut or min(k.size, name) <= self.tree.size:
+                return
+            raise Invalid("beyond", "signs a size that the published batches do not reach")
         end = self.ends.get(k.size)
         if end is None and not self.cut:
             if k.size > self.tree.size:
@@ -189,6 +194,10 @@ class Log:
             self.report("checkpoint-rollback", "checkpoint", f"is of size {self.signed}, and {who} names {size}", votes=size - self.signed)
         if f"{self.name}/checkpoints/{size}" not in self.source.files:
             self.report("missing-file", f"checkpoints/{size}", f"{who} names this size, and there is no checkpoint of it", votes=0)
+        for i, finding in enumerate(self.findings):
+            # "of a `checkpoints/<size>` that nothing names: 0; else the roll"
+            if (finding.code, finding.file) == ("checkpoint-place", f"{self.name}/checkpoints/{size}"):
+                self.findings[i] = replace(finding, votes=self.m.roll_size)
         return self.checkpoints.get(size)
 
     def read_tiles(self) -> None:

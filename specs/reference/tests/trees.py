@@ -242,6 +242,11 @@ def _heads() -> Iterator[Tree]:
     w.issue(0)
     w.head(OPENING + 3000)
     yield "more issuances than voters", "open", w, {"issued-exceeds-roll": 1, "issuance-duplicate": 1}
+    w = World()
+    w.issue(*range(10))
+    w.head(OPENING + 3000)
+    w.issue(0)
+    yield "more issuances than voters, behind the last head", "open", w, {"issued-exceeds-roll": 1, "issuance-duplicate": 1}
     w = running()
     w.notice(b"\x04" + w.cell.log.bytes + u(w.cell.tree.size + 1) + bytes(32))
     yield "a switch at no batch end", "open", w, {"notice-invalid": 10}
@@ -331,6 +336,12 @@ def _file_changes(w: World) -> Iterator[tuple[str, Change, dict[str, int]]]:
     yield "a checkpoint that a head names is not there", change("cells/0/checkpoints/4", lambda _: None), {"missing-file": 0}
     yield "a checkpoint that is no text", change(f"cells/0/checkpoints/{cell}", lambda d: d[:-9] + b"\xff" + d[-8:]), {
         "checkpoint-malformed": 10, "checkpoint-differs": 0, "?results-wrong": 0}
+    for what, name, data, findings in (
+            ("an earlier checkpoint by the name of a size beyond the log", cell + 5, w.files["cells/0/checkpoints/4"], {"checkpoint-place": 0}),
+            ("an earlier checkpoint by the name of a size at which no batch ends", 3, w.files["cells/0/checkpoints/4"], {"checkpoint-place": 0}),
+            ("another checkpoint by the name of a size that a head names", 4, w.files[f"cells/0/checkpoints/{cell}"], {"checkpoint-place": 10, "?results-wrong": 0}),
+            ("no checkpoint by the name of a size beyond the log", cell + 5, b"x", {"checkpoint-malformed": 10})):
+        yield what, change(f"cells/0/checkpoints/{name}", lambda _, data=data: data), findings
     yield "a line of nobody under a cosigned checkpoint", change(f"heads/cosigned/{heads - 1}", lambda d: d + d.splitlines(True)[-2]), {"cosignature-wrong": 0}
     yield "a foreign file", change("cells/1/checkpoint", lambda _: b"x"), {"foreign-file": 0}
     yield "results.json is not there", change("results.json", lambda _: None), {"missing-file": 0}

@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 
 use protocol::ids::LogId;
 use protocol::merkle::tile::{BundleId, TileId};
-use protocol::note::NOTE_BYTES_MAX;
 
 use super::anchors::Chain;
-use super::checkpoint::verify;
-use super::context::{Context, Read};
+use super::checkpoint::{Switches, judge_stray};
+use super::context::Context;
 use super::tiles::strict_decimal;
 use super::walk::Walk;
 use crate::finding::{Code, Place, Votes};
@@ -77,6 +76,12 @@ impl<'e> Extent<'e> {
             Some((walk, rest)) => in_log(walk, rest),
             None => Standing::Foreign,
         }
+    }
+
+    /// The log and the size of a `checkpoints/<size>`.
+    fn checkpoint(&self, path: &str) -> Option<(&'e Walk, u64)> {
+        let (prefix, size) = path.split_once("/checkpoints/")?;
+        Some((self.walks.get(prefix)?, strict_decimal(size)?))
     }
 
     /// The log was not followed to its end: what lies above is not judged.
@@ -215,19 +220,19 @@ pub(super) fn list(context: &Context<'_>, extent: &Extent<'_>) -> Option<Vec<Str
 }
 
 /// Judges what was listed as later, once everything was followed as far as it goes.
-pub(super) fn judge_later(context: &Context<'_>, extent: &Extent<'_>, later: Vec<String>) {
+pub(super) fn judge_later(
+    context: &Context<'_>,
+    extent: &Extent<'_>,
+    switches: &Switches,
+    later: Vec<String>,
+) {
     for path in later {
         let is_explained = extent.standing(&path) == Standing::Belongs;
         if is_explained || extent.is_of_a_broken_log(&path) || !is_there(context, &path) {
             continue;
         }
-        match signed_beyond(context, extent, &path) {
-            Some(evidence) => context.add(
-                Code::CheckpointRollback,
-                Place::file(path),
-                Votes::WholeRoll,
-                evidence,
-            ),
+        match extent.checkpoint(&path) {
+            Some((walk, size)) => judge_stray(context, walk, &path, size, switches),
             None => foreign(
                 context,
                 path,
@@ -235,23 +240,6 @@ pub(super) fn judge_later(context: &Context<'_>, extent: &Extent<'_>, later: Vec
             ),
         }
     }
-}
-
-/// A checkpoint above the log's end that the log's key did sign: the log was longer once.
-fn signed_beyond(context: &Context<'_>, extent: &Extent<'_>, path: &str) -> Option<String> {
-    let (prefix, _) = path.split_once("/checkpoints/")?;
-    let walk = extent.walks.get(prefix)?;
-    let Read::File(note) = context.read(path, NOTE_BYTES_MAX) else {
-        return None;
-    };
-    let (signed, _) = verify(context.election, walk.log(), &note);
-    let signed = signed.filter(|signed| signed.size() > walk.size())?;
-    Some(format!(
-        "the log's key signed size {} with root {}, and the published log ends at {}",
-        signed.size(),
-        signed.checkpoint.root(),
-        walk.size()
-    ))
 }
 
 /// A writer's temporary file may be gone by now.

@@ -170,14 +170,11 @@ pub(super) fn compare_all<'a>(
             continue;
         }
         let path = format!("{folder}/{size}");
+        let is_required = required.contains(&size);
         let Some(end) = walk.end_at(size) else {
-            if !required.contains(&size) {
-                context.add(
-                    Code::CheckpointPlace,
-                    Place::file(&path),
-                    Votes::AtMost(0),
-                    format!("no batch of the log ends at {size}, and checkpoints fall on batch ends only"),
-                );
+            // Where something names such a size, that is at fault: see `head-size`.
+            if !is_required {
+                judge_stray(&context, walk, &path, size, switches);
             }
             continue;
         };
@@ -192,31 +189,94 @@ pub(super) fn compare_all<'a>(
             ) else {
                 return;
             };
-            let (signed, fault) = verify(context.election, log, &bytes);
-            let add = |(code, evidence): Fault| {
-                context.add(code, Place::file(&path), Votes::WholeRoll, evidence);
+            let Some(signed) = open(&context, log, &path, &bytes, &switches) else {
+                return;
             };
-            if let Some(fault) = fault {
-                add(fault);
-            }
-            let Some(signed) = signed else { return };
-            if let Some(fault) = switches.judge(log, &signed) {
-                add(fault);
-            }
             if signed.size() != size {
-                add((
-                    Code::CheckpointPlace,
-                    format!("it is a checkpoint of size {}", signed.size()),
-                ));
+                let votes = if is_required {
+                    Votes::WholeRoll
+                } else {
+                    Votes::AtMost(0)
+                };
+                misplaced(&context, &path, votes, &signed);
             } else if signed.checkpoint.root() != root {
-                add((
+                context.add(
                     Code::CheckpointRoot,
+                    Place::file(&path),
+                    Votes::WholeRoll,
                     format!(
                         "it names root {}; the entries make {root}",
                         signed.checkpoint.root()
                     ),
-                ));
+                );
             }
         });
+    }
+}
+
+/// The log's checkpoint in a file, and findings of its form and keys.
+fn open(
+    context: &Context<'_>,
+    log: LogId,
+    path: &str,
+    bytes: &[u8],
+    switches: &Switches,
+) -> Option<Signed> {
+    let (signed, fault) = verify(context.election, log, bytes);
+    let wrong_key = signed
+        .as_ref()
+        .and_then(|signed| switches.judge(log, signed));
+    for (code, evidence) in fault.into_iter().chain(wrong_key) {
+        context.add(code, Place::file(path), Votes::WholeRoll, evidence);
+    }
+    signed
+}
+
+fn misplaced(context: &Context<'_>, path: &str, votes: Votes, signed: &Signed) {
+    context.add(
+        Code::CheckpointPlace,
+        Place::file(path),
+        votes,
+        format!("it is a checkpoint of size {}", signed.size()),
+    );
+}
+
+/// Judges a `checkpoints/<size>` that nothing names, of a size at which no batch of the log ends.
+pub(super) fn judge_stray(
+    context: &Context<'_>,
+    walk: &Walk,
+    path: &str,
+    size: u64,
+    switches: &Switches,
+) {
+    let Read::File(bytes) = context.read(path, NOTE_BYTES_MAX) else {
+        return;
+    };
+    let Some(signed) = open(context, walk.log(), path, &bytes, switches) else {
+        return;
+    };
+    if signed.size() != size {
+        misplaced(context, path, Votes::AtMost(0), &signed);
+    } else if size <= walk.size() {
+        context.add(
+            Code::CheckpointPlace,
+            Place::file(path),
+            Votes::AtMost(0),
+            format!("no batch of the log ends at {size}, and checkpoints fall on batch ends only"),
+        );
+    }
+    // Above the log's end by its name and by what it says: the log was longer once.
+    if size > walk.size() && signed.size() > walk.size() {
+        context.add(
+            Code::CheckpointRollback,
+            Place::file(path),
+            Votes::WholeRoll,
+            format!(
+                "the log's key signed size {} with root {}, and the published log ends at {}",
+                signed.size(),
+                signed.checkpoint.root(),
+                walk.size()
+            ),
+        );
     }
 }

@@ -341,7 +341,8 @@ fn report_timing(
 }
 
 /// The votes of the last head against all that was issued, whatever heads say of issuance logs: no stale one hides invented votes for ever.
-/// And `issued <= roll` in all that is published.
+///
+/// "all that each registrar has issued in its published logs <= `roll.size`"
 pub(super) fn judge_totals(context: &Context<'_>, heads: &Heads<'_>, walks: &Walks<'_>) {
     if walks.iter().any(|walk| walk.stopped()) {
         return;

@@ -116,7 +116,8 @@ impl<'a> Logs<'a> {
         }
         // A log that went over to its spare key meanwhile was preceded by the notice.
         self.heads.follow_on(context, pool);
-        census::judge_later(&context, &self.extent(has_witnesses), later);
+        let switches = &self.heads.content.notices().switches;
+        census::judge_later(&context, &self.extent(has_witnesses), switches, later);
         true
     }
 

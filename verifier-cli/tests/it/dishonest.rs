@@ -839,7 +839,9 @@ fn a_log_that_was_longer_once() {
         folder.path().join(&path),
     )
     .unwrap();
-    assert_eq!(found(&audit(folder.path(), &id)), [("foreign-file", path)]);
+    let verdict = audit(folder.path(), &id);
+    assert_eq!(found(&verdict), [("checkpoint-place", path)]);
+    assert_eq!(verdict.findings[0].votes_at_most, 0);
 }
 
 #[test]

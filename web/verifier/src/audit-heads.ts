@@ -39,7 +39,7 @@ export async function judgeHeads(manifest: Manifest, logs: readonly ReadLog[], o
   const named = new Map([...logs, own].map((log) => [prefixOf(log.id), new Set<bigint>()]));
   for (const [place, { head }] of heads.entries()) judgeHead(manifest, logs, head, `heads, head ${place}`, named, findings);
   const last = heads.at(-1)?.head;
-  if (last !== undefined) judgeTotals(manifest, logs, last, true, "heads, the last head", findings);
+  judgeTotals(manifest, logs, last, true, "heads, the last head", findings);
   if (own.grammar instanceof HeadsLog) for (const { code, index, log } of own.grammar.remarks) findings.add(codeOf(code, HEADS, undefined), `heads, entry ${index}`, prefixOf(log));
 
   const cosigned = await readCosigned(manifest, tree, findings);
@@ -93,13 +93,13 @@ function countOf(log: ReadLog, size: bigint): number {
 }
 
 /** Votes <= issued by each registrar <= the roll. `all`: against everything that was issued, whatever heads call stale. */
-function judgeTotals(manifest: Manifest, logs: readonly ReadLog[], head: Head, all: boolean, place: string, findings: Findings): void {
+function judgeTotals(manifest: Manifest, logs: readonly ReadLog[], head: Head | undefined, all: boolean, place: string, findings: Findings): void {
   if (logs.some(({ broken }) => broken)) return;
-  if (!all && logs.some(({ id }, i) => id.kind === "issuance" && head.logs[i]?.state === "stale")) return;
+  if (!all && logs.some(({ id }, i) => id.kind === "issuance" && head?.logs[i]?.state === "stale")) return;
   const total = (type: "vote" | "issuance", registrar?: number): number =>
     logs.reduce((sum, log, i) => {
       const ours = registrar === undefined ? log.id.kind === "cell" : log.id.kind === "issuance" && log.id.registrar === registrar;
-      const size = all && type === "issuance" ? BigInt(log.entries.length) : (head.logs[i]?.size ?? 0n);
+      const size = all && type === "issuance" ? BigInt(log.entries.length) : (head?.logs[i]?.size ?? 0n);
       return ours ? sum + countOf(log, size) : sum;
     }, 0);
   const votes = total("vote");

@@ -204,12 +204,17 @@ async function judgeCheckpoint(manifest: Manifest, log: ReadLog, path: string, b
   const key = await logKey(origin, above !== undefined && head.size > above ? keys.spare : keys.main);
   const signed = await Promise.all(note.signatures.map((line) => verifyLine(note.text, line, key)));
   if (!signed.includes(true)) findings.add("checkpoint-signature", path, "not signed by the key that must sign it");
-  if (size !== undefined && size !== String(head.size)) return findings.add("checkpoint-place", path, "another size than its name's");
+  const last = BigInt(log.leaves.length);
+  if (size !== undefined && size !== String(head.size)) {
+    findings.add("checkpoint-place", path, "another size than its name's");
+    // Judged no further, unless both lie beyond all batches.
+    if (!/^[1-9][0-9]{0,19}$/.test(size) || BigInt(size) <= last || head.size <= last) return;
+  }
   const end = log.ends.get(head.size);
   if (end !== undefined && !equal(end, head.root)) findings.add("checkpoint-root", path, "another root than the entries have");
-  if (end === undefined && head.size <= BigInt(log.leaves.length)) findings.add("checkpoint-place", path, "no batch ends there");
+  if (end === undefined && head.size <= last) findings.add("checkpoint-place", path, "no batch ends there");
   // Beyond all batches: what it speaks of was published once, or never.
-  if (end === undefined && !log.broken && head.size > BigInt(log.leaves.length)) findings.add("checkpoint-rollback", path, "beyond all batches");
+  if (end === undefined && !log.broken && head.size > last) findings.add("checkpoint-rollback", path, "beyond all batches");
 }
 
 /** What a tile or bundle must hold. */
