@@ -127,7 +127,7 @@ def no_public_writes(templates):
 
 
 def only_by_tls(templates):
-    """Buckets, databases, listeners, CloudFront and its ways."""
+    """Buckets, databases, listeners and what is behind them, CloudFront and its ways."""
     for _, _, it in resources(templates, "AWS::S3::BucketPolicy"):
         denials = [statement for statement in statements(it["PolicyDocument"]) if statement["Effect"] == "Deny" and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}]
         if not denials or denials[0]["Action"] != "s3:*":
@@ -137,6 +137,8 @@ def only_by_tls(templates):
     for _, _, it in resources(templates, "AWS::ElasticLoadBalancingV2::Listener"):
         if it["Protocol"] != "HTTPS" or "TLS13" not in it["SslPolicy"]:
             return False
+    if any(it["Protocol"] != "HTTPS" for _, _, it in resources(templates, "AWS::ElasticLoadBalancingV2::TargetGroup")):
+        return False
     if any(it["VpcOriginEndpointConfig"]["OriginProtocolPolicy"] != "https-only" for _, _, it in resources(templates, "AWS::CloudFront::VpcOrigin")):
         return False
     for _, _, it in resources(templates, "AWS::CloudFront::Distribution"):

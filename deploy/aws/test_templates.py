@@ -59,6 +59,7 @@ class Templates(unittest.TestCase):
         def http(t): published(t, "OnlyByTls")["Condition"] = {"Bool": {"aws:SecureTransport": "true"}}
         def unforced(t): of(t, "database", "Settings")["Parameters"]["rds.force_ssl"] = "0"
         def listens(t): of(t, "load-balancers", "CellsListener")["Protocol"] = "HTTP"
+        def behind(t): of(t, "route", "Targets")["Protocol"] = "HTTP"
         def posted(t): site(t)["CacheBehaviors"][0]["ViewerProtocolPolicy"] = "redirect-to-https"
         def inner(t): of(t, "edge", "CellsOrigin")["VpcOriginEndpointConfig"]["OriginProtocolPolicy"] = "http-only"
         def admin_signs(t): key(t, "Administer")["Action"].append("kms:Sign")
@@ -135,7 +136,7 @@ class Templates(unittest.TestCase):
         for promise, mutations in {
                 "kept": (gone,), "encrypted": (plain, unreadable, open_database, default_key, open_disk, open_secrets),
                 "nothing_deleted": (deletes, versions, but_admins, expires, unversioned), "nothing_replaced_blindly": (blindly, twice),
-                "no_public_writes": (writes, readable, acls), "only_by_tls": (http, unforced, listens, posted, inner),
+                "no_public_writes": (writes, readable, acls), "only_by_tls": (http, unforced, listens, behind, posted, inner),
                 "signs_alone": (admin_signs, account_signs, any_action, other_key, for_ever, by_role, from_anywhere, one_person), "unwraps_its_own": (unbound, admin_unwraps, unwraps_anywhere, wraps_alone), "watched": (unseen, asleep, untold),
                 "stores_open_through_stores": (anyhow, admin_reads),
                 "apart": (cell_asks, cell_answers, crossed, by_address, everywhere, way_out, leaky, anywhere_else, always_out, large, cells_too, any_port, database_for_all), "no_way_out": (default_policy, anybodys_bucket, anybody, any_role, any_name, unblocked), "operators_without_keys": (administers, always, maker, loose),

@@ -244,7 +244,8 @@ class Overlay:
             name = self.kms(f"registrars/{unit.index}/rsa")
             lines += [f'rsa_key = {{ kms = {quoted(name)}, wrapped = "/run/secrets/tallyroot/rsa.wrapped" }}',
                       'code_key = "/run/secrets/tallyroot/code.key"']
-        lines += ["", "[aws]", f"region = {quoted(self.settings.region)}", "", "[published]", f"bucket = {quoted(self.settings.published)}"]
+        # AWS's load balancers verify no certificate.
+        lines += ["", "[tls]", "self_signed = true", "", "[aws]", f"region = {quoted(self.settings.region)}", "", "[published]", f"bucket = {quoted(self.settings.published)}"]
         if unit.kind == "tally":
             if places := self.sign_in_at():
                 lines.insert(2, f"sign_in_at = {json.dumps(places)}")

@@ -21,7 +21,7 @@ pub use error::{ApiError, method_not_allowed, not_found};
 pub use limits::Limits;
 pub use meter::describe_metrics;
 pub use serve::{serve, serve_tls};
-pub use tls::{Tls, TlsError, TlsFiles};
+pub use tls::{Tls, TlsError, TlsFiles, TlsSource};
 pub use workers::Workers;
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! A listener's certificate and key: read from files, checked, and read again when the files change, as cert-manager and its like renew them in place.
+//! A listener's certificate and key: read from files, checked, and read again when the files change, as cert-manager and its like renew them in place;
+//! or made at the start, where nobody looks at it.
 //!
 //! Sessions are never resumed: no tickets are given, and nothing is kept of a session. What resumes a session ties two connections to one device,
 //! as a sign-in to a cast (decision 0017).
 
+mod own;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +19,7 @@ use metrics::gauge;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, version};
 use tokio::sync::watch;
@@ -42,6 +45,22 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Roots, as PEM: only who shows a certificate of theirs is served. `None`: anybody.
     pub clients: Option<PathBuf>,
+}
+
+/// What a listener shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsSource {
+    /// A certificate in files.
+    Files(TlsFiles),
+    /// One of its own, made anew at each start; its key is in memory alone. For a front that verifies none, as AWS's load balancers do not:
+    /// whoever only listens between learns nothing; whoever can put himself between is not kept out.
+    SelfSigned,
+}
+
+impl From<TlsFiles> for TlsSource {
+    fn from(files: TlsFiles) -> Self {
+        Self::Files(files)
+    }
 }
 
 /// Why files are no good, and what to do.
@@ -99,6 +118,12 @@ pub enum TlsError {
         /// From when on.
         at: String,
     },
+    /// One of its own cannot be made.
+    #[error("no certificate can be made ({why}): give one in files (certificate and key)")]
+    Unmade {
+        /// Why.
+        why: String,
+    },
 }
 
 /// What a listener shows, and how it stands.
@@ -106,7 +131,7 @@ pub enum TlsError {
 pub struct Tls(Arc<Inner>);
 
 struct Inner {
-    files: TlsFiles,
+    source: TlsSource,
     shown: watch::Sender<Shown>,
     /// What was last said to be wrong: it is said once.
     wrong: Mutex<Option<String>>,
@@ -121,14 +146,15 @@ struct Shown {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Reads the files, or makes a certificate.
     ///
     /// # Errors
     /// They are not what a listener can show now.
-    pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
-        let shown = Shown::read(&files)?;
+    pub fn open(source: impl Into<TlsSource>) -> Result<Self, TlsError> {
+        let source = source.into();
+        let shown = Shown::of(&source)?;
         Ok(Self(Arc::new(Inner {
-            files,
+            source,
             shown: watch::Sender::new(shown),
             wrong: Mutex::new(None),
         })))
@@ -162,18 +188,25 @@ impl Tls {
 }
 
 impl Inner {
+    fn is_current(&self) -> bool {
+        let shown = self.shown.borrow();
+        match &self.source {
+            TlsSource::Files(files) => stamps(files).is_ok_and(|now| now == shown.stamps),
+            TlsSource::SelfSigned => shown.not_after > now() + own::RENEWED,
+        }
+    }
+
     /// A plain value is behind the lock: what a panic left is whole.
     fn said(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn look(&self) {
-        let unchanged = stamps(&self.files).is_ok_and(|now| now == self.shown.borrow().stamps);
-        if unchanged {
+        if self.is_current() {
             *self.said() = None;
             return;
         }
-        match Shown::read(&self.files) {
+        match Shown::of(&self.source) {
             Ok(shown) => {
                 self.shown.send_replace(shown);
                 *self.said() = None;
@@ -194,50 +227,83 @@ impl Inner {
 }
 
 impl Shown {
-    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+    fn of(source: &TlsSource) -> Result<Self, TlsError> {
+        let files = match source {
+            TlsSource::Files(files) => files,
+            TlsSource::SelfSigned => return Self::own(),
+        };
         // First: what changes meanwhile is found changed at the next look.
         let stamps = stamps(files)?;
         let chain = certificates(&files.certificate)?;
         let not_after = valid_until(&files.certificate, &chain)?;
         let key = private_key(&files.key)?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mismatch = |error: rustls::Error| TlsError::Mismatch {
+        let clients = files.clients.as_deref().map(verifier).transpose()?;
+        let config = configured(chain, key, clients).map_err(|error| TlsError::Mismatch {
             certificate: files.certificate.clone(),
             key: files.key.clone(),
             why: error.to_string(),
-        };
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&version::TLS13, &version::TLS12])
-            .map_err(mismatch)?;
-        let builder = match &files.clients {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let unfit = |why: String| TlsError::Content {
-                    path: path.clone(),
-                    what: "root certificate",
-                    why,
-                };
-                let mut roots = RootCertStore::empty();
-                for root in certificates(path)? {
-                    roots.add(root).map_err(|error| unfit(error.to_string()))?;
-                }
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                        .build()
-                        .map_err(|error| unfit(error.to_string()))?;
-                builder.with_client_cert_verifier(verifier)
-            }
-        };
-        let mut config = builder.with_single_cert(chain, key).map_err(mismatch)?;
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+        })?;
         Ok(Self {
-            config: Arc::new(config),
+            config,
             not_after,
             stamps,
         })
     }
+
+    fn own() -> Result<Self, TlsError> {
+        let (certificate, key, not_after) = own::make()?;
+        let config =
+            configured(vec![certificate], key, None).map_err(|error| TlsError::Unmade {
+                why: error.to_string(),
+            })?;
+        Ok(Self {
+            config,
+            not_after,
+            stamps: Vec::new(),
+        })
+    }
+}
+
+/// Who may connect: those with a certificate of these roots.
+fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let unfit = |why: String| TlsError::Content {
+        path: path.to_owned(),
+        what: "root certificate",
+        why,
+    };
+    let mut roots = RootCertStore::empty();
+    for root in certificates(path)? {
+        roots.add(root).map_err(|error| unfit(error.to_string()))?;
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| unfit(error.to_string()))
+}
+
+fn configured(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&version::TLS13, &version::TLS12])?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// Since 1970.
+fn now() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Which file it was, and which content of it.
@@ -309,9 +375,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 /// Until when the whole chain is valid, which it must be now.
 fn valid_until(path: &Path, chain: &[CertificateDer<'_>]) -> Result<Duration, TlsError> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = now();
     let mut until = Duration::MAX;
     for certificate in chain {
         let parsed = x509_cert::Certificate::from_der(certificate);

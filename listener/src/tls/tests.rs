@@ -28,8 +28,8 @@ struct Server {
     _stop: oneshot::Sender<()>,
 }
 
-async fn start(files: TlsFiles, limits: Limits) -> Server {
-    let tls = Tls::open(files).unwrap();
+async fn start(source: impl Into<TlsSource>, limits: Limits) -> Server {
+    let tls = Tls::open(source).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new().route("/", get(|| async { "served" }));
@@ -276,4 +276,35 @@ fn files_that_are_no_good_are_refused_with_what_to_do() {
         },
         &["absent.pem holds no certificate"],
     );
+}
+
+#[tokio::test]
+async fn one_of_its_own_is_for_a_front_that_verifies_none() {
+    let server = start(TlsSource::SelfSigned, Limits::default()).await;
+    let nobody = Authority::new("nobody");
+    assert_eq!(ask(&server, &nobody, None).await, None);
+    let client = Client::builder()
+        .no_proxy()
+        .tls_danger_accept_invalid_certs(true);
+    let url = format!("https://{}/", server.address);
+    let answer = client.build().unwrap().get(url).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "served");
+    // Another start makes another.
+    let shown = server.tls.0.shown.borrow().clone();
+    assert!(shown.not_after > now() + own::RENEWED);
+    let again = own::make().unwrap().0;
+    assert_ne!(again, own::make().unwrap().0);
+}
+
+#[test]
+fn one_of_its_own_is_renewed_in_time() {
+    let tls = Tls::open(TlsSource::SelfSigned).unwrap();
+    let first = tls.not_after();
+    tls.0.look();
+    assert_eq!(tls.not_after(), first);
+    tls.0
+        .shown
+        .send_modify(|shown| shown.not_after = now() + own::RENEWED);
+    tls.0.look();
+    assert!(tls.not_after() >= first, "it is a new one");
 }

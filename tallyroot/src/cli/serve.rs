@@ -133,6 +133,8 @@ macro_rules! tls {
   certificate = "tls.crt"              # PEM: its own first, then those that it rests on
   key = "tls.key"                      # PEM; nobody but its owner and its group may read it
   clients = "fronts.pem"               # optional: only who shows a certificate of these roots is served
+  # or instead of all three, for a front that verifies no certificate, as AWS's load balancers:
+  self_signed = true                   # made at each start, its key in memory alone: keeps out who listens, not who puts himself between
 
 Renewed files are read again within 20 seconds. Who is spoken to is trusted by the machine's root
 certificates, or by those in the file that the variable SSL_CERT_FILE names.

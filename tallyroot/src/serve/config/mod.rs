@@ -21,7 +21,7 @@ use aws::Aws;
 use ledger::bucket::Place;
 use ledger::postgres::Location;
 use ledger::store::postgres::Durability;
-use listener::TlsFiles;
+use listener::TlsSource;
 use protocol::ids::{ElectionId, LogId};
 use protocol::manifest::{Election, MANIFEST_LEN_MAX};
 use registrar::oidc::Oidc;
@@ -125,7 +125,7 @@ pub struct Config {
     /// Where it serves.
     pub listen: SocketAddr,
     /// The certificate that it shows there; `None`: it speaks plain HTTP.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsSource>,
     /// Where it tells how it is: `/livez`, `/readyz`, `/status`.
     pub health_listen: SocketAddr,
     /// Where files are published.

@@ -54,6 +54,7 @@ const KEYS: &[&str] = &[
     "rsa_key",
     "schema",
     "scope",
+    "self_signed",
     "serve",
     "shards",
     "sign_in_at",

@@ -1,5 +1,7 @@
 //! What each role but a cell is told, and what is said to whoever gives a role the wrong thing.
 
+use listener::{TlsFiles, TlsSource};
+
 use super::*;
 use crate::serve::config::Objects;
 
@@ -309,4 +311,47 @@ async fn an_anchor_is_a_place_of_its_own_and_for_a_real_election_no_folder() {
     let bucket = "[[anchors]]\nname = \"one\"\nbucket = \"court-2027\"\n";
     at.load(RoleName::Anchor, &anchor(&at, &[bucket]), &[])
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_is_in_files_or_of_its_own() {
+    let at = Fixture::new().await;
+    let tally = |tls: &str| format!("{}[published]\ndirectory = \"public\"\n{tls}", at.common());
+    let given = |tls: &str| at.load(RoleName::Tally, &tally(tls), &[]).unwrap().tls;
+    assert_eq!(given(""), None);
+    assert_eq!(given("[tls]\nself_signed = false\n"), None);
+    assert_eq!(
+        given("[tls]\nself_signed = true\n"),
+        Some(TlsSource::SelfSigned)
+    );
+    let files = "[tls]\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\n";
+    assert_eq!(
+        given(files),
+        Some(TlsSource::Files(TlsFiles {
+            certificate: at.folder.path().join("tls.crt"),
+            key: at.folder.path().join("tls.key"),
+            clients: None,
+        }))
+    );
+    for (tls, words) in [
+        (
+            format!("{files}self_signed = true\n"),
+            "tls.self_signed: it stands beside",
+        ),
+        (
+            "[tls]\nself_signed = true\nclients = \"ca.pem\"\n".to_owned(),
+            "tls.self_signed: it stands beside",
+        ),
+        (
+            "[tls]\nkey = \"tls.key\"\n".to_owned(),
+            "tls.certificate: it is missing",
+        ),
+        (
+            "[tls]\ncertificate = \"tls.crt\"\n".to_owned(),
+            "tls.key: it is missing",
+        ),
+    ] {
+        let error = at.refused(RoleName::Tally, &tally(&tls), &[]);
+        assert!(error.contains(words), "{error}");
+    }
 }
