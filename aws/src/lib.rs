@@ -3,10 +3,11 @@
 //! Credentials never stand in a configuration of ours. They come from the SDK's default chain: environment, profile, web identity (a Kubernetes service account's role), the
 //! container's or the machine's role. A region or an endpoint that is not configured comes from there too (`AWS_REGION`, `AWS_ENDPOINT_URL`).
 //!
-//! A service's crate builds its client from [`Aws::config`] and reads its errors with [`Fault::of`].
+//! A service's crate builds its client from [`Aws::config`], with [`Counted`] as an interceptor, and reads its errors with [`Fault::of`].
 
 mod endpoint;
 mod fault;
+mod meter;
 mod transport;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use aws_config::SdkConfig;
 pub use aws_credential_types::Credentials;
 pub use endpoint::{Endpoint, EndpointError};
 pub use fault::{Fault, FaultKind};
+pub use meter::{Counted, describe_metrics};
 
 /// What our requests call themselves in AWS's own logs.
 const APP_NAME: &str = concat!("tallyroot-", env!("CARGO_PKG_VERSION"));

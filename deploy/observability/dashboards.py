@@ -41,6 +41,8 @@ DASHBOARDS = {
         panel("Finish (signature, tiles, checkpoint), 99th percentile", (quantile('tallyroot_log_step_seconds', "log, step").replace("_bucket[", '_bucket{step="finish"}['), "{{log}}"), unit="s"),
         panel("Signatures by log keys", ("sum by (instance, outcome) (rate(tallyroot_signatures_total[1m]))", "{{outcome}} {{instance}}")),
         panel("Time to a signature, 99th percentile", (quantile("tallyroot_signature_seconds", "instance"), "{{instance}}"), unit="s"),
+        panel("Requests to KMS and S3 a second", ("sum by (service, operation, outcome) (rate(tallyroot_aws_requests_total[1m]))", "{{service}} {{operation}} {{outcome}}")),
+        panel("Time to KMS's and S3's answer, 99th percentile", (quantile("tallyroot_aws_request_seconds", "service, operation"), "{{service}} {{operation}}"), unit="s"),
         panel("Tried again", ("sum by (instance, what) (rate(tallyroot_log_retries_total[5m]))", "{{what}} {{instance}}")),
         panel("Submissions by outcome", ("sum by (log, outcome) (rate(tallyroot_log_submissions_total[1m]))", "{{log}} {{outcome}}")),
         panel("Takeovers and ends", ("increase(tallyroot_log_takeovers_total[10m])", "{{log}} taken over"), ("increase(tallyroot_log_terms_ended_total[10m])", "{{log}} {{why}}"), ("increase(tallyroot_log_put_aside_total[10m])", "{{log}} put aside")),

@@ -4,7 +4,7 @@ mod place;
 
 use std::time::Duration;
 
-use aws::{AwsError, Fault, FaultKind};
+use aws::{AwsError, Counted, Fault, FaultKind};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -77,7 +77,9 @@ impl Bucket {
     pub async fn open(place: &Place) -> Result<Self, AwsError> {
         let config = place.aws().config().await?;
         // Names below a custom endpoint's name would need name servers and certificates that private endpoints rarely have.
-        let builder = Builder::from(config).force_path_style(config.endpoint_url().is_some());
+        let builder = Builder::from(config)
+            .force_path_style(config.endpoint_url().is_some())
+            .interceptor(Counted::S3);
         Ok(Self {
             client: Client::from_conf(builder.build()),
             place: place.clone(),

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use aws::{Aws, Fault, FaultKind};
-use aws_sdk_kms::Client;
 use aws_sdk_kms::types::{self, KeySpec, KeyUsageType};
 
 use super::{KeyRef, Kms, KmsError, Operation, client, failed};
@@ -45,7 +44,7 @@ impl Tag {
 /// # Errors
 /// KMS cannot be reached (then a key may have been made all the same), or refuses.
 pub async fn create(aws: &Aws, description: &str, tags: &[Tag]) -> Result<KeyRef, KmsError> {
-    let client = Client::new(aws.config().await?);
+    let client = super::counted(aws.config().await?);
     let mut request = client
         .create_key()
         .key_spec(KeySpec::EccNistEdwards25519)

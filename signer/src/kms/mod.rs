@@ -9,8 +9,9 @@ use std::fmt;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use aws::{Aws, Fault};
+use aws::{Aws, Counted, Fault, SdkConfig};
 use aws_sdk_kms::Client;
+use aws_sdk_kms::config::Builder;
 use aws_sdk_kms::error::ProvideErrorMetadata as _;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{KeySpec, KeyUsageType, MessageType, SigningAlgorithmSpec};
@@ -149,9 +150,13 @@ impl fmt::Debug for Kms {
 /// A client in the region that the key's name says, or else in the configured one.
 async fn client(aws: &Aws, key: &KeyRef) -> Result<Client, KmsError> {
     Ok(match key.region() {
-        Some(region) => Client::new(&aws.config_in(region).await?),
-        None => Client::new(aws.config().await?),
+        Some(region) => counted(&aws.config_in(region).await?),
+        None => counted(aws.config().await?),
     })
+}
+
+fn counted(config: &SdkConfig) -> Client {
+    Client::from_conf(Builder::from(config).interceptor(Counted::KMS).build())
 }
 
 fn failed(key: &str, operation: Operation, fault: &Fault) -> KmsError {

@@ -50,6 +50,7 @@ fn describe() {
     listener::describe_metrics();
     ledger::sequencer::describe_metrics();
     signer::describe_metrics();
+    aws::describe_metrics();
     describe_gauge!(
         "tallyroot_process",
         "Always 1; the labels say what this process is."

@@ -184,6 +184,37 @@ fn audit(world: &World, place: &str, more: &[&str]) -> (i32, Value) {
     (said.code, verdict.unwrap_or_else(|_| panic!("{said:#?}")))
 }
 
+/// Every request to KMS and S3 is counted, by what became of it.
+async fn counted(services: &[Service]) {
+    for (role, requests) in [
+        (
+            Role::Cell(0),
+            &[
+                "kms Sign",
+                "kms GetPublicKey",
+                "s3 PutObject",
+                "s3 GetObject",
+            ][..],
+        ),
+        (Role::Registrar(0), &["kms Decrypt", "kms Sign"]),
+        (Role::Tally, &["s3 PutObject", "s3 GetObject"]),
+        (Role::Anchor, &["s3 PutObject", "s3 ListObjectVersions"]),
+    ] {
+        let page = of(services, role).metrics().await;
+        for request in requests {
+            let (service, operation) = request.split_once(' ').unwrap();
+            let done = format!(
+                "tallyroot_aws_requests_total{{service=\"{service}\",operation=\"{operation}\",outcome=\"done\"}}"
+            );
+            assert!(page.contains(&done), "{role:?}: {request}: {page}");
+            let seconds = format!(
+                "tallyroot_aws_request_seconds_count{{service=\"{service}\",operation=\"{operation}\"}}"
+            );
+            assert!(page.contains(&seconds), "{role:?}: {request}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_election_in_buckets() {
     let (server, ceph) = (Server::shared(), rados::Server::shared());
@@ -226,6 +257,7 @@ async fn a_whole_election_in_buckets() {
     let (code, verdict) = audit(&world, &tally, &[]);
     let found = (code, &verdict["state"]);
     assert_eq!(found, (0, &json!("final")), "{verdict:#}");
+    counted(&services).await;
     for service in services {
         let role = service.role;
         let (code, said) = service.stop();

@@ -10,9 +10,22 @@ use tests::folder;
 use tests::serve::{Plan, Role, World};
 
 /// Whose labels are for machines, and name nothing that a voter brought.
-const LABELS: [&str; 13] = [
-    "anchor", "cell", "code", "le", "log", "outcome", "role", "route", "state", "status", "step",
-    "version", "why",
+const LABELS: [&str; 15] = [
+    "anchor",
+    "cell",
+    "code",
+    "le",
+    "log",
+    "operation",
+    "outcome",
+    "role",
+    "route",
+    "service",
+    "state",
+    "status",
+    "step",
+    "version",
+    "why",
 ];
 
 /// The samples of a page, by name, each with its labels and value.
@@ -179,13 +192,15 @@ async fn a_scrape_shows_every_metric_and_nothing_of_a_voter() {
         shown.extend(samples.into_keys());
     }
 
-    // Of witnesses and certificates there are none here, and nothing went wrong.
+    // Of witnesses, certificates and AWS there is nothing here (`s3` looks at the last), and nothing went wrong.
     let named = named();
     let elsewhere = [
         "tallyroot_cosigned_size",
         "tallyroot_witness_size",
         "tallyroot_witness_wrong",
         "tallyroot_log_retries_total",
+        "tallyroot_aws_requests_total",
+        "tallyroot_aws_request_seconds",
         "tallyroot_tls_certificate_not_after_timestamp_seconds",
         "tallyroot_tls_certificate_unread",
         "tallyroot_tls_handshakes_total",
