@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use aws::{AwsError, Fault};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, ObjectLockEnabled, ObjectLockMode};
 use bytes::Bytes;
@@ -18,6 +19,9 @@ use crate::anchor::{Anchor, AnchorError, Created, OBJECT_LEN_MAX};
 
 /// Pages of versions of one object: one, unless somebody wrote over it a thousand times.
 const PAGES_MAX: usize = 100;
+/// In base64, zeros: nothing that anybody knows hashes to that. A store compares one or the other.
+const NO_SHA256: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+const NO_MD5: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 /// All that is asked for one object, its bytes included.
 const WHOLE: Duration = Duration::from_secs(60);
 
@@ -69,6 +73,12 @@ impl BucketAnchorError {
     }
 }
 
+/// What became of trying.
+enum Tried {
+    Taken,
+    Fault(Fault),
+}
+
 /// One version of an object, or a delete marker.
 #[derive(Debug)]
 struct Version {
@@ -99,7 +109,7 @@ impl BucketAnchor {
         })
     }
 
-    /// Makes sure, at start, that what is put there stays: versions are kept, locks are possible, and the retention is not over.
+    /// Makes sure, at start, that what is put there stays: versions are kept, locks are possible, and the retention is not over; and that this process may put it there.
     ///
     /// # Errors
     /// It is not so, or could not be found out: with what to do.
@@ -142,7 +152,39 @@ impl BucketAnchor {
         if versioning.status() != Some(&BucketVersioningStatus::Enabled) {
             return Err(unfit("versioning is not enabled: enable it"));
         }
-        Ok(())
+        match self.try_to_write().await {
+            Ok(()) => Ok(()),
+            Err(Tried::Taken) => Err(unfit(
+                "it took an object whose checksum is another's, so what is damaged on its way is kept for good: use a store that compares (S3 does)",
+            )),
+            Err(Tried::Fault(fault)) => {
+                Err(failed("s3:PutObject and s3:PutObjectRetention", &fault))
+            }
+        }
+    }
+
+    /// Whether an object would be taken, with its lock, of this process: everything about the request is as it will be but for the checksum, which is
+    /// compared last. So nothing is locked for years only to try.
+    async fn try_to_write(&self) -> Result<(), Tried> {
+        let request = self
+            .request(&format!("{}probe", self.root), Bytes::from_static(b"probe"))
+            .checksum_sha256(NO_SHA256)
+            .content_md5(NO_MD5);
+        match self.bucket.write_once(request).await {
+            Err(fault) if fault.is("BadDigest") || fault.is("XAmzContentChecksumMismatch") => {
+                Ok(())
+            }
+            Err(fault) => Err(Tried::Fault(fault)),
+            Ok(_) => Err(Tried::Taken),
+        }
+    }
+
+    fn request(&self, key: &str, bytes: Bytes) -> PutObjectFluentBuilder {
+        self.bucket
+            .put(key, bytes, Condition::Absent)
+            .content_type("application/octet-stream")
+            .object_lock_mode(ObjectLockMode::Compliance)
+            .object_lock_retain_until_date(DateTime::from_secs(self.until))
     }
 
     fn key(&self, n: u64) -> String {
@@ -242,16 +284,7 @@ impl BucketAnchor {
     }
 
     async fn put(&self, n: u64, bytes: &[u8]) -> Result<(), String> {
-        let request = self
-            .bucket
-            .put(
-                &self.key(n),
-                Bytes::copy_from_slice(bytes),
-                Condition::Absent,
-            )
-            .content_type("application/octet-stream")
-            .object_lock_mode(ObjectLockMode::Compliance)
-            .object_lock_retain_until_date(DateTime::from_secs(self.until));
+        let request = self.request(&self.key(n), Bytes::copy_from_slice(bytes));
         // Whatever became of it, what stands there is read before it is tried again.
         let written = self.bucket.write_once(request).await;
         written.map(drop).map_err(|fault| {

@@ -288,6 +288,46 @@ async fn a_bucket_that_keeps_nothing_for_certain_is_refused() {
         forbidden.contains("s3:GetBucketObjectLockConfiguration"),
         "{forbidden}"
     );
+    // (Of s3:PutObjectRetention by itself this server knows nothing.)
+    let looks = r#"{"Effect":"Allow","Action":["s3:GetBucketObjectLockConfiguration","s3:GetBucketVersioning","s3:GetObject"],"Resource":"*"}"#;
+    let reader = server.user("anchors-reader", &[looks.to_owned()]);
+    let opened = anchor(&name, &server.aws(&reader), &lasting).await;
+    let forbidden = opened.check().await.unwrap_err().to_string();
+    let wanted = "allow this process's role s3:PutObject and s3:PutObjectRetention";
+    assert!(forbidden.contains(wanted), "{forbidden}");
+}
+
+/// Found at the start, and nothing is written for it.
+#[tokio::test]
+async fn who_may_not_write_or_lock_is_refused() {
+    for (n, store) in stores().into_iter().enumerate() {
+        let world = World::new(store).await;
+        world.anchor.check().await.unwrap();
+        let probe = format!(
+            "PUT /{}/kept/elections/{}/anchors/a-0/probe",
+            world.name,
+            world.election.id()
+        );
+        assert_eq!(world.proxy.seen(&probe).len(), 1, "{n}");
+        for (status, code) in [(403, "AccessDenied"), (400, "InvalidRequest")] {
+            world.proxy.answer(&probe, [refusal(status, code)]);
+            let refused = world.anchor.check().await.unwrap_err();
+            assert!(
+                !refused.passes() && refused.to_string().contains(code),
+                "{refused}"
+            );
+        }
+        let denied = refusal(403, "AccessDenied");
+        world.proxy.answer(&probe, [denied]);
+        let refused = world.anchor.check().await.unwrap_err().to_string();
+        assert!(
+            refused.contains("allow this process's role s3:PutObject and s3:PutObjectRetention"),
+            "{refused}"
+        );
+        let list = world.direct.client().list_object_versions();
+        let there = list.bucket(&world.name).send().await.unwrap();
+        assert!(there.versions().is_empty(), "{there:?}");
+    }
 }
 
 /// What AWS refuses and ministack does not: [`BucketAnchor::check`] is not all that stands between.

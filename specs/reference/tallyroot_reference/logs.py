@@ -181,7 +181,13 @@ class Log:
             k = notes.parse_checkpoint(data, self.m.origin(self.log), self.m.keys_of(self.log))
         except Invalid as error:
             self.report(_CODES.get(error.code, error.code), "checkpoint", error.text)
-            return None
+            try:
+                if error.code != "extra-line":
+                    raise
+                k = notes.parse_checkpoint(data or b"", self.m.origin(self.log), self.m.keys_of(self.log), more=True)
+            except Invalid:
+                self.signed = self.tree.size  # "Where a log's `checkpoint` is there and cannot be believed …, it counts as far as its batches go."
+                return None
         self.signed = k.size
         if k.size > self.tree.size and not self.cut:
             self.report("missing-file", f"batches/{self.batches}", "is not there, and `checkpoint` covers it", votes=k.size - self.tree.size)

@@ -142,11 +142,11 @@ def _log_line(note: Note, origin: str, keys: tuple[bytes, bytes]) -> int:
     raise Invalid("signature", "the first line is no signature by a key of this log")
 
 
-def parse_checkpoint(data: bytes, origin: str, keys: tuple[bytes, bytes]) -> Checkpoint:
-    """"A published `checkpoint` or `checkpoints/<size>` holds exactly one signature line." Which key is judged elsewhere."""
+def parse_checkpoint(data: bytes, origin: str, keys: tuple[bytes, bytes], more: bool = False) -> Checkpoint:
+    """"A published `checkpoint` or `checkpoints/<size>` holds exactly one signature line." Which key is judged elsewhere. `more`: what the first of several lines says."""
     note = parse_note(data)
     size, root = _body(note, origin)
-    if len(note.lines) != 1:
+    if len(note.lines) != 1 and not more:
         raise Invalid("extra-line", "not exactly one signature line")
     return Checkpoint(origin, size, root, _log_line(note, origin, keys))
 

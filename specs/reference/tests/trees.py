@@ -334,6 +334,10 @@ def _file_changes(w: World) -> Iterator[tuple[str, Change, dict[str, int]]]:
     yield "a bundle with another entry", change(bundle, flipped), {"bundle-mismatch": 0}
     yield "a tile that is not there", change(tile, lambda _: None), {"missing-file": 0}
     yield "a checkpoint that a head names is not there", change("cells/0/checkpoints/4", lambda _: None), {"missing-file": 0}
+    yield "the newest checkpoint of the heads log under a signature that does not verify", change("heads/checkpoint", lambda d: d[:-9] + (b"A" if d[-9:-8] != b"A" else b"B") + d[-8:]), {
+        "checkpoint-signature": 10, "?checkpoint-differs": 0}
+    yield "a newest checkpoint of the heads log that is none", change("heads/checkpoint", lambda _: b"none\n"), {"checkpoint-malformed": 10, "?checkpoint-differs": 0}
+    yield "a newest checkpoint of a cell that is none", change("cells/0/checkpoint", lambda _: b"none\n"), {"checkpoint-malformed": 10, "?checkpoint-differs": 0}
     yield "a checkpoint that is no text", change(f"cells/0/checkpoints/{cell}", lambda d: d[:-9] + b"\xff" + d[-8:]), {
         "checkpoint-malformed": 10, "checkpoint-differs": 0, "?results-wrong": 0}
     for what, name, data, findings in (

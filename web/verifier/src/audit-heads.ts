@@ -27,7 +27,7 @@ const FIVE_MINUTES = 300_000n;
 
 /** Judges heads and notices against the logs that they speak of. */
 export async function judgeHeads(manifest: Manifest, logs: readonly ReadLog[], own: ReadLog, tree: Tree, findings: Findings): Promise<HeadsAudit> {
-  const end = Number(own.newest?.size ?? 0n);
+  const end = Number(own.reach);
   const heads: PlacedHead[] = [];
   const published: PlacedNotice[] = [];
   for (const [i, bytes] of own.entries.slice(0, end).entries()) {

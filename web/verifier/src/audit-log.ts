@@ -68,8 +68,10 @@ export interface ReadLog {
   readonly grammar: LogGrammar;
   /** Whether its batches cannot be read on: nothing that lies behind is judged then. */
   readonly broken: boolean;
-  /** The newest checkpoint: the log ends there. */
+  /** The newest checkpoint, if one of the log's keys signed it. */
   readonly newest: TreeHead | undefined;
+  /** How far the log counts: to its newest checkpoint. */
+  readonly reach: bigint;
 }
 
 async function grammarOf(manifest: Manifest, log: LogId): Promise<LogGrammar> {
@@ -88,7 +90,6 @@ export async function readLog(manifest: Manifest, id: LogId, tree: Tree, finding
   let root = EMPTY_ROOT;
   let judged = true;
   let broken = false;
-  const newest = await readNewest(manifest, id, tree);
   for (let number = 0n; !broken && tree.has(`${prefix}/batches/${number}`); number++) {
     const place = `${prefix}/batches/${number}`;
     const batch = await findings.check("batch-malformed", place, () => parseBatch(tree.get(place) ?? EMPTY_ROOT, manifest));
@@ -123,15 +124,22 @@ export async function readLog(manifest: Manifest, id: LogId, tree: Tree, finding
     findings.add("missing-file", `${prefix}/batches/${ends.size}`, "not there, and later ones are");
     broken = true;
   }
-  return { id, entries, leaves, ends, counts, grammar, broken, newest };
+  const newest = await readNewest(manifest, id, tree);
+  // "Where a log's `checkpoint` is there and cannot be believed …, it counts as far as its batches go."
+  const reach = newest?.size ?? (tree.has(`${prefix}/checkpoint`) ? BigInt(leaves.length) : 0n);
+  return { id, entries, leaves, ends, counts, grammar, broken, newest, reach };
 }
 
 async function readNewest(manifest: Manifest, id: LogId, tree: Tree): Promise<TreeHead | undefined> {
   try {
-    return parseBody(parseNote(tree.get(`${prefixOf(id)}/checkpoint`) ?? EMPTY_ROOT).text, originOf(manifest, id));
+    const [note, origin, keys] = [parseNote(tree.get(`${prefixOf(id)}/checkpoint`) ?? EMPTY_ROOT), originOf(manifest, id), keysOf(manifest, id)];
+    const head = parseBody(note.text, origin);
+    const [line] = note.signatures;
+    for (const key of [keys.main, keys.spare]) if (line !== undefined && (await verifyLine(note.text, line, await logKey(origin, key)))) return head;
   } catch {
-    return undefined;
+    // What is wrong with it, the judgement of the files says.
   }
+  return undefined;
 }
 
 async function judge(manifest: Manifest, id: LogId, grammar: LogGrammar, batch: Batch, place: string, findings: Findings): Promise<boolean> {

@@ -90,7 +90,7 @@ async function judgeResults(manifest: Manifest, logs: readonly ReadLog[], tree: 
       const size = results.cells[k]?.size ?? 0;
       if (judged.ended && results.status !== "open" && BigInt(size) !== judged.lastHead?.logs[k]?.size) fail("results", "not the final head's sizes");
       cells.push(await cellSums(manifest, log, size, judged.ended, tree, ballots));
-      if (log.newest !== undefined && size > 0) judged.named.get(prefixOf(log.id))?.add(BigInt(size));
+      if (log.reach > 0n && size > 0) judged.named.get(prefixOf(log.id))?.add(BigInt(size));
     }
     if (makeResults(manifest, results.status, cells, ballots) !== fromUtf8(bytes)) fail("results", "not what the votes make");
   });
@@ -98,12 +98,12 @@ async function judgeResults(manifest: Manifest, logs: readonly ReadLog[], tree: 
 
 /** What a cell gives to the results at some size; its ballots are put to the others. */
 async function cellSums(manifest: Manifest, log: ReadLog, size: number, ended: boolean, tree: Tree, ballots: Choices[]): Promise<CellSums> {
-  if (log.newest === undefined) {
+  if (log.reach === 0n) {
     // The final head lists a log that never published with its genesis.
     if (size > (ended ? 1 : 0)) fail("results", "a size of a cell that has published nothing");
     return { size, proof: undefined, sums: undefined };
   }
-  if (size !== 0 && (!log.ends.has(BigInt(size)) || BigInt(size) > log.newest.size)) fail("results", "a size at which no batch ends");
+  if (size !== 0 && (!log.ends.has(BigInt(size)) || BigInt(size) > log.reach)) fail("results", "a size at which no batch ends");
   const recount = new Recount(manifest);
   let newest: number | undefined;
   for (const [index, bytes] of log.entries.slice(0, size).entries()) {

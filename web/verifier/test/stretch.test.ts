@@ -47,6 +47,7 @@ const CAUGHT = new Map([
   ["a tile with another hash", "tile"],
   ["a bundle with another entry", "stretch"],
   ["a tile that is not there", "missing-file"],
+  ["a newest checkpoint of a cell that is none", "note"],
   ["results.json is not there", "missing-file"],
   ["results.json with another count", "results"],
   ["results.json without a cell's votes", "results"],
