@@ -38,7 +38,12 @@ mutants-typescript: ## PART=0/20 of the mutants of the verifier in TypeScript (t
 	npm --prefix web/verifier run build
 	node scripts/mutants_typescript.mjs target/mutants-typescript $(or $(PART),0/1)
 
-.PHONY: mutants mutants-typescript help web fuzz demo replay mutations test lint deny deny-advisories build differential
+bench-web: ## how fast the results page is on a slow profile, what updates cost it, and an hour open; some ten minutes
+	@scripts/setup.sh test
+	cargo build --release --locked -p tallyroot -p verifier-cli
+	cd web/app && TALLYROOT=../../target/release/tallyroot node scripts/bench.mjs $(ONLY)
+
+.PHONY: bench-web mutants mutants-typescript help web fuzz demo replay mutations test lint deny deny-advisories build differential
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
