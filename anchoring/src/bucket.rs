@@ -12,7 +12,7 @@ use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, ObjectLockEnabled, ObjectLockMode};
 use bytes::Bytes;
-use ledger::bucket::{Bucket, Condition, Got, Place, collect};
+use ledger::bucket::{Bucket, Condition, Got, Place, Written, collect};
 use protocol::manifest::Election;
 
 use crate::anchor::{Anchor, AnchorError, Created, OBJECT_LEN_MAX};
@@ -175,7 +175,9 @@ impl BucketAnchor {
                 Ok(())
             }
             Err(fault) => Err(Tried::Fault(fault)),
-            Ok(_) => Err(Tried::Taken),
+            Ok(Written::Done(_)) => Err(Tried::Taken),
+            // Something stands there, whoever put it: who may not write is not told that.
+            Ok(Written::NotMet | Written::Busy) => Ok(()),
         }
     }
 

@@ -317,6 +317,16 @@ async fn who_may_not_write_or_lock_is_refused() {
                 "{refused}"
             );
         }
+        // A store that compares no checksum would have taken it.
+        let took = Answer::Instead(200, String::new());
+        world.proxy.answer(&probe, [took]);
+        let refused = world.anchor.check().await.unwrap_err().to_string();
+        assert!(refused.contains("it took an object"), "{refused}");
+        // Whoever puts something there keeps nobody from anchoring.
+        world
+            .proxy
+            .answer(&probe, [refusal(412, "PreconditionFailed")]);
+        world.anchor.check().await.unwrap();
         let denied = refusal(403, "AccessDenied");
         world.proxy.answer(&probe, [denied]);
         let refused = world.anchor.check().await.unwrap_err().to_string();

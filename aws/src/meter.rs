@@ -1,7 +1,7 @@
 //! What became of each request to AWS, in counters: by operation and outcome, and nothing of what was asked.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -60,7 +60,7 @@ impl Intercept for Counted {
             service: self.0,
             operation,
             begun: Instant::now(),
-            outcome: UNANSWERED,
+            answered: None,
         });
         Ok(())
     }
@@ -74,7 +74,7 @@ impl Intercept for Counted {
         if let Some(response) = context.response()
             && let Some(attempt) = config.get_mut_from_interceptor_state::<Attempt>()
         {
-            attempt.outcome = outcome(response);
+            attempt.answered = Some((outcome(response), attempt.begun.elapsed()));
         }
         Ok(())
     }
@@ -85,7 +85,8 @@ struct Attempt {
     service: &'static str,
     operation: String,
     begun: Instant,
-    outcome: &'static str,
+    /// What became of it, and how long that took: it is dropped later, behind the pause before the next try.
+    answered: Option<(&'static str, Duration)>,
 }
 
 impl Storable for Attempt {
@@ -101,11 +102,11 @@ impl fmt::Debug for Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         let operation = std::mem::take(&mut self.operation);
-        counter!(REQUESTS, "service" => self.service, "operation" => operation.clone(), "outcome" => self.outcome)
+        let outcome = self.answered.map_or(UNANSWERED, |(outcome, _)| outcome);
+        counter!(REQUESTS, "service" => self.service, "operation" => operation.clone(), "outcome" => outcome)
             .increment(1);
-        if self.outcome != UNANSWERED {
-            histogram!(SECONDS, "service" => self.service, "operation" => operation)
-                .record(self.begun.elapsed());
+        if let Some((_, took)) = self.answered {
+            histogram!(SECONDS, "service" => self.service, "operation" => operation).record(took);
         }
     }
 }

@@ -437,6 +437,10 @@ def _cases() -> Iterator[Case]:
             if not w.m.witnesses:
                 files = {n: d for n, d in files.items() if "/cosigned/" not in n}
             yield case(why, state, files, w, findings)
+    w = head_with(running(0 + 3), put(10, u(2)))
+    files = {n: d for n, d in lean(w.finished("open")).items() if "/cosigned/" not in n}
+    files["cells/0/checkpoints/2"] = files["cells/0/checkpoints/1"]
+    yield case("another checkpoint by the name of a size that a head names, where no batch ends", "open", files, w, {"head-falls": 3, "?head-size": 0, "checkpoint-place": 10})
     w = running()
     w.cast(OPENING + 4000, ("v7", (1,)))
     files = lean(w.finished("open"))

@@ -232,7 +232,9 @@ pub(super) fn judge_later(
             continue;
         }
         match extent.checkpoint(&path) {
-            Some((walk, size)) => judge_stray(context, walk, &path, size, switches),
+            Some((walk, size)) => {
+                judge_stray(context, walk, &path, size, Votes::AtMost(0), switches)
+            }
             None => foreign(
                 context,
                 path,

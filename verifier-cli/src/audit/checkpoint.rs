@@ -170,12 +170,15 @@ pub(super) fn compare_all<'a>(
             continue;
         }
         let path = format!("{folder}/{size}");
-        let is_required = required.contains(&size);
+        // "of a `checkpoints/<size>` that nothing names: 0; else the roll"
+        let votes = if required.contains(&size) {
+            Votes::WholeRoll
+        } else {
+            Votes::AtMost(0)
+        };
         let Some(end) = walk.end_at(size) else {
-            // Where something names such a size, that is at fault: see `head-size`.
-            if !is_required {
-                judge_stray(&context, walk, &path, size, switches);
-            }
+            // That something names such a size is another finding: see `head-size`.
+            judge_stray(&context, walk, &path, size, votes, switches);
             continue;
         };
         let root = end.root;
@@ -193,11 +196,6 @@ pub(super) fn compare_all<'a>(
                 return;
             };
             if signed.size() != size {
-                let votes = if is_required {
-                    Votes::WholeRoll
-                } else {
-                    Votes::AtMost(0)
-                };
                 misplaced(&context, &path, votes, &signed);
             } else if signed.checkpoint.root() != root {
                 context.add(
@@ -241,12 +239,13 @@ fn misplaced(context: &Context<'_>, path: &str, votes: Votes, signed: &Signed) {
     );
 }
 
-/// Judges a `checkpoints/<size>` that nothing names, of a size at which no batch of the log ends.
+/// Judges a `checkpoints/<size>` of a size at which no batch of the log ends, if it is there. `votes`: at most so many, where it is in the wrong place.
 pub(super) fn judge_stray(
     context: &Context<'_>,
     walk: &Walk,
     path: &str,
     size: u64,
+    votes: Votes,
     switches: &Switches,
 ) {
     let Read::File(bytes) = context.read(path, NOTE_BYTES_MAX) else {
@@ -256,12 +255,12 @@ pub(super) fn judge_stray(
         return;
     };
     if signed.size() != size {
-        misplaced(context, path, Votes::AtMost(0), &signed);
+        misplaced(context, path, votes, &signed);
     } else if size <= walk.size() {
         context.add(
             Code::CheckpointPlace,
             Place::file(path),
-            Votes::AtMost(0),
+            votes,
             format!("no batch of the log ends at {size}, and checkpoints fall on batch ends only"),
         );
     }
