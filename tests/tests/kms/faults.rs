@@ -58,6 +58,17 @@ async fn votes_wait_out_a_kms_that_fails() {
         };
         assert_eq!(status, 200, "{answer}");
     }
+    // Each try was counted as what it was.
+    let mut pages = String::new();
+    for service in &services {
+        pages.push_str(&service.metrics().await);
+    }
+    for outcome in ["done", "throttled", "failed", "unanswered", "refused"] {
+        let counted = format!(
+            "tallyroot_aws_requests_total{{service=\"kms\",operation=\"Sign\",outcome=\"{outcome}\"}}"
+        );
+        assert!(pages.contains(&counted), "{outcome}: {pages}");
+    }
     for service in services {
         let role = service.role;
         let (code, said) = service.stop();
