@@ -138,6 +138,8 @@ class Audit:
             if known.cut and state.size > known.tree.size:
                 complete = False  # what cut the log short is reported; all that follows from it is not said again
                 continue
+            if state.state != entries.STALE:
+                known.named(state.size)
             if end is None or end.root != state.root:
                 code = "head-root" if end else "checkpoint-rollback" if state.size > known.tree.size else "head-size"
                 self.report(code, "heads/batches", f"names size {state.size} of {log.prefix}, which is no batch end of it with that root", index,

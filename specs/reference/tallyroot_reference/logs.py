@@ -200,11 +200,14 @@ class Log:
             self.report("checkpoint-rollback", "checkpoint", f"is of size {self.signed}, and {who} names {size}", votes=size - self.signed)
         if f"{self.name}/checkpoints/{size}" not in self.source.files:
             self.report("missing-file", f"checkpoints/{size}", f"{who} names this size, and there is no checkpoint of it", votes=0)
+        self.named(size)
+        return self.checkpoints.get(size)
+
+    def named(self, size: int) -> None:
+        """Something names this size: "of a `checkpoints/<size>` that nothing names: 0; else the roll" """
         for i, finding in enumerate(self.findings):
-            # "of a `checkpoints/<size>` that nothing names: 0; else the roll"
             if (finding.code, finding.file) == ("checkpoint-place", f"{self.name}/checkpoints/{size}"):
                 self.findings[i] = replace(finding, votes=self.m.roll_size)
-        return self.checkpoints.get(size)
 
     def read_tiles(self) -> None:
         """Section 4. "every full tile and every right-edge partial tile of the newest checkpoint must exist. Superseded partial tiles may exist
