@@ -32,6 +32,7 @@ pub(super) static ASSETS: &[Asset] = &[
     asset("audit", HTML, built!("audit.html")),
     asset("page.css", CSS, built!("page.css")),
     asset("voting.css", CSS, built!("voting.css")),
+    asset("start.js", SCRIPT, built!("start.js")),
     asset("page.js", SCRIPT, built!("page.js")),
     asset("worker.js", SCRIPT, built!("worker.js")),
     asset("vote.js", SCRIPT, built!("vote.js")),

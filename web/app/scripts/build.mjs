@@ -19,20 +19,9 @@ const licence = (name) => readFileSync(join(app, "node_modules", name), "utf8").
 async function make(out) {
   mkdirSync(out, { recursive: true });
   for (const name of readdirSync(out)) rmSync(join(out, name));
-  await build({
+  const scripts = (entryPoints, licences) => build({
     absWorkingDir: app,
-    entryPoints: {
-      page: "src/page/main.tsx",
-      worker: "src/worker/main.ts",
-      vote: "src/voting/page/vote.tsx",
-      receipt: "src/voting/page/receipt.tsx",
-      audit: "src/voting/page/audit.tsx",
-      voter: "src/voting/worker/voter.ts",
-      "receipt-worker": "src/voting/worker/checker.ts",
-      offline: "src/voting/offline.ts",
-      ...Object.fromEntries(languages.map((language) => [language, `src/lang/${language}.ts`])),
-      ...Object.fromEntries(languages.map((language) => [`vote-${language}`, `src/voting/lang/${language}.ts`])),
-    },
+    entryPoints,
     outdir: out,
     bundle: true,
     minify: true,
@@ -41,10 +30,27 @@ async function make(out) {
     charset: "utf8",
     jsx: "automatic",
     jsxImportSource: "preact",
-    // Preact's licence asks to stand in every copy.
-    banner: { js: `/*! Tallyroot, Apache-2.0. The page contains Preact:\n${licence("preact/LICENSE")}\n*/` },
+    banner: { js: `/*! Tallyroot, Apache-2.0.${licences} */` },
+    // A module of its own, which runs before the page's script is there.
+    plugins: [{ name: "apart", setup: ({ onResolve }) => onResolve({ filter: /^\.\/start\.js$/ }, ({ path }) => ({ path, external: true })) }],
     logLevel: "warning",
   });
+  await scripts({
+    start: "src/page/start.ts",
+    worker: "src/worker/main.ts",
+    voter: "src/voting/worker/voter.ts",
+    "receipt-worker": "src/voting/worker/checker.ts",
+    offline: "src/voting/offline.ts",
+    ...Object.fromEntries(languages.map((language) => [language, `src/lang/${language}.ts`])),
+    ...Object.fromEntries(languages.map((language) => [`vote-${language}`, `src/voting/lang/${language}.ts`])),
+  }, "");
+  // Preact's licence asks to stand in every copy.
+  await scripts({
+    page: "src/page/main.tsx",
+    vote: "src/voting/page/vote.tsx",
+    receipt: "src/voting/page/receipt.tsx",
+    audit: "src/voting/page/audit.tsx",
+  }, ` The page contains Preact:\n${licence("preact/LICENSE")}\n`);
   for (const name of ["page.css", "voting.css"]) {
     writeFileSync(join(out, name), (await build({ absWorkingDir: app, entryPoints: [`static/${name}`], minify: true, write: false, logLevel: "warning" })).outputFiles[0].contents);
   }

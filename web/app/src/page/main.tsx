@@ -3,12 +3,15 @@ import { render } from "preact";
 import type { Finding, FromWorker, Memory, Point, Snapshot, ToWorker } from "../messages.js";
 import { App, type Actions, type Shown } from "./app.js";
 import { isFinding } from "./proof.js";
+import { follower, start } from "./start.js";
 import { type Language, Speech, keepLanguage, load, preferred, read, write } from "./words.js";
 
 /** What recounting may cost: a piece, and all pieces that nobody asked for. */
 const [PIECE_BYTES, PIECE_VOTES, AUTO_BYTES] = [600_000, 1_000, 12_000_000];
 const SAMPLE_BYTES = 1_000_000;
 const [FIRST_PIECE_MS, PIECE_MS] = [2_000, 60_000];
+/** After news were drawn, the next wait this many times as long as that took, and never longer than a second. */
+const [REST, REST_MAX_MS] = [12, 1_000];
 
 const id = /\/elections\/([0-9a-f]{64})\//.exec(location.pathname)?.[1] ?? "";
 const base = new URL(".", location.href).href;
@@ -16,13 +19,6 @@ const base = new URL(".", location.href).href;
 const brought = /[#&]id=([^&]*)/.exec(location.hash)?.[1]?.toLowerCase().slice(0, 200);
 addEventListener("hashchange", () => /[#&]id=/.test(location.hash) && location.reload());
 const MEMORY = `tallyroot-${id}`;
-
-// Workers are the only scripts that are started by an address, and this is the only one.
-const policy = (globalThis as { trustedTypes?: { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } } }).trustedTypes?.createPolicy("tallyroot", {
-  createScriptURL: (url: string) => url,
-});
-const workerUrl = new URL("worker.js", import.meta.url).href;
-const start = (): Worker => new Worker(policy?.createScriptURL(workerUrl) ?? workerUrl, { type: "module" });
 
 const saving = (navigator as { connection?: { saveData?: boolean } }).connection?.saveData === true;
 const otherId: Finding | undefined = brought === undefined || brought === id ? undefined : { id: "other-id", at: Date.now(), detail: `${brought} is not ${id}` };
@@ -32,20 +28,37 @@ const nothing: Snapshot = {
 };
 
 let shown: Shown;
-let drawing = false;
+/** Undefined: nothing waits to be drawn. */
+let drawing: "now" | ReturnType<typeof setTimeout> | undefined;
+/** When news may be drawn again. */
+let rested = 0;
 
-/** Draws at most once a frame, whatever comes. */
-function update(change: Partial<Shown>): void {
+function draw(): void {
+  drawing = undefined;
+  const begun = performance.now();
+  render(<App shown={shown} actions={actions} />, root);
+  // Layout and paint come behind the script, before the next task.
+  setTimeout(() => {
+    const now = performance.now();
+    rested = now + Math.min(REST * (now - begun), REST_MAX_MS);
+  });
+}
+
+/** Draws at most once a frame, whatever comes; and news so rarely that drawing takes a small part of the time also where it is slow: what the reader does comes first. */
+function update(change: Partial<Shown>, isNews = false): void {
   shown = { ...shown, ...change };
-  if (drawing) return;
-  drawing = true;
-  const draw = (): void => {
-    drawing = false;
-    render(<App shown={shown} actions={actions} />, root);
-  };
+  const wait = isNews ? rested - performance.now() : 0;
+  if (drawing === "now" || (drawing !== undefined && wait > 0)) return;
+  clearTimeout(drawing);
   // Frames do not come to a page that nobody sees.
-  if (document.visibilityState === "visible") requestAnimationFrame(draw);
-  else setTimeout(draw, 200);
+  const visible = document.visibilityState === "visible";
+  const soon = (): void => {
+    drawing = "now";
+    if (visible) requestAnimationFrame(draw);
+    else setTimeout(draw, 200);
+  };
+  if (wait > 0) drawing = setTimeout(soon, wait);
+  else soon();
 }
 
 const root = document.getElementById("app") ?? document.body;
@@ -78,12 +91,13 @@ function remember(memory: Memory): void {
   write(MEMORY, JSON.stringify({ ...memory, findings: [...memory.findings, ...others].slice(0, 20) } satisfies Memory));
 }
 
+const begun = Promise.resolve().then(run);
+
 let counter: Worker | undefined;
-let follower: Worker | undefined;
 let sampled = false;
 
 function ask(kind: "recount" | "sample"): void {
-  counter ??= listen(start());
+  counter ??= listen(start("counter"));
   const cells = shown.snapshot.cells.map(({ size, note }) => ({ size, note }));
   counter.postMessage({ kind, base, id, cells, maxBytes: kind === "sample" ? SAMPLE_BYTES : PIECE_BYTES, maxVotes: PIECE_VOTES } satisfies ToWorker);
 }
@@ -99,7 +113,8 @@ function recountByItself(): void {
 }
 
 function listen(worker: Worker): Worker {
-  worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => hear(data));
+  // In their order, and not before there is something that they change.
+  worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => void begun.then(() => hear(data)));
   return worker;
 }
 
@@ -114,7 +129,7 @@ function hear(message: FromWorker): void {
   const { crowd } = shown;
   switch (message.kind) {
     case "snapshot":
-      update({ snapshot: steady(shown.snapshot, message) });
+      update({ snapshot: steady(shown.snapshot, message) }, shown.snapshot.verifiedAt !== undefined);
       if (!sampled && message.results !== undefined && message.results.votes > 0 && message.verifiedAt !== undefined) {
         sampled = true;
         ask("sample");
@@ -129,7 +144,7 @@ function hear(message: FromWorker): void {
       });
     case "not-recounted": return update({ crowd: { ...crowd, running: false, missed: message.why } });
     case "recount-failed":
-      follower?.postMessage({ kind: "report", finding: message.finding } satisfies ToWorker);
+      follower.postMessage({ kind: "report", finding: message.finding } satisfies ToWorker);
       return update({ crowd: { ...crowd, running: false } });
   }
 }
@@ -144,11 +159,16 @@ const actions: Actions = {
   setCompared: (compared) => update({ compared }),
   forget() {
     // The follower would else remember it again.
-    follower?.terminate();
+    follower.terminate();
     write(MEMORY, null);
     location.reload();
   },
 };
+
+// Before anything is drawn. A reader who means another election is shown nothing of this one.
+const follows = otherId === undefined;
+if (follows) listen(follower).postMessage({ kind: "follow", base, id, memory: recalled() } satisfies ToWorker);
+else follower.terminate();
 
 async function run(): Promise<void> {
   const language = preferred();
@@ -159,11 +179,5 @@ async function run(): Promise<void> {
   };
   root.replaceChildren();
   await speak(language);
-  // The reader means another election: nothing of this one is shown.
-  if (otherId !== undefined) return;
-  follower = listen(start());
-  follower.postMessage({ kind: "follow", base, id, memory: recalled() } satisfies ToWorker);
-  setInterval(recountByItself, PIECE_MS);
+  if (follows) setInterval(recountByItself, PIECE_MS);
 }
-
-void run();

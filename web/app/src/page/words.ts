@@ -45,26 +45,25 @@ export function write(name: string, value: string | null): void {
   }
 }
 
+const MOMENT = { year: "numeric", month: "long", day: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short" } as const;
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit" } as const;
+
 /** The words, and how numbers and times are written, in one language. */
 export class Speech<W extends Readonly<Record<keyof W, string>> = Words> {
   readonly language: Language;
   readonly words: W;
-  private readonly integer: Intl.NumberFormat;
-  private readonly decimal: Intl.NumberFormat;
-  private readonly percent: Intl.NumberFormat;
-  private readonly data: Intl.NumberFormat;
-  private readonly dateTime: Intl.DateTimeFormat;
-  private readonly clock: Intl.DateTimeFormat;
+  /** Made when first wanted: each takes a slow device tens of milliseconds. */
+  private readonly formats = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat>();
 
   constructor(language: Language, words: W) {
     this.language = language;
     this.words = words;
-    this.integer = new Intl.NumberFormat(language);
-    this.decimal = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
-    this.percent = new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
-    this.data = new Intl.NumberFormat(language, { style: "unit", unit: "kilobyte", unitDisplay: "short", maximumFractionDigits: 0 });
-    this.dateTime = new Intl.DateTimeFormat(language, { year: "numeric", month: "long", day: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
-    this.clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  }
+
+  private format<F extends Intl.NumberFormat | Intl.DateTimeFormat>(name: string, make: () => F): F {
+    const made = (this.formats.get(name) as F | undefined) ?? make();
+    this.formats.set(name, made);
+    return made;
   }
 
   get direction(): "ltr" | "rtl" {
@@ -79,27 +78,27 @@ export class Speech<W extends Readonly<Record<keyof W, string>> = Words> {
   }
 
   count(value: number): string {
-    return this.integer.format(value);
+    return this.format("count", () => new Intl.NumberFormat(this.language)).format(value);
   }
 
   rate(value: number): string {
-    return this.decimal.format(value);
+    return this.format("rate", () => new Intl.NumberFormat(this.language, { maximumFractionDigits: 1 })).format(value);
   }
 
   share(value: number): string {
-    return this.percent.format(value);
+    return this.format("share", () => new Intl.NumberFormat(this.language, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 })).format(value);
   }
 
   size(bytes: number): string {
-    return this.data.format(bytes / 1000);
+    return this.format("size", () => new Intl.NumberFormat(this.language, { style: "unit", unit: "kilobyte", unitDisplay: "short", maximumFractionDigits: 0 })).format(bytes / 1000);
   }
 
   /** A manifest may hold times beyond a browser's calendar. */
   moment(ms: number): string {
-    return Number.isNaN(new Date(ms).getTime()) ? `${ms} ms` : this.dateTime.format(ms);
+    return Number.isNaN(new Date(ms).getTime()) ? `${ms} ms` : this.format("moment", () => new Intl.DateTimeFormat(this.language, MOMENT)).format(ms);
   }
 
   at(ms: number): string {
-    return Number.isNaN(new Date(ms).getTime()) ? `${ms} ms` : this.clock.format(ms);
+    return Number.isNaN(new Date(ms).getTime()) ? `${ms} ms` : this.format("at", () => new Intl.DateTimeFormat(this.language, CLOCK)).format(ms);
   }
 }

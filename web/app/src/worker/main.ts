@@ -1,5 +1,5 @@
 // Runs beside the page, so that nothing that is verified here ever holds up what is shown. One worker follows the election, another recounts stretches.
-import { type Manifest, openManifest } from "../../../verifier/src/index.js";
+import { type Bytes, type Manifest, openManifest } from "../../../verifier/src/index.js";
 import type { Finding, Follow, FromWorker, Recount, ToWorker } from "../messages.js";
 import { Refuted, canVerify } from "./judge.js";
 import { recount, sample } from "./recount.js";
@@ -7,6 +7,8 @@ import { ROUND_MS, Session } from "./session.js";
 import { Source, Unreachable } from "./source.js";
 
 const MANIFEST_MAX = 1 << 20;
+/** Results that are asked for before the rules say how long they may be. Longer ones are asked for again. */
+const FIRST_RESULTS_MAX = 4 << 20;
 const POLL_MS = 5_000;
 /** A stream that stays silent this long is helped by asking; nothing is lost if both work. */
 const SILENCE_MS = 30_000;
@@ -28,13 +30,17 @@ function changed(): void {
   posting = true;
   setTimeout(() => {
     posting = false;
-    if (session === undefined) return;
-    const snapshot = session.snapshot();
-    post(snapshot);
-    // What was caught is kept at once: the page may be closed before it is next asked.
-    if (snapshot.findings.length > kept) post({ kind: "remember", memory: session.memory() });
-    kept = snapshot.findings.length;
+    say();
   }, POST_MS);
+}
+
+function say(): void {
+  if (session === undefined) return;
+  const snapshot = session.snapshot();
+  post(snapshot);
+  // What was caught is kept at once: the page may be closed before it is next asked.
+  if (snapshot.findings.length > kept) post({ kind: "remember", memory: session.memory() });
+  kept = snapshot.findings.length;
 }
 
 /** What is said while there is no election to speak of. */
@@ -42,13 +48,36 @@ function empty(connection: "connecting" | "unreachable", findings: readonly Find
   post({ kind: "snapshot", election: undefined, results: undefined, cells: [], head: undefined, checks: [], findings, connection, verifiedAt: undefined, stuckSince: undefined, incapable });
 }
 
+interface First {
+  readonly results: Promise<Bytes | undefined>;
+  readonly rules: Promise<Bytes | undefined>;
+  readonly capable: Promise<boolean>;
+}
+
+/**
+ * Asks for all of it at once, and over the connections that are there: whoever is far away waits for each answer, and twice as long for another connection.
+ * What fails here is asked for again. All other files are asked for without any credentials that a front may have given the page.
+ */
+function first(source: Source): First {
+  return {
+    results: source.read("results.json", FIRST_RESULTS_MAX, "no-store", "beside").catch(() => undefined),
+    rules: source.read("manifest.json", MANIFEST_MAX, "default", "beside").catch(() => undefined),
+    capable: canVerify(),
+  };
+}
+
+/** The follower asks before the page is there to say what for: its own address says so. */
+let early = (globalThis as { name?: string }).name === "follower" ? first(new Source(new URL(".", location.href).href)) : undefined;
+
 async function follow({ base, id, memory }: Follow): Promise<void> {
   if (globalThis.crypto?.subtle === undefined) return empty("connecting", memory?.findings ?? [], true);
-  const capable = await canVerify();
   const source = new Source(base);
-  for (;;) {
+  const { results, rules, capable: asked } = early ?? first(source);
+  early = undefined;
+  const capable = await asked;
+  for (let tries = 0; ; tries++) {
     try {
-      session = await Session.open(source, id, await source.need("manifest.json", MANIFEST_MAX), memory, capable);
+      session = await Session.open(source, id, (tries === 0 ? await rules : undefined) ?? (await source.need("manifest.json", MANIFEST_MAX)), memory, capable);
       break;
     } catch (error) {
       if (error instanceof Refuted) {
@@ -62,7 +91,7 @@ async function follow({ base, id, memory }: Follow): Promise<void> {
     }
   }
   changed();
-  void stream(session, source);
+  void stream(session, source, results);
   if (!capable) return;
   void rounds(session);
   setInterval(() => session && post({ kind: "remember", memory: session.memory() }), REMEMBER_MS);
@@ -82,7 +111,7 @@ async function rounds(session: Session): Promise<void> {
 }
 
 /** Follows the results: by server-sent events, and by asking while those do not come. */
-async function stream(session: Session, source: Source): Promise<void> {
+async function stream(session: Session, source: Source, first: Promise<Bytes | undefined>): Promise<void> {
   let newest: Uint8Array<ArrayBuffer> | undefined;
   let last: Uint8Array<ArrayBuffer> | undefined;
   let working = false;
@@ -98,9 +127,12 @@ async function stream(session: Session, source: Source): Promise<void> {
       const next: Uint8Array<ArrayBuffer> = newest;
       newest = undefined;
       if (last !== undefined && same(last, next)) continue;
+      const isFirst = last === undefined;
       last = next;
       await session.offer(next);
-      changed();
+      // The first numbers are waited for.
+      if (isFirst) say();
+      else changed();
     }
     working = false;
   };
@@ -125,7 +157,12 @@ async function stream(session: Session, source: Source): Promise<void> {
     events.addEventListener("results", ({ data }: MessageEvent<string>) => data.length <= session.resultsMax && void offer(encoder.encode(data)));
   };
   connect();
-  void poll();
+  void first.then(async (bytes) => {
+    // What the stream has brought meanwhile is newer.
+    if (last !== undefined) return;
+    if (bytes !== undefined && bytes.length <= session.resultsMax) await offer(bytes);
+    else await poll();
+  });
   for (;;) {
     await pause(POLL_MS);
     const open = events?.readyState === EventSource.OPEN;

@@ -21,10 +21,11 @@ export class Source {
     this.base = base;
   }
 
-  /** A file; undefined where there is none. `fresh`: asks the server again, whatever is cached. */
-  async read(path: string, max: number, cache: "default" | "no-store" | "reload" = "default"): Promise<Bytes | undefined> {
+  /** A file; undefined where there is none. `reload`: asks the server again, whatever is cached. `beside`: over the connections that the page itself came by, as the page was asked for. */
+  async read(path: string, max: number, cache: "default" | "no-store" | "reload" = "default", how: "apart" | "beside" = "apart"): Promise<Bytes | undefined> {
     try {
-      const response = await fetch(this.base + path, { cache, redirect: "error", credentials: "omit", referrerPolicy: "no-referrer", signal: AbortSignal.timeout(PATIENCE_MS) });
+      const credentials = how === "beside" ? "same-origin" : "omit";
+      const response = await fetch(this.base + path, { cache, redirect: "error", credentials, referrerPolicy: "no-referrer", signal: AbortSignal.timeout(PATIENCE_MS) });
       if (response.status === 404) return undefined;
       if (!response.ok || response.body === null) throw new Unreachable(`${path}: ${response.status}`);
       // A sign-in page of some network in between, or a proxy's apology.
