@@ -241,7 +241,14 @@ async fn the_page_is_served_with_nothing_inline_and_a_strict_policy() {
         }
         names.push(name);
     }
-    for name in ["page.css", "start.js", "page.js", "worker.js", "es.js", "ar.js"] {
+    for name in [
+        "page.css",
+        "start.js",
+        "page.js",
+        "worker.js",
+        "es.js",
+        "ar.js",
+    ] {
         assert!(names.contains(&name), "{sums}");
     }
     // Another election is none of ours.
