@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { faults, launch, visit } from "./browser.js";
+import { faults, go, launch, visit } from "./browser.js";
 import type { Election } from "./election.js";
 import { Stage } from "./stage.js";
 import { at, describe, review, signIn, standing, votes } from "./voter.js";
@@ -100,41 +100,33 @@ test("4,096 options are text, can be searched, and are cast as chosen, after the
 test("a whole vote by keyboard alone", async () => {
   const { page } = await visit(browser, `${stage.page}vote`);
   await at(page, "signIn").waitFor();
-  const focused = () => page.evaluate(() => (document.activeElement?.id !== "" ? document.activeElement?.id : document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent) ?? "");
-  const go = async (wanted: string, key = "Tab"): Promise<void> => {
-    for (let i = 0; i < 60; i++) {
-      if ((await focused()) === wanted) return;
-      await page.keyboard.press(key);
-    }
-    assert.fail(`${wanted} is not reached, but ${await focused()}`);
-  };
-  await go("code-0");
+  await go(page, "code-0");
   await page.keyboard.type(codes.pop()?.[0] ?? "");
   await page.keyboard.press("Enter");
   await at(page, "ballot").waitFor();
   await page.waitForFunction(() => document.activeElement?.tagName === "H2");
-  await go("find-0");
+  await go(page, "find-0");
   await page.keyboard.type("option 17");
   await page.waitForFunction(() => document.querySelectorAll('[data-contest="0"] li').length < 200);
-  await page.locator("#find-0").evaluate((input) => ((input as HTMLInputElement).select()));
+  await page.keyboard.press("Control+A");
   await page.keyboard.type("option 1777");
   await page.waitForFunction(() => document.querySelectorAll('[data-contest="0"] li').length === 1);
   await page.keyboard.press("Tab");
   await page.keyboard.press("Space");
-  await go("Add Three");
+  await go(page, "Add Three");
   await page.keyboard.press("Enter");
   // The focus follows what was moved.
   await page.waitForFunction(() => document.activeElement?.closest("li")?.textContent?.includes("Three"));
-  await go("Add One");
+  await go(page, "Add One");
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => document.activeElement?.getAttribute("aria-label") === "Move One up");
   await page.keyboard.press("Enter");
   assert.equal(await page.locator("[data-contest-said]").textContent(), "One is now number 1.");
-  await go("review");
+  await go(page, "review");
   await page.keyboard.press("Enter");
   await page.locator("#cast").waitFor();
   assert.deepEqual(await page.locator(".chosen li").allTextContents(), ["Option 1777", "One", "Three"]);
-  await go("cast");
+  await go(page, "cast");
   await page.keyboard.press("Enter");
   await at(page, "waiting").waitFor();
   await castFrom(page, true);
@@ -142,7 +134,7 @@ test("a whole vote by keyboard alone", async () => {
   await page.reload();
   await standing(page, "sealed").waitFor();
   assert.equal(votes(election), before + 1);
-  await go("download");
+  await go(page, "download");
   await page.context().close();
 });
 

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { type Browser, type BrowserContextOptions, type Page, chromium } from "playwright-core";
@@ -24,6 +25,23 @@ export async function visit(browser: Browser, url: string, options: BrowserConte
   page.on("request", (request) => seen.asked.push(request.url()));
   await page.goto(url);
   return seen;
+}
+
+/** What has the focus, by its id, else its label, else its words. */
+const focused = (page: Page): Promise<string> =>
+  page.evaluate(() => (document.activeElement?.id !== "" ? document.activeElement?.id : document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent)?.trim() ?? "");
+
+/** Goes by the tabulator to what has this id, label or words, as somebody without a mouse does; it must be seen where the focus is. */
+export async function go(page: Page, wanted: string, key: "Tab" | "Shift+Tab" = "Tab"): Promise<void> {
+  for (let i = 0; i < 60; i++) {
+    if ((await focused(page)) === wanted) {
+      const outline = await page.evaluate(() => getComputedStyle(document.activeElement ?? document.body).outlineStyle);
+      assert.notEqual(outline, "none", `where the focus is cannot be seen: ${wanted}`);
+      return;
+    }
+    await page.keyboard.press(key);
+  }
+  assert.fail(`${wanted} is not reached, but ${await focused(page)}`);
 }
 
 /** Waits until the page says so of a check. */

@@ -84,6 +84,7 @@ async function caught(page: Page, id: string, words: string): Promise<void> {
   await finding.waitFor();
   assert.ok((await finding.textContent())?.includes(words), await finding.innerText());
   assert.equal(await page.locator("#badge").textContent(), en.badgeCaught);
+  assert.equal(await page.locator('header a[href="vote"]').count(), 0, "nobody is sent to vote where something was caught");
 }
 
 test("caught once, the page stays caught, whatever comes after and whoever comes back", async (t) => {

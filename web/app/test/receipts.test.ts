@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { faults, launch, visit } from "./browser.js";
+import { faults, go, launch, visit } from "./browser.js";
 import { type Election, folder, sha256, tallyroot } from "./election.js";
 import { canonical, rootOf } from "./forge.js";
 import { Stage } from "./stage.js";
@@ -101,6 +101,60 @@ test("the Rust client's receipt is taken, and an older ledger is asked for again
   await page.reload();
   await said(page, text, "undecided");
   stage.tamper = (_, bytes) => bytes;
+  assert.deepEqual(problems, []);
+  await page.context().close();
+});
+
+test("receipts and the auditors' corner by keyboard alone", async () => {
+  const { page, problems } = await visit(browser, `${stage.page}receipt`, { permissions: ["clipboard-read", "clipboard-write"] });
+  const { keyboard } = page;
+  await page.locator("#paste").waitFor();
+  // Past the ways to other pages, at once.
+  await keyboard.press("Tab");
+  await keyboard.press("Enter");
+  await page.waitForFunction(() => document.activeElement?.tagName === "MAIN");
+  await go(page, "paste");
+  await keyboard.insertText(text);
+  await go(page, "check");
+  await keyboard.press("Enter");
+  await page.locator('[data-verdict="covered"]').waitFor();
+  await go(page, "Details", "Shift+Tab");
+  await keyboard.press("Enter");
+  await go(page, "download");
+  const [saved] = await Promise.all([page.waitForEvent("download"), keyboard.press("Enter")]);
+  assert.equal(saved.suggestedFilename(), "tallyroot-receipt.json");
+  await go(page, "Show it as a code for another device");
+  await keyboard.press("Enter");
+  await page.locator("svg.qr").waitFor();
+
+  // From a file, beside a ledger that went back: the dispute file, too.
+  const size = Number(receipt.vote.split("\n\n")[1]?.split("\n")[1]);
+  const older = Array.from({ length: size - 1 }, (_, i) => size - 1 - i).map((n) => { try { return election.file(`cells/0/checkpoints/${n}`); } catch { return undefined; } }).find((file) => file !== undefined);
+  assert.ok(older !== undefined);
+  stage.tamper = (path, bytes) => (path === "cells/0/checkpoint" ? older : bytes);
+  await page.reload();
+  await page.locator("#file").waitFor();
+  await go(page, "file");
+  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), keyboard.press("Enter")]);
+  await chooser.setFiles({ name: "receipt.json", mimeType: "application/json", buffer: Buffer.from(text) });
+  await page.locator('[data-verdict="rolledBack"]').waitFor();
+  await go(page, "dispute", "Shift+Tab");
+  const [dispute] = await Promise.all([page.waitForEvent("download"), keyboard.press("Enter")]);
+  assert.equal(dispute.suggestedFilename(), "tallyroot-dispute.json");
+  stage.tamper = (_, bytes) => bytes;
+
+  await page.goto(`${stage.page}audit`);
+  await page.locator("#command").waitFor();
+  await go(page, "Copy");
+  await keyboard.press("Enter");
+  await page.locator("[role=status]", { hasText: "Copied" }).waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), await page.locator("#command").textContent());
+  await go(page, "language");
+  await keyboard.type("Deu");
+  await page.locator('html[lang="de"]').waitFor();
+  await go(page, "manifest.json");
+  await keyboard.press("Enter");
+  await page.waitForURL(`${stage.page}manifest.json`);
   assert.deepEqual(problems, []);
   await page.context().close();
 });

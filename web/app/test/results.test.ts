@@ -160,9 +160,11 @@ test("the first load is below 150 KB, compressed", () => {
 test("the final result, its winners and the run-off", async () => {
   const { page } = await visit(browser, stage.page);
   await page.locator(votes("122")).waitFor();
+  assert.equal(await page.locator('a[href="vote"]').count(), 1);
   await election.close();
   await page.locator("#status:text-is('Final result')").waitFor({ timeout: 60_000 });
   await page.locator(".winner").first().waitFor();
+  assert.equal(await page.locator('a[href="vote"]').count(), 0, "nobody is sent to vote when it is over");
   assert.equal(await page.locator(".winner").count(), 3);
   // The rounds are ranked choices': said not to be recounted. All else is verified at the end, too.
   await checked(page, "outcome", "unchecked");

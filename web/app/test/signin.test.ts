@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { faults, launch, visit } from "./browser.js";
+import { faults, go, launch, visit } from "./browser.js";
 import { Services } from "./services.js";
 import { Stage } from "./stage.js";
 import { at, download, make, review, standing } from "./voter.js";
@@ -167,6 +167,43 @@ test("another's answer, a refusal, another tab, the back button and a reload in 
   await signIn(second.page, "voter 1");
   await second.page.locator('[data-problem="otherDevice"]').waitFor();
   await second.page.context().close();
+});
+
+test("signing in with an account, and voting, by keyboard alone", async () => {
+  const { page } = await visit(browser, `${stage.page}vote`);
+  const { keyboard } = page;
+  await at(page, "signIn").waitFor();
+  if (!(await page.locator("#account").isVisible())) {
+    await go(page, "No code?");
+    await keyboard.press("Enter");
+  }
+  await go(page, "account");
+  await keyboard.press("Enter");
+  await page.locator("#leave").waitFor();
+  await go(page, "leave");
+  await keyboard.press("Enter");
+  // The provider's own pages: its first field has the focus.
+  await page.locator('[name="login"]:focus').waitFor();
+  await keyboard.type("voter 3");
+  await keyboard.press("Tab");
+  await keyboard.type("any");
+  await keyboard.press("Enter");
+  await page.locator("button", { hasText: "Continue" }).waitFor();
+  while (await page.evaluate(() => document.activeElement?.tagName !== "BUTTON")) await keyboard.press("Tab");
+  await keyboard.press("Enter");
+  await at(page, "ballot").waitFor();
+  await page.locator("input[type=radio]").first().waitFor();
+  while (await page.evaluate(() => (document.activeElement as HTMLInputElement | null)?.type !== "radio")) await keyboard.press("Tab");
+  await keyboard.press("Space");
+  await go(page, "review");
+  await keyboard.press("Enter");
+  await page.locator("#cast").waitFor();
+  await go(page, "cast");
+  await keyboard.press("Enter");
+  await standing(page, "recorded", "sealed").waitFor();
+  cast += 1;
+  await once(() => services.file("results.json").toString(), (text) => (JSON.parse(text) as { votes: number }).votes === cast);
+  await page.context().close();
 });
 
 test("where the page may not reach the provider, it says so", async () => {

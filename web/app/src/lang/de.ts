@@ -112,7 +112,7 @@ export const words: Words = {
   crowd: "Ein Stück nachzählen",
   crowdHelp: "Ihr Browser nimmt zufällig ein Stück eines Buches, zwischen zwei Zählungen, und tut dort, was ein Prüfer mit allem tut: Er prüft Unterschriften und Platz jeder Stimme und zählt zusammen. Tun das viele, bleibt wenig ungeprüft.",
   crowdLimit: "Was sich so nicht finden lässt: eine Berechtigung, die in zwei verschiedenen Stücken gewählt hat. Und über Stücke, die niemand nimmt, sagt es nichts.",
-  crowdDone: "Von diesem Browser nachgezählt: {votes} Stimmen in {pieces} Stücken, {data} gelesen.",
+  crowdDone: "Von diesem Browser bisher nachgezählt: Stimmen {votes}, Stücke {pieces}, gelesen {data}.",
   crowdLast: "Das letzte Stück: Einträge {from} bis {to} der Zelle {cell}, {votes} Stimmen, in {seconds} s. Es stimmt.",
   crowdNone: "Noch nichts nachgezählt.",
   crowdRunning: "Zählt nach…",

@@ -111,7 +111,7 @@ export const en = {
   crowd: "Recount a piece of it",
   crowdHelp: "Your browser takes a random piece of a ledger, between two counts, and does there what an auditor does with all of it: it checks every vote's signatures and place, and adds them up. When many people do this, little stays unchecked.",
   crowdLimit: "What this cannot find: one credential that voted in two different pieces. And it says nothing about the pieces that nobody takes.",
-  crowdDone: "Recounted by this browser: {votes} votes in {pieces} pieces, with {data} read.",
+  crowdDone: "Recounted by this browser so far: votes {votes}, pieces {pieces}, read {data}.",
   crowdLast: "The last piece: entries {from} to {to} of cell {cell}, {votes} votes, in {seconds} s. It adds up.",
   crowdNone: "Nothing recounted yet.",
   crowdRunning: "Recounting…",

@@ -112,7 +112,7 @@ export const words: Words = {
   crowd: "Recuente un trozo",
   crowdHelp: "Su navegador toma al azar un trozo de un registro, entre dos recuentos, y hace allí lo que un auditor hace con todo: comprueba las firmas y el sitio de cada voto, y los suma. Si mucha gente lo hace, queda poco sin comprobar.",
   crowdLimit: "Lo que así no se descubre: una credencial que votó en dos trozos distintos. Y no dice nada de los trozos que nadie toma.",
-  crowdDone: "Recontado por este navegador: {votes} votos en {pieces} trozos, {data} leídos.",
+  crowdDone: "Recontado hasta ahora por este navegador: votos {votes}, trozos {pieces}, leídos {data}.",
   crowdLast: "El último trozo: entradas {from} a {to} de la célula {cell}, {votes} votos, en {seconds} s. Cuadra.",
   crowdNone: "Aún no se ha recontado nada.",
   crowdRunning: "Recontando…",

@@ -112,7 +112,7 @@ export const words: Words = {
   crowd: "Recomptez un morceau",
   crowdHelp: "Votre navigateur prend au hasard un morceau d’un registre, entre deux décomptes, et y fait ce qu’un auditeur fait partout : il vérifie les signatures et la place de chaque vote, et les additionne. Quand beaucoup le font, peu de choses restent sans contrôle.",
   crowdLimit: "Ce que cela ne peut pas trouver : un droit de vote utilisé dans deux morceaux différents. Et cela ne dit rien des morceaux que personne ne prend.",
-  crowdDone: "Recompté par ce navigateur : {votes} votes en {pieces} morceaux, {data} lus.",
+  crowdDone: "Recompté jusqu’ici par ce navigateur : votes {votes}, morceaux {pieces}, lus {data}.",
   crowdLast: "Le dernier morceau : entrées {from} à {to} de la cellule {cell}, {votes} votes, en {seconds} s. Le compte est juste.",
   crowdNone: "Rien n’est encore recompté.",
   crowdRunning: "Recompte en cours…",

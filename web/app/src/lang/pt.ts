@@ -112,7 +112,7 @@ export const words: Words = {
   crowd: "Reconte um pedaço",
   crowdHelp: "O seu navegador toma ao acaso um pedaço de um registo, entre duas contagens, e faz ali o que um auditor faz com tudo: verifica as assinaturas e o lugar de cada voto, e soma-os. Quando muita gente o faz, pouco fica por verificar.",
   crowdLimit: "O que assim não se descobre: uma credencial que votou em dois pedaços diferentes. E nada diz dos pedaços que ninguém toma.",
-  crowdDone: "Recontado por este navegador: {votes} votos em {pieces} pedaços, {data} lidos.",
+  crowdDone: "Recontado até agora por este navegador: votos {votes}, pedaços {pieces}, lidos {data}.",
   crowdLast: "O último pedaço: entradas {from} a {to} da célula {cell}, {votes} votos, em {seconds} s. Está certo.",
   crowdNone: "Ainda nada foi recontado.",
   crowdRunning: "A recontar…",

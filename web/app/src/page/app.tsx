@@ -94,7 +94,7 @@ function Header({ snapshot, setLanguage }: { snapshot: Snapshot; setLanguage: (l
       {election !== undefined && (
         <p class="quiet">{speech.say(closing > election.closing ? "timesExtended" : "times", { opening: speech.moment(election.opening), closing: speech.moment(closing) })}</p>
       )}
-      <Ways open={results === undefined || results.status === "open"} />
+      <Ways open={snapshot.findings.length === 0 && !cancelled && (results === undefined || results.status === "open")} />
       <Badge snapshot={snapshot} />
       <p id="connection" class="quiet" data-connection={snapshot.connection}>
         {speech.say(snapshot.connection)}
@@ -104,7 +104,7 @@ function Header({ snapshot, setLanguage }: { snapshot: Snapshot; setLanguage: (l
   );
 }
 
-/** To the site's other pages; the id that the reader brought goes along. */
+/** To the site's other pages; the id that the reader brought goes along. Nobody is sent to vote where it is over, or where something was caught. */
 function Ways({ open }: { open: boolean }) {
   const speech = useSpeech();
   const brought = /[#&](id=[0-9a-f]{64})\b/.exec(location.hash)?.[1];
