@@ -143,3 +143,23 @@ impl Shown {
         &self.held.checkpoint
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_an_equals_sign_names_nobody() {
+        for (given, expected) in [
+            ("a=https://w.example/b", (Some("a"), "https://w.example/b")),
+            ("https://w.example/?a=b", (None, "https://w.example/?a=b")),
+            (
+                "a=https://w.example/?a=b",
+                (Some("a"), "https://w.example/?a=b"),
+            ),
+            ("https://w.example", (None, "https://w.example")),
+        ] {
+            assert_eq!(name_and_url(given), expected);
+        }
+    }
+}

@@ -231,6 +231,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_so_much_that_contradicts_the_copy_is_put_aside() {
+        let root = tempfile::tempdir().unwrap();
+        let mut copy = Copy::open(root.path(), &ElectionId([7; 32])).unwrap();
+        let conflicts = root.path().join("conflicts");
+        fs::create_dir_all(&conflicts).unwrap();
+        for n in 1..CONFLICTS_MAX {
+            fs::write(conflicts.join(n.to_string()), b"").unwrap();
+        }
+        let last = copy.put_aside("heads/checkpoint", b"one").unwrap();
+        assert_eq!(fs::read(&last).unwrap(), b"one");
+        let beyond = copy.put_aside("heads/checkpoint", b"two").unwrap();
+        assert!(!beyond.exists());
+        // What is there stays as it is.
+        fs::write(&last, b"looked at").unwrap();
+        fs::remove_file(conflicts.join("1")).unwrap();
+        assert_eq!(copy.put_aside("heads/checkpoint", b"one").unwrap(), last);
+        assert_eq!(fs::read(&last).unwrap(), b"looked at");
+    }
+
+    #[test]
+    fn every_file_that_is_written_is_counted() {
+        let root = tempfile::tempdir().unwrap();
+        let mut copy = Copy::open(root.path(), &ElectionId([7; 32])).unwrap();
+        for n in 0..3 {
+            assert_eq!(copy.written(), n);
+            copy.write(&format!("cells/{n}"), b"").unwrap();
+        }
+    }
+
+    #[test]
     fn what_contradicts_the_copy_is_counted_in_all_folders() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(count(&folder.path().join("none")), 0);

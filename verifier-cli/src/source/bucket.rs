@@ -417,6 +417,10 @@ mod tests {
         for given in [
             "s3:///a",
             "s3://",
+            "s3:///a?region=eu-west-1",
+            "http://votes/a?region=eu-west-1",
+            "s3://votes?region=",
+            "s3://votes?region=EU",
             "s3://votes?region=a/b",
             "s3://votes?regio=a",
             "s3://VO_TES?region=a",

@@ -167,3 +167,21 @@ fn look(source: &dyn Source, election: &ElectionId) -> Result<Look, SourceError>
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_damaged_elections_the_one_in_its_own_folder_is_taken() {
+        let root = tempfile::tempdir().unwrap();
+        let id = ElectionId([7; 32]);
+        let own = root.path().join(format!("elections/{id}"));
+        std::fs::create_dir_all(&own).unwrap();
+        for folder in [own.as_path(), root.path()] {
+            std::fs::write(folder.join("manifest.json"), b"damaged").unwrap();
+        }
+        let located = locate(root.path().to_str().unwrap(), &id).unwrap();
+        assert_eq!(located.place, own.display().to_string());
+    }
+}

@@ -210,3 +210,120 @@ pub(super) fn judge_uncovered(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::entry::{HeadLog, LogState};
+    use protocol::ids::ElectionId;
+    use protocol::merkle::Hash;
+
+    use super::super::alarm::Event;
+    use super::*;
+
+    const CELL: LogId = LogId::Cell(0);
+    /// When it was first looked at, and the newest head's time then.
+    const NOW: u64 = 10_000_000;
+    const HEAD: u64 = 9_000_000;
+
+    /// The first of the vectors; its heads are due every second, so a head may be 30 seconds old.
+    fn election() -> Election {
+        let vectors = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../specs/vectors/manifest.json"
+        );
+        let vectors = std::fs::read(vectors).unwrap();
+        let vectors: serde_json::Value = serde_json::from_slice(&vectors).unwrap();
+        let first = &vectors["cases"][0];
+        let id: ElectionId = first["election"].as_str().unwrap().parse().unwrap();
+        let bytes = first["manifest"].as_str().unwrap().as_bytes();
+        Election::check_id(bytes, &id).unwrap()
+    }
+
+    /// The cell is published up to `size`; the head behind `heads` entries names `covered`.
+    fn shown(election: &Election, size: u64, (heads, time, covered): (u64, u64, u64)) -> Shown {
+        let said = HeadLog {
+            state: LogState::Open,
+            size: 1,
+            root: Hash::from([7; 32]),
+        };
+        let mut logs = vec![said; election.logs().len()];
+        logs[election.head_position(CELL).unwrap()].size = covered;
+        let head = Head { time, logs };
+        Shown {
+            logs: BTreeMap::from([(CELL, (BTreeSet::from([0]), size))]),
+            head_time: Some(time),
+            newest: Some(HeadSeen { size: heads, head }),
+            heads_read: true,
+            ..Shown::default()
+        }
+    }
+
+    fn said(alarms: &mut Alarms) -> Vec<(&'static str, u64, String)> {
+        let events = alarms.take_events().into_iter();
+        let finding = |event| match event {
+            Event::Finding {
+                code,
+                votes_at_most,
+                evidence,
+                ..
+            } => (code, votes_at_most, evidence),
+            other => panic!("{other:?}"),
+        };
+        events.map(finding).collect()
+    }
+
+    #[test]
+    fn what_no_head_covers_is_said_when_all_its_time_has_passed_and_not_before() {
+        let election = election();
+        for (later, head_later, more_heads, covered, raised) in [
+            (30_001, 30_001, 2, 2, Some(3)),
+            (30_000, 30_001, 2, 2, None),
+            (30_001, 30_000, 2, 2, None),
+            (30_001, 30_001, 1, 2, None),
+            (90_000, 90_000, 9, 4, Some(1)),
+            (90_000, 90_000, 9, 5, None),
+        ] {
+            let (mut alarms, mut uncovered) = (Alarms::default(), BTreeMap::new());
+            let mut look = |now, size, head| {
+                let shown = shown(&election, size, head);
+                judge_uncovered(&mut alarms, &mut uncovered, &election, now, &shown);
+                said(&mut alarms)
+            };
+            assert_eq!(look(NOW, 5, (10, HEAD, 2)), []);
+            // What comes behind does not begin it anew.
+            assert_eq!(look(NOW + 1, 7, (11, HEAD + 1, 2)), []);
+            let head = (10 + more_heads, HEAD + head_later, covered);
+            let found = look(NOW + later, 7, head);
+            let case = (later, head_later, more_heads, covered);
+            let votes = found.first().map(|(code, votes, _)| (*code, *votes));
+            assert_eq!(votes, raised.map(|votes| (UNCOVERED, votes)), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_the_head_covers_is_not_waited_for() {
+        let election = election();
+        let (mut alarms, mut uncovered) = (Alarms::default(), BTreeMap::new());
+        let shown = shown(&election, 5, (10, HEAD, 5));
+        judge_uncovered(&mut alarms, &mut uncovered, &election, NOW, &shown);
+        assert!(uncovered.is_empty());
+    }
+
+    #[test]
+    fn how_late_a_head_is_stands_there_in_seconds() {
+        let election = election();
+        let mut alarms = Alarms::default();
+        let shown = shown(&election, 5, (10, HEAD, 5));
+        judge_lateness(&mut alarms, &election, HEAD + 30_000, &shown, false);
+        assert_eq!(said(&mut alarms), []);
+        judge_lateness(&mut alarms, &election, HEAD + 31_999, &shown, false);
+        let found = said(&mut alarms);
+        let [(LATE_HEAD, 0, evidence)] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert!(
+            evidence.contains("is 31 s old") && evidence.contains("at most 30 s"),
+            "{evidence}"
+        );
+    }
+}

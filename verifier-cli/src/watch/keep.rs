@@ -357,3 +357,63 @@ fn write(folder: &mut Folder, path: &Path, bytes: &[u8]) -> Result<(), KeepError
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::checkpoint::Checkpoint;
+    use protocol::merkle::Hash;
+
+    use super::*;
+
+    fn held(size: u64) -> HeldCheckpoint {
+        let root = Hash::from([7; 32]);
+        HeldCheckpoint {
+            log: LogId::Cell(0),
+            checkpoint: Checkpoint::new("example.org/cell", size, root).unwrap(),
+            note: size.to_string().into_bytes(),
+        }
+    }
+
+    fn keep(root: &Path) -> Keep {
+        Keep::open(root, &ElectionId([7; 32])).unwrap()
+    }
+
+    fn sizes(keep: &Keep) -> Vec<u64> {
+        let chain = keep.logs.get(&LogId::Cell(0)).unwrap();
+        chain.files.keys().copied().collect()
+    }
+
+    #[test]
+    fn every_second_of_the_older_half_makes_room() {
+        let root = tempfile::tempdir().unwrap();
+        let mut keep = keep(root.path());
+        keep.per_log = 9;
+        for size in 1..=9 {
+            keep.keep(&held(size), Standing::Consistent).unwrap();
+        }
+        assert_eq!(sizes(&keep), (1..=9).collect::<Vec<_>>());
+        keep.keep(&held(10), Standing::Consistent).unwrap();
+        // The first and the newest stay.
+        let left = [1, 3, 5, 6, 7, 8, 9, 10];
+        assert_eq!(sizes(&keep), left);
+        let files = kept::files(&root.path().join("evidence")).unwrap().files;
+        assert_eq!(files.len(), left.len());
+    }
+
+    #[test]
+    fn all_that_is_kept_is_counted() {
+        let root = tempfile::tempdir().unwrap();
+        let mut keep = keep(root.path());
+        assert_eq!(keep.count(), 0);
+        for (standing, how_many) in [
+            (Standing::Consistent, 2),
+            (Standing::Conflicting, 3),
+            (Standing::Unproven, 5),
+        ] {
+            for size in 1..=how_many {
+                keep.keep(&held(size), standing).unwrap();
+            }
+        }
+        assert_eq!(keep.count(), 10);
+    }
+}

@@ -160,3 +160,40 @@ fn answer(mut stream: &TcpStream, metrics: &Metrics) -> std::io::Result<()> {
         body.len()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked() -> TcpStream {
+        let address = serve(SocketAddr::from(([127, 0, 0, 1], 0)), Metrics::default());
+        TcpStream::connect(address.unwrap()).unwrap()
+    }
+
+    fn answered(mut stream: TcpStream) -> String {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_request_is_read_to_its_end_before_it_is_answered() {
+        let mut stream = asked();
+        stream.write_all(b"GET /met").unwrap();
+        // Whoever answers the first part at once does so within this time; nobody may.
+        stream
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        assert!(stream.read(&mut [0]).is_err());
+        stream.set_read_timeout(None).unwrap();
+        stream.write_all(b"rics HTTP/1.1\r\n\r\n").unwrap();
+        assert!(answered(stream).starts_with("HTTP/1.1 200 "));
+    }
+
+    #[test]
+    fn a_request_without_an_end_is_answered_at_its_greatest_length() {
+        let mut stream = asked();
+        stream.write_all(&[b'a'; REQUEST_LEN_MAX]).unwrap();
+        assert!(answered(stream).starts_with("HTTP/1.1 404 "));
+    }
+}

@@ -66,6 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_bare_name_lies_in_the_folder_that_one_is_in() {
+        // Tests run in the crate's own.
+        assert!(Path::new("Cargo.toml").exists());
+        sync_folder_of(Path::new("Cargo.toml")).unwrap();
+        sync_folder_of(Path::new("no such folder/file")).unwrap_err();
+    }
+
+    #[test]
     fn a_file_is_read_up_to_its_bound_and_only_its_absence_is_none() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("file");

@@ -11,7 +11,7 @@ use verifier_cli::progress::Progress;
 use verifier_cli::result::{self, ResultVerdict};
 use verifier_cli::verdict::{Outcome, State};
 
-use crate::common::world::{Event, World, Writer};
+use crate::common::world::{Event, Plan, World, Writer};
 use crate::receipts::{PLAN, early};
 
 fn check(world: &World, root: &Path) -> ResultVerdict {
@@ -46,6 +46,12 @@ fn right_results_verify_at_every_stage() {
         let verdict = changed(&then, |_| ());
         assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
         assert_eq!(verdict.cells.len(), 2);
+        let says = |what: &String| what.contains("the election is open");
+        assert_eq!(
+            verdict.not_covered.iter().any(says),
+            verdict.state == Some(State::Open),
+            "{verdict:#?}"
+        );
         assert_eq!(
             verdict.cells.iter().map(|cell| cell.votes).sum::<u64>(),
             verdict.votes.unwrap()
@@ -139,12 +145,45 @@ fn what_follows_from_the_rounds_of_a_run_off_is_checked() {
 }
 
 #[test]
+fn a_first_round_that_is_won_needs_no_ballots() {
+    let plan = Plan {
+        votes: 1,
+        issued: 1,
+        batch: 1,
+        finished: true,
+    };
+    let world = World::new("receipts", plan);
+    let verdict = changed(&world, |_| ());
+    assert_eq!(verdict.verdict, Outcome::Verified, "{verdict:#?}");
+    let rounds = verdict.results.as_ref().unwrap()[2].rounds.as_ref();
+    assert_eq!(rounds.unwrap().len(), 1);
+    assert!(verdict.unverified_winners.is_empty());
+}
+
+#[test]
 fn a_winner_that_was_not_verified_is_marked() {
     let world = World::new("receipts", PLAN);
     let folder = tempfile::tempdir().unwrap();
     world.publish(folder.path());
     // Of plurality, approval and ranked, in this order.
-    assert_eq!(check(&world, folder.path()).unverified_winners, [2]);
+    let verdict = check(&world, folder.path());
+    assert_eq!(verdict.unverified_winners, [2]);
+    let said = verdict
+        .not_covered
+        .iter()
+        .find(|what| what.contains("who won"));
+    let names: Vec<&str> = verdict
+        .results
+        .iter()
+        .flatten()
+        .map(|contest| contest.name.as_str())
+        .collect();
+    let is_named = |name: &&str| said.unwrap().contains(name);
+    assert_eq!(
+        names.iter().map(is_named).collect::<Vec<_>>(),
+        [false, false, true],
+        "{said:?}"
+    );
     let output = Command::new(env!("CARGO_BIN_EXE_tallyroot-verify"))
         .args(["result", folder.path().to_str().unwrap(), "--election"])
         .arg(world.keys.election.id().to_string())

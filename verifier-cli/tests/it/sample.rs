@@ -26,6 +26,12 @@ fn draw(world: &World, root: &Path, draws: u64, seed: u8) -> SampleVerdict {
     )
 }
 
+/// Whether it says that the same is to be drawn again.
+fn asks_again(verdict: &SampleVerdict) -> bool {
+    let says = |what: &String| what.contains("--seed");
+    verdict.not_covered.iter().any(says)
+}
+
 /// Enough draws to meet every one of the six batches.
 const ALL: u64 = 100;
 
@@ -68,6 +74,7 @@ fn a_right_election_and_how_sure_that_makes() {
     }
     let says = |what: &String| what.contains("voted in two stretches");
     assert!(one.not_covered.iter().any(says));
+    assert!(!asks_again(&one), "{one:#?}");
     assert!((2..20).any(|seed| few(seed).checked_votes != one.checked_votes));
 }
 
@@ -84,6 +91,8 @@ fn an_open_election_and_one_without_votes() {
     early(&world, world.nth_head(1)).publish(folder.path());
     let verdict = draw(&world, folder.path(), ALL, 1);
     assert_eq!(verdict.verdict, Outcome::Unchecked, "{verdict:#?}");
+    // Nothing was drawn that could be drawn again.
+    assert!(!asks_again(&verdict), "{verdict:#?}");
 }
 
 #[test]

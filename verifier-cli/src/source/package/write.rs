@@ -84,3 +84,16 @@ impl<W: Write> Write for Hashing<W> {
         self.out.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_no_package() {
+        // It takes nothing, and says so only when it is written to: small packages are held back until the end.
+        let mut full = File::options().write(true).open("/dev/full").unwrap();
+        let error = write(&mut full, &BTreeMap::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+}
