@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
+
+from processes import write_private
 
 DAYS = "30"
 CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
@@ -27,20 +30,26 @@ class Authority:
                 "-keyout", self.key, "-out", self.folder / "ca.new")
         (self.folder / "ca.new").replace(self.certificate)
 
-    def server(self, name: str, host: str) -> Pair:
-        """A server's, which a client must find under this host: a name or 127.0.0.1."""
-        return self.issue(name, host, "serverAuth")
+    def adopt(self, other: Authority) -> None:
+        """Goes on as another one: what trusts the one trusts the other."""
+        self.folder.mkdir(mode=0o711, exist_ok=True)
+        write_private(self.key, other.key.read_text())
+        shutil.copyfile(other.certificate, self.certificate)
+
+    def server(self, name: str, *hosts: str) -> Pair:
+        """A server's, which a client must find under one of these hosts: a name or 127.0.0.1."""
+        return self.issue(name, hosts, "serverAuth")
 
     def client(self, name: str) -> Pair:
-        return self.issue(name, name, "clientAuth")
+        return self.issue(name, (name,), "clientAuth")
 
-    def issue(self, name: str, host: str, use: str) -> Pair:
+    def issue(self, name: str, hosts: tuple[str, ...], use: str) -> Pair:
         pair = Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
         if not pair.certificate.exists():
-            kind = "IP" if host[0].isdigit() else "DNS"
+            names = ",".join(f"{'IP' if host[0].isdigit() else 'DNS'}:{host}" for host in hosts)
             fresh = self.folder / f"{name}.new"
             openssl("-x509", *CURVE, "-subj", f"/CN={name}", "-days", DAYS, "-CA", self.certificate, "-CAkey", self.key,
-                    "-addext", f"subjectAltName={kind}:{host}", "-addext", "basicConstraints=critical,CA:FALSE",
+                    "-addext", f"subjectAltName={names}", "-addext", "basicConstraints=critical,CA:FALSE",
                     "-addext", f"extendedKeyUsage={use}", "-keyout", pair.key, "-out", fresh)
             fresh.replace(pair.certificate)
         return pair

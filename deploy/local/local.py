@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """A whole deployment on one machine: every service its own process, every log its own Postgres.
 
-    deploy/local/local.py up DIR [--standbys] [--tls]   start what does not run yet, and wait until all of it is ready
-    deploy/local/local.py status DIR [--json]           show what runs
-    deploy/local/local.py down DIR                      stop everything; `up` goes on from there
+    deploy/local/local.py up DIR [--standbys] [--tls [--aws AWS]]   start what does not run yet, and wait until all of it is ready
+    deploy/local/local.py status DIR [--json]                       show what runs
+    deploy/local/local.py down DIR                                  stop everything; `up` goes on from there
+    deploy/local/local.py aws AWS [--registrars N] [--stop]         start a stand-in for AWS's KMS and S3, before there is an election
 
 DIR holds an election: made by `tallyroot election new … --out DIR`, or by `tallyroot demo --prepare --data DIR`.
 Everything of the deployment is kept below DIR/local: one configuration file, one log file and one Postgres for each.
+
+With `--aws` keys are in KMS, and what is published and anchored is in buckets, of a stand-in for AWS; README.md says how.
 
 It is the reference for what talks to what: each configuration file names only what its own process needs, and
 nginx is the front, as a load balancer is in a real deployment. It is no place for a real election: one machine
@@ -26,23 +29,14 @@ import secrets
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 
 import certificates
-
-HOST = "127.0.0.1"
-PATIENCE_S = 120
-LOOK_S = 0.05
-
-
-class Failed(Exception):
-    """Something that the user can read and do something about."""
-
+import standin
+from processes import HOST, LOOK_S, PATIENCE_S, Failed, answer, run, spawn, start_time, tail, write_private
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,25 +45,50 @@ def main() -> int:
     up.add_argument("--standbys", action="store_true", help="a second process for each cell, registrar and the anchor")
     up.add_argument("--tls", action="store_true",
                     help="TLS between all of them, with certificates of a throwaway authority in DIR/local/tls; kept for next time")
+    up.add_argument("--aws", type=pathlib.Path, metavar="AWS",
+                    help="what is published goes into buckets of the stand-in in this folder, in whose KMS the election's keys were made; with --tls")
     up.add_argument("--port", type=int, default=0, help="the front's port (default: any free one, kept for next time)")
     status = commands.add_parser("status", help="show what runs")
     down = commands.add_parser("down", help="stop everything; `up` goes on from there")
     for command in (up, status, down):
         command.add_argument("dir", type=pathlib.Path, metavar="DIR", help="the election's folder")
         command.add_argument("--json", action="store_true", help="one line of JSON on standard output")
+    aws = commands.add_parser("aws", help="start a stand-in for AWS's KMS and S3, and show how `tallyroot election new` reaches it")
+    aws.add_argument("folder", type=pathlib.Path, metavar="AWS", help="its folder, beside the election's")
+    aws.add_argument("--registrars", type=int, default=1, help="for so many there is a key that wraps their RSA key (default: %(default)s)")
+    aws.add_argument("--stop", action="store_true", help="stop it; what it holds is kept")
+    aws.add_argument("--json", action="store_true", help="one line of JSON on standard output")
     up.add_argument("--programs", type=pathlib.Path, default=default_programs(), metavar="FOLDER",
                     help="where the program tallyroot is (default: %(default)s)")
     arguments = parser.parse_args()
     try:
+        if arguments.command == "aws":
+            return show_aws(arguments)
         deployment = Deployment(arguments.dir.resolve())
         if arguments.command == "up":
-            deployment.up(arguments.programs.resolve(), arguments.standbys, arguments.tls, arguments.port)
+            deployment.up(arguments.programs.resolve(), arguments.standbys, arguments.tls, arguments.port,
+                          arguments.aws and arguments.aws.resolve())
         elif arguments.command == "down":
             deployment.down()
         return deployment.show(arguments.json, arguments.command)
     except (Failed, certificates.Unmade) as failed:
         print(f"local: {failed}", file=sys.stderr)
         return 1
+
+
+def show_aws(arguments: argparse.Namespace) -> int:
+    aws = standin.StandIn(arguments.folder.resolve())
+    if arguments.stop:
+        aws.stop()
+        return 0
+    aws.start()
+    aws.prepare(arguments.registrars)
+    if arguments.json:
+        print(json.dumps({"url": aws.url(), "environment": str(aws.environment), "keys": str(aws.keys)}))
+    else:
+        print(f"For whoever makes the election: set -a; . {aws.environment}; set +a\n"
+              f"Into its description, so that its keys are made in KMS: {aws.keys}")
+    return 0
 
 
 def default_programs() -> pathlib.Path:
@@ -95,10 +114,11 @@ class Deployment:
         self.authority = certificates.Authority(self.local / "tls")
         with contextlib.suppress(FileNotFoundError):
             self.state = json.loads(self.state_path.read_text())
+        self.aws = self.stand_in()
 
     # -- the three commands
 
-    def up(self, programs: pathlib.Path, standbys: bool, tls: bool, port: int) -> None:
+    def up(self, programs: pathlib.Path, standbys: bool, tls: bool, port: int, aws: pathlib.Path | None = None) -> None:
         program = programs / "tallyroot"
         if not program.is_file():
             raise Failed(f"{program} is not there: run `make build` first, or name its folder with --programs")
@@ -108,6 +128,15 @@ class Deployment:
             if self.state["pids"]:
                 raise Failed(f"it runs, or ran, without TLS: give --tls at the first `up` of {self.folder}")
             self.state["tls"] = True
+        if aws and self.state.get("aws") != str(aws):
+            if self.state["pids"] or not self.tls():
+                raise Failed(f"--aws goes with --tls, and is given at the first `up` of {self.folder}")
+            self.state["aws"] = str(aws)
+            self.aws = self.stand_in()
+        if self.aws:
+            self.aws.start()
+            self.authority.adopt(self.aws.authority)
+            self.buckets().make()
         if self.tls():
             self.authority.make()
         if port:
@@ -152,12 +181,17 @@ class Deployment:
             running = self.running(f"postgres-{name}")
             rows.append({"name": f"postgres-{name}", "pid": self.state["pids"].get(f"postgres-{name}") if running else None,
                          "state": "running" if running else "stopped", "listen": f"{HOST}:{self.port(f'postgres-{name}')}"})
+        if self.aws:
+            running = self.aws.running()
+            rows.append({"name": "aws", "pid": self.aws.state["pid"] if running else None,
+                         "state": "running" if running else "stopped", "listen": self.aws.address()})
         running = self.running("front")
         rows.append({"name": "front", "pid": self.state["pids"].get("front") if running else None,
                      "state": "running" if running else "stopped", "listen": self.front()})
         if as_json:
             print(json.dumps({"election_id": self.election, "url": self.url(), "processes": rows,
-                              **({"root_certificate": str(self.authority.certificate)} if self.tls() else {})}))
+                              **({"root_certificate": str(self.authority.certificate)} if self.tls() else {}),
+                              **({"published": self.buckets().published_url(), "anchors": self.buckets().anchor_urls()} if self.aws else {})}))
         else:
             for row in rows:
                 health = f"  health {row['health']}" if "health" in row else ""
@@ -165,6 +199,9 @@ class Deployment:
             print(f"\n{self.url()}/elections/{self.election}/")
             if self.tls():
                 print(f"for its clients: export SSL_CERT_FILE={self.authority.certificate}")
+            if self.aws:
+                anchors = " ".join(f"--anchor '{anchor}'" for anchor in self.buckets().anchor_urls())
+                print(f"for auditors: tallyroot-verify anchors '{self.buckets().published_url()}' --election {self.election} {anchors}")
         whole = all(row["state"] != "stopped" for row in rows)
         return 0 if whole or command != "status" else 3
 
@@ -209,9 +246,28 @@ class Deployment:
     def url(self) -> str:
         return f"{self.scheme()}://{self.front()}"
 
-    def trust(self) -> dict:
-        """The environment of a process that speaks to others: it trusts this deployment's authority, and nobody else."""
-        return {"env": {**os.environ, "SSL_CERT_FILE": str(self.authority.certificate)}} if self.tls() else {}
+    def stand_in(self) -> standin.StandIn | None:
+        return standin.StandIn(pathlib.Path(self.state["aws"])) if "aws" in self.state else None
+
+    def buckets(self) -> standin.Buckets:
+        return standin.Buckets(self.aws, self.election, self.manifest, self.manifest_path)
+
+    def trust(self, identity: pathlib.Path | None = None) -> dict:
+        """The environment of a service: with TLS it trusts this deployment's authority, and nobody else; to a stand-in for AWS it is who this file says.
+
+        Without a stand-in, its region and credentials are those of whoever starts it.
+        """
+        if not self.aws:
+            return {"env": {**os.environ, **self.root()}}
+        own = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": str(identity or os.devnull)}
+        return {"env": self.apart()["env"] | own}
+
+    def apart(self) -> dict:
+        """The environment of what has nothing to do with AWS: nothing of the operator's credentials."""
+        return {"env": {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | self.root()}
+
+    def root(self) -> dict:
+        return {"SSL_CERT_FILE": str(self.authority.certificate)} if self.tls() else {}
 
     def port(self, name: str) -> int:
         """A free port for each name, chosen once."""
@@ -273,10 +329,40 @@ class Service:
         if self.deployment.running(self.name):
             return
         write_private(self.config, self.configuration())
+        environment = self.deployment.trust(self.identity())
         if self.role == "registrar" and not self.standby:
-            run([program, "roll", "load", "--config", self.config])
+            run([program, "roll", "load", "--config", self.config], **environment)
         command = [program, "serve", self.role, "--config", self.config]
-        self.deployment.remember(self.name, spawn(command, self.log, **self.deployment.trust()))
+        self.deployment.remember(self.name, spawn(command, self.log, **environment))
+
+    def identity(self) -> pathlib.Path | None:
+        """Its credentials at the stand-in for AWS, which its standby has too: it does the same."""
+        if not self.deployment.aws:
+            return None
+        title = self.database or self.name
+        path = self.deployment.local / f"{title}.aws"
+        if not path.exists():
+            write_private(path, self.deployment.aws.user(f"{self.deployment.election[:16]}-{title}", self.permissions()))
+        return path
+
+    def permissions(self) -> list[dict]:
+        """What it may do: its part of the published files, its own keys, and for the heads log the anchors."""
+        folder, buckets = self.deployment.folder, self.deployment.buckets()
+        if self.role == "tally":
+            return buckets.permissions(["results.json"], [], log=False)
+        own = self.keys_folder()
+        logs = [folder / own / str(shard) for shard in range(len(self.shards()))] if self.role == "registrar" else [folder / own]
+        signs = [kms_name(log / f"{which}.key") for log in logs for which in ("main", "spare")]
+        statements = buckets.permissions([f"{own}/*", *(["anchors/*"] if self.role == "anchor" else [])], [name for name in signs if name])
+        if self.role == "registrar" and (wrapping := kms_name(folder / own / "rsa.pem")):
+            statements.append(standin.allow(["kms:Decrypt"], [wrapping]))
+        return statements + (buckets.anchoring() if self.role == "anchor" else [])
+
+    def keys_folder(self) -> str:
+        return "heads" if self.role == "anchor" else f"{self.role}s/{self.database.split('-')[1]}"
+
+    def shards(self) -> list:
+        return self.deployment.manifest["registrars"][int(self.database.split("-")[1])]["shards"]
 
     def configuration(self) -> str:
         deployment, folder = self.deployment, self.deployment.folder
@@ -289,7 +375,12 @@ class Service:
         if self.role in ("cell", "registrar"):
             index = int(self.database.split("-")[1])
             lines.insert(2, f"{self.role} = {index}")
-        lines += ["", "[published]", f'directory = "{folder / "public"}"']
+        aws = deployment.aws
+        if aws:
+            lines += ["", "[aws]", f'region = "{standin.REGION}"', f'endpoint = "{aws.url()}"',
+                      "", "[published]", f'bucket = "{deployment.buckets().published}"']
+        else:
+            lines += ["", "[published]", f'directory = "{folder / "public"}"']
         if self.role == "cell":
             lines += self.writer(folder / "cells" / str(index))
         elif self.role == "registrar":
@@ -297,13 +388,14 @@ class Service:
             lines[3:3] = [f'rsa_key = {rsa_key(files / "rsa.pem")}', f'code_key = "{files / "code.key"}"',
                           f'roll_backup = "{files / "registrar.sqlite"}"']
             lines += self.database_section()
-            for shard in range(len(deployment.manifest["registrars"][index]["shards"])):
+            for shard in range(len(self.shards())):
                 lines += ["", "[[shards]]", *keys(files / str(shard)), f'schema = "shard_{shard}"']
         elif self.role == "anchor":
             lines += self.writer(folder / "heads")
-            for anchor in deployment.manifest["anchors"]:
+            for n, anchor in enumerate(deployment.manifest["anchors"]):
                 place = folder / "public" / "elections" / deployment.election / "anchors" / anchor["name"]
-                lines += ["", "[[anchors]]", f'name = "{anchor["name"]}"', f'directory = "{place}"']
+                where = f'bucket = "{deployment.buckets().anchors[n]}"' if aws else f'directory = "{place}"'
+                lines += ["", "[[anchors]]", f'name = "{anchor["name"]}"', where]
             for witness in deployment.witnesses():
                 lines += ["", "[[witnesses]]", f'name = "{witness.title}"', f'url = "{deployment.scheme()}://{witness.address()}"']
         if deployment.tls():
@@ -354,12 +446,16 @@ class Witness:
         if not program.is_file():
             raise Failed(f"{program} is not there: run `make build` first, or name its folder with --programs")
         command = [program, "witness", "serve", "--key", self.folder / "key", "--state", self.folder / "state",
-                   "--election", self.deployment.election, "--source", self.deployment.folder / "public",
+                   "--election", self.deployment.election, "--source", self.source(),
                    "--listen", self.address(), "--health", self.health()]
         if self.deployment.tls():
             pair = self.deployment.authority.server(self.name, HOST)
             command += ["--certificate", pair.certificate, "--certificate-key", pair.key]
-        self.deployment.remember(self.name, spawn(command, self.log))
+        self.deployment.remember(self.name, spawn(command, self.log, **self.deployment.apart()))
+
+    def source(self) -> object:
+        """Where it reads the manifest."""
+        return self.deployment.buckets().published_url() if self.deployment.aws else self.deployment.folder / "public"
 
     def address(self) -> str:
         return f"{HOST}:{self.deployment.port(self.name)}"
@@ -422,7 +518,7 @@ class Postgres:
                    "-c", "unix_socket_directories=", "-c", "shared_buffers=64MB"]
         if self.deployment.tls():
             command += self.secure()
-        pid = spawn(command, log, **as_postgres())
+        pid = spawn(command, log, **self.deployment.apart(), **as_postgres())
         self.deployment.remember(self.name, pid)
         deadline = time.monotonic() + PATIENCE_S
         while subprocess.run([self.bin / "pg_isready", "-q", "-h", HOST, "-p", str(port)], check=False).returncode:
@@ -497,7 +593,7 @@ class Front:
         config = self.folder / "nginx.conf"
         config.write_text(self.configuration())
         log = self.folder / "error.log"
-        self.deployment.remember("front", spawn([nginx, "-p", self.folder, "-e", log, "-c", config, "-g", "daemon off;"], log))
+        self.deployment.remember("front", spawn([nginx, "-p", self.folder, "-e", log, "-c", config, "-g", "daemon off;"], log, **self.deployment.apart()))
         deadline = time.monotonic() + PATIENCE_S
         trusts = self.deployment.authority.certificate if self.deployment.tls() else None
         while answer(f"{self.deployment.url()}/elections/{self.deployment.election}/manifest.json", trusts) != 200:
@@ -530,13 +626,23 @@ class Front:
             how = "=" if not page else "~"
             where = f"{base}/" if not page else f"^{re.escape(base)}/{page}$"
             locations.append(f'        location {how} "{where}" {{ proxy_pass {scheme}://tally; }}')
+        if deployment.aws:
+            # As a CDN in front of the bucket would: nothing of who asks goes there, no query, and no method but GET and HEAD.
+            upstreams.append(f"    upstream aws {{ server {deployment.aws.address()}; keepalive 64; }}")
+            kept = "".join(f" proxy_set_header {name} $http_{name.lower().replace('-', '_')};" for name in ("If-None-Match", "If-Modified-Since", "Range"))
+            files = ('limit_except GET { deny all; } set $args ""; proxy_pass_request_headers off; proxy_set_header Connection "";'
+                     f" proxy_set_header Host {deployment.aws.address()};{kept}"
+                     " proxy_hide_header Access-Control-Allow-Origin; proxy_hide_header Cache-Control;"
+                     f" proxy_pass https://aws/{deployment.buckets().published}/elections/;")
+        else:
+            files = f"root {deployment.folder / 'public'}; autoindex off;"
         user = f"user {pwd.getpwuid(os.getuid()).pw_name};" if os.getuid() == 0 else ""
         listen = deployment.front()
         if deployment.tls():
             listen += " ssl"
             upstreams += self.secure()
         return (template.replace("@USER@", user).replace("@LISTEN@", listen)
-                .replace("@PUBLIC@", str(deployment.folder / "public"))
+                .replace("@FILES@", files)
                 .replace("@UPSTREAMS@", "\n".join(upstreams)).replace("@LOCATIONS@", "\n".join(locations)))
 
     def secure(self) -> list[str]:
@@ -550,23 +656,6 @@ class Front:
             "proxy_ssl_verify on", f"proxy_ssl_trusted_certificate {self.deployment.authority.certificate}",
             "proxy_ssl_server_name on", "proxy_ssl_protocols TLSv1.2 TLSv1.3", "proxy_ssl_session_reuse off",
             f"proxy_ssl_certificate {shown.certificate}", f"proxy_ssl_certificate_key {shown.key}")]
-
-
-# -- processes
-
-def spawn(command: list, log: pathlib.Path, **options) -> int:
-    """Starts a process that outlives this one."""
-    with log.open("ab") as sink:
-        process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
-                                   cwd="/", start_new_session=True, **options)
-    return process.pid
-
-
-def run(command: list, **options) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, check=False, cwd="/", **options)
-    if done.returncode:
-        words = done.stderr if isinstance(done.stderr, str) else done.stderr.decode(errors="replace")
-        raise Failed(f"{pathlib.Path(str(command[0])).name} failed:\n{words}")
 
 
 def stop(deployment: Deployment, name: str, how: signal.Signals) -> None:
@@ -583,15 +672,6 @@ def stop(deployment: Deployment, name: str, how: signal.Signals) -> None:
         time.sleep(LOOK_S)
 
 
-def start_time(pid: int) -> str | None:
-    """When the process began, in the kernel's ticks; None when there is none, or it has ended and nobody has looked yet."""
-    try:
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] == "Z" else fields[19]
-
-
 def as_postgres() -> dict:
     """Postgres refuses to run as root."""
     return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
@@ -605,34 +685,6 @@ def postgres_programs() -> pathlib.Path:
     if there is None:
         raise Failed("Postgres is not installed: scripts/setup.sh test installs it")
     return pathlib.Path(there).parent
-
-
-def write_private(path: pathlib.Path, text: str) -> None:
-    beside = path.with_name(path.name + ".new")
-    with contextlib.suppress(FileNotFoundError):
-        beside.unlink()
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    beside.replace(path)
-
-
-def answer(url: str, trusts: pathlib.Path | None = None) -> int | None:
-    context = ssl.create_default_context(cafile=trusts) if trusts else None
-    try:
-        with urllib.request.urlopen(url, timeout=5, context=context) as response:
-            return response.status
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return None
-
-
-def tail(log: pathlib.Path) -> str:
-    try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-    except OSError:
-        return "(it wrote nothing)"
 
 
 if __name__ == "__main__":

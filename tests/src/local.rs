@@ -20,6 +20,8 @@ use crate::{Environment, Said, arg, program, run, run_with};
 pub struct Local {
     data: PathBuf,
     options: Vec<String>,
+    /// What the script finds in its environment.
+    operator: Environment,
     /// The front, without a slash at the end.
     pub url: String,
     /// The certificate that clients trust, with `--tls`.
@@ -40,6 +42,24 @@ impl Local {
         let mut local = Self {
             data: data.to_owned(),
             options: demo.iter().map(ToString::to_string).collect(),
+            operator: Vec::new(),
+            url: String::new(),
+            root_certificate: None,
+        };
+        local.up(up);
+        local
+    }
+
+    /// Starts the services of an election that is there, as an operator with these variables does.
+    ///
+    /// # Panics
+    /// With what was said, when that does not succeed.
+    #[must_use]
+    pub fn of(data: &Path, operator: &Environment, up: &[&str]) -> Self {
+        let mut local = Self {
+            data: data.to_owned(),
+            options: Vec::new(),
+            operator: operator.clone(),
             url: String::new(),
             root_certificate: None,
         };
@@ -177,20 +197,82 @@ impl Local {
 
     fn command(&self, command: &str, options: &[&str]) -> Value {
         let programs = program("tallyroot");
-        let mut line = Command::new("python3");
-        line.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/local/local.py"))
-            .args([command, arg(&self.data), "--json"])
-            .args(options)
-            .stdin(Stdio::null());
+        let mut arguments = vec![command, arg(&self.data), "--json"];
+        arguments.extend(options);
         if command == "up" {
-            line.arg("--programs")
-                .arg(programs.parent().expect("a folder"));
+            arguments.extend(["--programs", arg(programs.parent().expect("a folder"))]);
         }
-        let said: Said = line.output().expect("python3").into();
+        let said = script(&arguments, &self.operator);
         // 3: something does not run, which may be what the test wants to see.
         let shown = said.code == 0 || (command == "status" && said.code == 3);
         assert!(shown, "local.py {command}: {said:#?}");
         said.json()
+    }
+}
+
+fn script(arguments: &[&str], environment: &Environment) -> Said {
+    Command::new("python3")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/local/local.py"))
+        .args(arguments)
+        .envs(environment.iter().cloned())
+        .stdin(Stdio::null())
+        .output()
+        .expect("python3")
+        .into()
+}
+
+/// `local.py aws`: a stand-in for AWS, with TLS. It is stopped when this goes away.
+#[derive(Debug)]
+pub struct StandIn {
+    /// What `--aws` is given.
+    pub folder: PathBuf,
+    /// `[keys]` of a description: all of them made in its KMS.
+    pub keys: String,
+    /// The environment of whoever makes the election.
+    pub operator: Environment,
+}
+
+impl StandIn {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// With what was said, when that does not succeed.
+    #[must_use]
+    pub fn start(folder: &Path) -> Self {
+        let said = script(&["aws", arg(folder), "--json"], &Vec::new());
+        assert_eq!(said.code, 0, "{said:#?}");
+        let shown = said.json();
+        let read = |name: &str| {
+            let path = shown[name].as_str().expect("a path");
+            std::fs::read_to_string(path).expect("what it wrote")
+        };
+        let environment = read("environment");
+        let names = [
+            "AWS_ENDPOINT_URL",
+            "AWS_REGION",
+            "AWS_EC2_METADATA_DISABLED",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "SSL_CERT_FILE",
+        ];
+        let value = |name: &str| {
+            let mut lines = environment.lines();
+            let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            value.expect("a variable").to_owned()
+        };
+        Self {
+            folder: folder.to_owned(),
+            keys: read("keys"),
+            operator: names.map(|name| (name, value(name))).into(),
+        }
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        let said = script(&["aws", arg(&self.folder), "--stop"], &Vec::new());
+        // The first panic is the one to report.
+        assert!(said.code == 0 || std::thread::panicking(), "{said:#?}");
     }
 }
 

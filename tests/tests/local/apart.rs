@@ -6,23 +6,37 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// Every file of the election's folder that holds a secret, with what is in it.
-pub fn secrets(data: &Path) -> BTreeMap<PathBuf, String> {
+/// Every file of the deployment's folders that holds a secret, with what is in it.
+pub fn secrets(roots: &[&Path]) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![data.to_owned()];
+    let mut folders: Vec<PathBuf> = roots.iter().map(|root| (*root).to_owned()).collect();
+    // The servers' own folders hold copies of what is found elsewhere, and what KMS keeps; `public` is for everybody.
+    let left_out = |path: &Path| {
+        let is = |name: &str| roots.iter().any(|root| path == root.join(name));
+        is("local/postgres") || is("public") || is("state") || is("s3")
+    };
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
-            let is_secret = name == "key"
-                || [".key", ".pem", ".password", ".superuser"]
+            let is_secret = ["key", "environment"].contains(&name)
+                || [".key", ".pem", ".password", ".superuser", ".aws"]
                     .iter()
                     .any(|ending| name.ends_with(ending));
-            // The servers' own folders hold copies of what is found elsewhere, and `public` is for everybody.
-            if path.is_dir() && path != data.join("local/postgres") && path != data.join("public") {
-                folders.push(path);
+            if path.is_dir() {
+                if !left_out(&path) {
+                    folders.push(path);
+                }
             } else if is_secret && path.is_file() {
                 let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+                // Of AWS's credentials the id is no secret, and what stands around it is in every such file.
+                let text = match text.to_lowercase().find("aws_secret_access_key") {
+                    Some(at) => {
+                        let line = text[at..].lines().next().unwrap();
+                        line.rsplit(['=', ' ']).next().unwrap().to_owned()
+                    }
+                    None => text,
+                };
                 if !text.contains("BEGIN CERTIFICATE") {
                     found.insert(path, text);
                 }
@@ -33,8 +47,10 @@ pub fn secrets(data: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 /// Whose it is, by where it lies: the process's name, without `-standby`.
-pub fn owner(data: &Path, secret: &Path) -> String {
-    let path = secret.strip_prefix(data).unwrap().to_str().unwrap();
+pub fn owner(roots: &[&Path], secret: &Path) -> String {
+    let mut roots = roots.iter();
+    let path = roots.find_map(|root| secret.strip_prefix(root).ok());
+    let path = path.unwrap().to_str().unwrap();
     let parts: Vec<&str> = path.split('/').collect();
     let stem = secret.file_stem().unwrap().to_str().unwrap();
     match parts[..] {
@@ -45,10 +61,12 @@ pub fn owner(data: &Path, secret: &Path) -> String {
         ["local", "tls", "front-as-client.key"] => "front".to_owned(),
         // Of who made all of it, and no process's: the authority's keys, a Postgres's superuser, the certificates' authority.
         ["authority", ..] | ["local", "tls", "ca.key"] => "operator".to_owned(),
+        // The same for the folder of the stand-in for AWS.
+        ["environment"] | ["tls", "ca.key"] => "operator".to_owned(),
         ["local", file] if file.ends_with(".superuser") => "operator".to_owned(),
         // `postgres-cell-0.password` is what cell-0 gives.
         ["local", _] => stem.strip_prefix("postgres-").unwrap_or(stem).to_owned(),
-        ["local", "tls", _] => stem.to_owned(),
+        ["local", "tls", _] | ["tls", _] => stem.to_owned(),
         _ => panic!("whose is {path}?"),
     }
 }

@@ -1,6 +1,7 @@
-//! A deployment of `deploy/local`: every service its own process, every log its own Postgres, nginx in front, TLS between all of them.
+//! A deployment of `deploy/local`: every service its own process, every log its own Postgres, nginx in front, TLS between all of them; once on disk, once in the KMS and the buckets of a stand-in for AWS.
 
 mod apart;
+mod buckets;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -43,26 +44,18 @@ fn plain(address: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Each process is told of its own secrets alone, and has no other's open.
-fn each_holds_its_own(data: &Path, rows: &[Value]) {
-    let secrets = apart::secrets(data);
+/// Each process is told of its own secrets alone, and has no other's open. Each has at least so many, by the first part of its name: so that they would be seen.
+fn each_holds_its_own(data: &Path, roots: &[&Path], rows: &[Value], least: fn(&str) -> usize) {
+    let secrets = apart::secrets(roots);
     for row in rows {
         let process = apart::Process::of(data, row);
         let held = process.holds(&secrets);
         let name = process.name.replace("-standby", "");
         for secret in &held {
-            let owner = apart::owner(data, secret).replace("-standby", "");
+            let owner = apart::owner(roots, secret).replace("-standby", "");
             assert_eq!(owner, name, "{} holds {}", process.name, secret.display());
         }
-        // So that it would be seen: keys, a password, a certificate's key.
-        let least = match name.split('-').next().unwrap() {
-            "cell" | "anchor" => 4,
-            "registrar" => 6,
-            "witness" | "front" => 2,
-            "tally" => 1,
-            // Its certificate's key is a copy, in its own folder.
-            _ => 0,
-        };
+        let least = least(name.split('-').next().unwrap());
         assert!(held.len() >= least, "{name}: {held:?}");
     }
 }
@@ -105,7 +98,7 @@ fn nothing_is_said_in_plain_text(local: &Local, data: &Path, rows: &[Value]) {
                 .unwrap();
             let said = String::from_utf8(said.stderr).unwrap();
             assert!(said.contains("no encryption"), "{name}: {said}");
-        } else if !name.starts_with("witness-") && name != "front" {
+        } else if !name.starts_with("witness-") && !["front", "aws"].contains(&name) {
             // The certificate is for this name, and the one who asks shows one too.
             let host = name.trim_end_matches("-standby");
             let ask = |shows: Option<&[u8]>| {
@@ -175,7 +168,15 @@ fn a_whole_election_over_separate_processes() {
     assert_eq!(voted.json()["status"], "sealed", "{voted:#?}");
     let status = local.status();
     let rows = status["processes"].as_array().unwrap();
-    each_holds_its_own(&data, rows);
+    each_holds_its_own(&data, &[&data], rows, |name| match name {
+        // Keys, a password, a certificate's key.
+        "cell" | "anchor" => 4,
+        "registrar" => 6,
+        "witness" | "front" => 2,
+        "tally" => 1,
+        // Its certificate's key is a copy, in its own folder.
+        _ => 0,
+    });
     nothing_is_said_in_plain_text(&local, &data, rows);
 
     let said = local.play(&["--exit"]);
