@@ -67,7 +67,7 @@ impl Front {
             .unwrap()
             .replace("@USER@", user)
             .replace("@LISTEN@", &address)
-            .replace("@PUBLIC@", folder.to_str().unwrap())
+            .replace("@FILES@", &format!("root {};", folder.to_str().unwrap()))
             .replace("@UPSTREAMS@", &format!("upstream cell {{{servers} }}"))
             .replace(
                 "@LOCATIONS@",
