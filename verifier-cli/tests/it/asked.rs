@@ -308,6 +308,9 @@ fn watch_holds_what_witnesses_cosigned_against_what_is_shown() {
     assert_eq!(outcome, Outcome::Findings);
     let (codes, _) = watch(&cut, &witness, "cut-later", clock(30_001));
     assert!(codes.contains(&"checkpoint-rollback"), "{codes:?}");
+    // What reaches as far as the witness was not cut, however long ago that was.
+    let whole = watch(&scene.election(), &witness, "whole", clock(600_000));
+    assert_eq!(whole, (vec![], Outcome::Verified));
 
     // One that does not answer is no finding, and no silence either.
     let nobody = format!("{}/nobody", scene.site);
