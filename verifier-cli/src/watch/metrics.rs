@@ -123,7 +123,7 @@ pub fn serve(address: SocketAddr, metrics: Metrics) -> std::io::Result<SocketAdd
             match stream {
                 // A reader may hang up at any time.
                 Ok(stream) => {
-                    let _ = answer(&stream, &metrics);
+                    let _ = answer(&stream, &metrics, TIME_MAX);
                 }
                 // Out of descriptors, say: not at once again.
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
@@ -133,8 +133,8 @@ pub fn serve(address: SocketAddr, metrics: Metrics) -> std::io::Result<SocketAdd
     Ok(address)
 }
 
-fn answer(mut stream: &TcpStream, metrics: &Metrics) -> std::io::Result<()> {
-    let deadline = Instant::now() + TIME_MAX;
+fn answer(mut stream: &TcpStream, metrics: &Metrics, patience: Duration) -> std::io::Result<()> {
+    let deadline = Instant::now() + patience;
     let mut request = Vec::new();
     let mut part = [0; 1_024];
     while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < REQUEST_LEN_MAX {
@@ -153,7 +153,7 @@ fn answer(mut stream: &TcpStream, metrics: &Metrics) -> std::io::Result<()> {
     } else {
         ("404 Not Found", "the metrics are at /metrics\n".to_owned())
     };
-    stream.set_write_timeout(Some(TIME_MAX))?;
+    stream.set_write_timeout(Some(patience))?;
     write!(
         stream,
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -165,9 +165,15 @@ fn answer(mut stream: &TcpStream, metrics: &Metrics) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
+    /// A connection that is answered with more patience than a busy machine needs.
     fn asked() -> TcpStream {
-        let address = serve(SocketAddr::from(([127, 0, 0, 1], 0)), Metrics::default());
-        TcpStream::connect(address.unwrap()).unwrap()
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            answer(&stream, &Metrics::default(), Duration::from_secs(60)).unwrap();
+        });
+        stream
     }
 
     fn answered(mut stream: TcpStream) -> String {

@@ -31,17 +31,26 @@ export async function visit(browser: Browser, url: string, options: BrowserConte
 const focused = (page: Page): Promise<string> =>
   page.evaluate(() => (document.activeElement?.id !== "" ? document.activeElement?.id : document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent)?.trim() ?? "");
 
-/** Goes by the tabulator to what has this id, label or words, as somebody without a mouse does; it must be seen where the focus is. */
-export async function go(page: Page, wanted: string, key: "Tab" | "Shift+Tab" = "Tab"): Promise<void> {
+/** Presses a key until this holds. */
+async function press(page: Page, key: "Tab" | "Shift+Tab", wanted: string, holds: () => Promise<boolean>): Promise<void> {
   for (let i = 0; i < 60; i++) {
-    if ((await focused(page)) === wanted) {
-      const outline = await page.evaluate(() => getComputedStyle(document.activeElement ?? document.body).outlineStyle);
-      assert.notEqual(outline, "none", `where the focus is cannot be seen: ${wanted}`);
-      return;
-    }
+    if (await holds()) return;
     await page.keyboard.press(key);
   }
   assert.fail(`${wanted} is not reached, but ${await focused(page)}`);
+}
+
+/** Goes by the tabulator to what has this id, label or words, as somebody without a mouse does; it must be seen where the focus is. */
+export async function go(page: Page, wanted: string, key: "Tab" | "Shift+Tab" = "Tab"): Promise<void> {
+  await press(page, key, wanted, async () => (await focused(page)) === wanted);
+  const outline = await page.evaluate(() => getComputedStyle(document.activeElement ?? document.body).outlineStyle);
+  assert.notEqual(outline, "none", `where the focus is cannot be seen: ${wanted}`);
+}
+
+/** The same to the first that this selector finds. */
+export async function goToFirst(page: Page, selector: string): Promise<void> {
+  await page.locator(selector).first().waitFor();
+  await press(page, "Tab", selector, () => page.evaluate((wanted) => document.activeElement?.matches(wanted) === true, selector));
 }
 
 /** Waits until the page says so of a check. */

@@ -70,6 +70,14 @@ async function dispute(page: Page): Promise<{ code: number; ruling: unknown }> {
   return { code, ruling: json["ruling"] };
 }
 
+/** The newest checkpoint of the cell that does not reach the receipt's. */
+function olderCheckpoint(): Buffer {
+  const size = Number(receipt.vote.split("\n\n")[1]?.split("\n")[1]);
+  const older = Array.from({ length: size - 1 }, (_, i) => size - 1 - i).map((n) => { try { return election.file(`cells/0/checkpoints/${n}`); } catch { return undefined; } }).find((file) => file !== undefined);
+  assert.ok(older !== undefined);
+  return older;
+}
+
 /** The receipt under another tree, which the cell's own key has signed. */
 function elsewhere(change: (proof: string) => string, size?: number): string {
   const proof = change(receipt.vote);
@@ -81,9 +89,7 @@ function elsewhere(change: (proof: string) => string, size?: number): string {
 test("the Rust client's receipt is taken, and an older ledger is asked for again before it is called one", async () => {
   const { page, problems } = await visit(browser, `${stage.page}receipt`);
   await said(page, text, "covered");
-  const size = Number(receipt.vote.split("\n\n")[1]?.split("\n")[1]);
-  const older = Array.from({ length: size - 1 }, (_, i) => size - 1 - i).map((n) => { try { return election.file(`cells/0/checkpoints/${n}`); } catch { return undefined; } }).find((file) => file !== undefined);
-  assert.ok(older !== undefined);
+  const older = olderCheckpoint();
   // For a moment only: a cache that lags.
   let looks = 0;
   stage.tamper = (path, bytes) => (path === "cells/0/checkpoint" && ++looks < 3 ? older : bytes);
@@ -128,9 +134,7 @@ test("receipts and the auditors' corner by keyboard alone", async () => {
   await page.locator("svg.qr").waitFor();
 
   // From a file, beside a ledger that went back: the dispute file, too.
-  const size = Number(receipt.vote.split("\n\n")[1]?.split("\n")[1]);
-  const older = Array.from({ length: size - 1 }, (_, i) => size - 1 - i).map((n) => { try { return election.file(`cells/0/checkpoints/${n}`); } catch { return undefined; } }).find((file) => file !== undefined);
-  assert.ok(older !== undefined);
+  const older = olderCheckpoint();
   stage.tamper = (path, bytes) => (path === "cells/0/checkpoint" ? older : bytes);
   await page.reload();
   await page.locator("#file").waitFor();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { faults, go, launch, visit } from "./browser.js";
+import { faults, go, goToFirst, launch, visit } from "./browser.js";
 import { Services } from "./services.js";
 import { Stage } from "./stage.js";
 import { at, download, make, review, standing } from "./voter.js";
@@ -189,11 +189,10 @@ test("signing in with an account, and voting, by keyboard alone", async () => {
   await keyboard.type("any");
   await keyboard.press("Enter");
   await page.locator("button", { hasText: "Continue" }).waitFor();
-  while (await page.evaluate(() => document.activeElement?.tagName !== "BUTTON")) await keyboard.press("Tab");
+  await goToFirst(page, "button");
   await keyboard.press("Enter");
   await at(page, "ballot").waitFor();
-  await page.locator("input[type=radio]").first().waitFor();
-  while (await page.evaluate(() => (document.activeElement as HTMLInputElement | null)?.type !== "radio")) await keyboard.press("Tab");
+  await goToFirst(page, "input[type=radio]");
   await keyboard.press("Space");
   await go(page, "review");
   await keyboard.press("Enter");

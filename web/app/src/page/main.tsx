@@ -91,7 +91,7 @@ function remember(memory: Memory): void {
   write(MEMORY, JSON.stringify({ ...memory, findings: [...memory.findings, ...others].slice(0, 20) } satisfies Memory));
 }
 
-const begun = Promise.resolve().then(run);
+const ready = Promise.resolve().then(run);
 
 let counter: Worker | undefined;
 let sampled = false;
@@ -114,7 +114,7 @@ function recountByItself(): void {
 
 function listen(worker: Worker): Worker {
   // In their order, and not before there is something that they change.
-  worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => void begun.then(() => hear(data)));
+  worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => void ready.then(() => hear(data)));
   return worker;
 }
 
