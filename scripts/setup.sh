@@ -3,7 +3,7 @@
 #   scripts/setup.sh build   a C compiler, pkg-config and OpenSSL's headers (the registrar's RSA operation)
 #   scripts/setup.sh test    those, and what the tests and checks use: OpenSSL's command, Python, Node (18 or later) and npm, Postgres's
 #                            Ceph's (an object store with Object Lock) and nginx's programs (each test starts its own servers), Chromium (the pages' tests), Go with its
-#                            packages for transparency logs (another reader of ours), promtool, cargo-deny, Python's cryptography,
+#                            packages for transparency logs (another reader of ours), promtool, libfaketime (processes whose clock is wrong), cargo-deny, Python's cryptography,
 #                            jsonschema and yaml,
 #                            ministack (AWS's protocols), oidc-provider (an OpenID provider), cfn-lint, kubernetes-validate, kubectl (renders Kustomize)
 set -euo pipefail
@@ -31,6 +31,7 @@ if [ "$want" = test ]; then
     command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
     need promtool prometheus
     need chromium chromium
+    compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
     need go golang-go
     [ -d /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog ] || missing+=(golang-golang-x-mod-dev)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)

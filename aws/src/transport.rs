@@ -1,5 +1,7 @@
 //! The HTTP client of every request: TLS by rustls with AWS-LC against the machine's root certificates, and no plain HTTP that leaves the machine, whoever configured it.
 
+use std::time::SystemTime;
+
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -17,6 +19,7 @@ use aws_smithy_runtime_api::client::runtime_components::{
 use aws_smithy_types::config_bag::ConfigBag;
 use url::Url;
 
+use crate::clock;
 use crate::endpoint::may_be_plain;
 
 /// A client with connections of its own.
@@ -25,7 +28,7 @@ pub(crate) fn client() -> SharedHttpClient {
     SharedHttpClient::new(Guarded(Builder::new().tls_provider(tls).build_https()))
 }
 
-/// Endpoints may come from the environment or a profile, for one service alone, after ours were checked. So every request is looked at.
+/// Endpoints may come from the environment or a profile, for one service alone, after ours were checked. So every request is looked at; and of every answer, its time.
 #[derive(Debug)]
 struct Guarded<T>(T);
 
@@ -62,18 +65,28 @@ impl HttpClient for Guarded<SharedHttpClient> {
 impl HttpConnector for Guarded<SharedHttpConnector> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         match allowed(request.uri()) {
-            Ok(()) => self.0.call(request),
+            Ok(host) => {
+                let asked = SystemTime::now();
+                let answer = self.0.call(request);
+                HttpConnectorFuture::new(async move {
+                    let answer = answer.await?;
+                    let date = answer.headers().get("date");
+                    clock::note(&host, date, asked, SystemTime::now());
+                    Ok(answer)
+                })
+            }
             Err(refusal) => HttpConnectorFuture::ready(Err(ConnectorError::user(refusal.into()))),
         }
     }
 }
 
-fn allowed(uri: &str) -> Result<(), String> {
+/// The host.
+fn allowed(uri: &str) -> Result<String, String> {
     let url = Url::parse(uri).map_err(|error| format!("not an address: {error}"))?;
     let host = url.host_str().unwrap_or_default();
     match url.scheme() {
-        "https" => Ok(()),
-        "http" if may_be_plain(host) => Ok(()),
+        "https" => Ok(host.to_owned()),
+        "http" if may_be_plain(host) => Ok(host.to_owned()),
         _ => Err(format!(
             "a request to {host} would leave this machine without TLS and was not sent: correct the endpoint (AWS_ENDPOINT_URL…, or the profile) to one that begins with https"
         )),

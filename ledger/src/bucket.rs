@@ -188,6 +188,10 @@ impl Bucket {
             _ if fault.is("AuthorizationHeaderMalformed") => {
                 format!("{fault}: give the bucket's own `region`")
             }
+            // An action on the bucket itself, and not on what lies in it.
+            FaultKind::NotAllowed if action.starts_with("s3:GetBucket") => {
+                format!("{fault}: allow this process's role {action} on arn:aws:s3:::{bucket}")
+            }
             FaultKind::NotAllowed => format!(
                 "{fault}: allow this process's role {action} on arn:aws:s3:::{bucket}/{}*, and s3:ListBucket on the bucket (without it, S3 does not tell what is missing from what is forbidden)",
                 self.place.prefix()

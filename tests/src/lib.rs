@@ -1,5 +1,6 @@
 //! What the whole-system tests share: running the two programs as a user does, from outside.
 
+pub mod clock;
 pub mod demo;
 pub mod device;
 pub mod files;

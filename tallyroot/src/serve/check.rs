@@ -76,7 +76,6 @@ pub(super) async fn all(config: &Config, around: &Surroundings) -> (Vec<Check>, 
     let mut checks = vec![
         Check::of("published", published(config).await),
         Check::of("schedule", known(&around.schedule).await),
-        Check::of("clock", clock(config, around).await),
     ];
     for place in config.logs() {
         checks.push(Check::of("key", key(config, place, &around.schedule).await));
@@ -116,6 +115,8 @@ pub(super) async fn all(config: &Config, around: &Surroundings) -> (Vec<Check>, 
     {
         checks.push(Check::of("oidc", provider(oidc).await));
     }
+    // Behind what asks KMS and S3, whose answers tell the time.
+    checks.push(Check::of("clock", clock(config, around).await));
     let prepared = match Prepared::open(config).await {
         Ok(prepared) => {
             if let Prepared::Registrar(_) = &prepared {
@@ -251,6 +252,7 @@ pub(super) fn certificate(tls: &Tls, around: &Surroundings) -> String {
 /// A clock that is behind would date entries into the past and keep the election open too long; one that is ahead would end it too early. The newest head shows which it is, if it is new:
 /// where it looks old, the next one is waited for, and where none comes the clock cannot be judged (and then closes nothing that heads do not, see [`Schedule::agreed_time`]).
 pub(super) async fn clock(config: &Config, around: &Surroundings) -> Result<String> {
+    agrees_with_aws()?;
     let mut schedule = around.schedule.clone();
     let newest = schedule.borrow_and_update().clone();
     let size = newest.heads_size();
@@ -276,6 +278,23 @@ pub(super) async fn clock(config: &Config, around: &Surroundings) -> Result<Stri
         "not behind the newest published head, which is too old to tell whether it is ahead"
             .to_owned(),
     )
+}
+
+/// Before the first head there is nothing else to compare the clock with, and the anchoring service makes heads by its own.
+fn agrees_with_aws() -> Result<()> {
+    match aws::clock_seen() {
+        Some(seen) if seen.ahead_s.unsigned_abs() > CLOCKS_DIFFER_MAX.as_secs() => bail!(
+            "this machine's clock is {} s {} that of {}: set it (NTP)",
+            seen.ahead_s.unsigned_abs(),
+            if seen.ahead_s > 0 {
+                "ahead of"
+            } else {
+                "behind"
+            },
+            seen.host,
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// `None`: the newest head is too old, or the clock is ahead; a new one would tell.

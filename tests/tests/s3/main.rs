@@ -2,6 +2,7 @@
 //! and one in Ceph's. Each service has an identity of its own, which may do what it needs and nothing else.
 
 mod anchors;
+mod bad;
 
 use aws_sdk_kms::Client;
 use serde_json::{Value, json};
@@ -141,9 +142,7 @@ fn identify(server: &Server, ceph: &rados::Server, world: &mut World) {
     }
 }
 
-/// Makes the election, and publishes its manifest.
-async fn world(server: &Server, ceph: &rados::Server, folder: &std::path::Path) -> World {
-    let mut world = World::new(folder, &plan(server, ceph).await);
+fn publish_manifest(server: &Server, world: &World) {
     let election = &world.published.election;
     let buckets = world.plan.buckets.as_ref().unwrap();
     server.s3(
@@ -155,6 +154,12 @@ async fn world(server: &Server, ceph: &rados::Server, folder: &std::path::Path) 
         "",
         std::str::from_utf8(election.manifest_bytes()).unwrap(),
     );
+}
+
+/// Makes the election, and publishes its manifest.
+async fn world(server: &Server, ceph: &rados::Server, folder: &std::path::Path) -> World {
+    let mut world = World::new(folder, &plan(server, ceph).await);
+    publish_manifest(server, &world);
     identify(server, ceph, &mut world);
     world
 }
